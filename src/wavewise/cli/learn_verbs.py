@@ -1,0 +1,54 @@
+"""Verbs of learning: analyze, decide, report, demo."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wavewise.cli.common import Folder, StoreUrl, WaveId, opened, verb
+from wavewise.workflow.done import Done
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+
+    @verb(app, "analyze", "wavewise analyze my-study phase-1")
+    def analyze(folder: Folder, wave_id: WaveId, store: StoreUrl = None) -> Done:
+        """Estimate effects in a closed wave, and check its data."""
+        from wavewise.workflow.analyze import analyze as work
+
+        with opened(folder, store) as study:
+            return work(study, wave_id)
+
+    @verb(app, "decide", "wavewise decide my-study wave-1")
+    def decide(folder: Folder, wave_id: WaveId, store: StoreUrl = None) -> Done:
+        """Decide what follows from a closed wave: the next wave's shares, or the arm to choose."""
+        from wavewise.workflow.decide import decide as work
+
+        with opened(folder, store) as study:
+            return work(study, wave_id)
+
+    @verb(app, "report", "wavewise report my-study")
+    def report(folder: Folder, store: StoreUrl = None) -> Done:
+        """Write report/index.html: one page that opens without a network, and its figures."""
+        from wavewise.workflow.report import write_report
+
+        with opened(folder, store) as study:
+            return write_report(study)
+
+    @verb(app, "demo", "wavewise demo --units 20000 --seed 1")
+    def demo(
+        units: Annotated[int, typer.Option(min=100, help="Number of simulated parents.")] = 20_000,
+        seed: Annotated[int, typer.Option(min=0, help="Seed of every random draw.")] = 1,
+        out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to make.")] = Path(
+            "wavewise-demo"
+        ),
+    ) -> Done:
+        """Run a whole study on simulated families, from plan to report."""
+        from wavewise.cli.progress import progress
+        from wavewise.workflow.demo import run_demo
+
+        with progress() as step:
+            return run_demo(out, n_units=units, seed=seed, step=step)

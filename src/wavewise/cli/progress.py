@@ -1,0 +1,33 @@
+"""A progress display on standard error, plain where that is no terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+__all__ = ["Step", "progress"]
+
+Step = Callable[[str, int, int], None]
+
+
+@contextmanager
+def progress() -> Iterator[Step]:
+    """A function that shows a step: its text, its number, and the number of all."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda text, number, total: console.print(f"[{number}/{total}] {text}", markup=False)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def step(text: str, number: int, total: int) -> None:
+            bar.update(task, description=text, completed=number - 1, total=total)
+
+        yield step

@@ -1,0 +1,130 @@
+"""Messages, call flows and schedules: what is sent, and when."""
+
+from string import Formatter
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from wavewise.design.values import ClockTime, Frozen, Identifier, Table
+
+__all__ = [
+    "Attempts",
+    "Channel",
+    "Derived",
+    "Flow",
+    "FlowStep",
+    "Message",
+    "Schedule",
+    "placeholders",
+]
+
+Channel = Literal["push", "sms", "email", "voice", "mqtt", "web-push", "webhook", "letter", "file"]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+def placeholders(text: str) -> list[str]:
+    """Names of the per-unit fields in a text, e.g. ``child_name`` in ``Read with {child_name}``.
+
+    Raises
+    ------
+    ValueError
+        If a brace is not closed, or a field has no name.
+
+    Examples
+    --------
+    >>> placeholders("{teacher_name} recommends that {child_name} practise.")
+    ['teacher_name', 'child_name']
+    """
+    names = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+    if "" in names:
+        raise ValueError("a field without a name, {}")
+    return names
+
+
+class Message(Table):
+    """Content that can be sent to a unit."""
+
+    channel: Channel
+    """How it is sent."""
+    mechanism: str | None = None
+    """Behavioural channel, e.g. "social norms"."""
+    label: str | None = None
+    """Name to print in reports."""
+    text: dict[str, str] = Field(default_factory=dict)
+    """Text by language, with per-unit fields in braces."""
+    fallback: dict[str, str] = Field(default_factory=dict)
+    """What stands in for a field that a unit does not have."""
+    flow: Identifier | None = None
+    """Call flow, for voice messages."""
+    fields: dict[str, str] = Field(default_factory=dict)
+    """Fields set for this message, e.g. { level = "intermediate" }."""
+
+
+class FlowStep(Frozen):
+    """One step of a call: play a prompt, wait for a key, go on."""
+
+    prompt: str
+    """What is played: a file, with per-unit fields in braces and {set}, the number of the send."""
+    keys: dict[str, str] = Field(default_factory=dict)
+    """Key pressed: next step, or "hang up"."""
+    timeout_seconds: PositiveFloat = 8.0
+    """How long to wait for a key."""
+    on_timeout: str = "hang up"
+    """Next step where no key is pressed, or "hang up"."""
+    event: str | None = None
+    """Kind of the event that reaching this step records."""
+
+
+class Flow(Frozen):
+    """A call flow as data."""
+
+    start: str
+    """Name of the first step."""
+    steps: dict[str, FlowStep]
+    """Steps by name."""
+
+
+class Attempts(Frozen):
+    """How often an unanswered call is tried again."""
+
+    most: PositiveInt = 1
+    """Most calls for one send."""
+    every_hours: PositiveFloat = 2.0
+    """Hours between them."""
+    call_back: bool = False
+    """Whether a unit that rings is called back."""
+
+
+class Schedule(Frozen):
+    """When the messages of an arm are due, in each unit's own time zone."""
+
+    days: tuple[Day, ...] = Field(min_length=1)
+    """Days of the week. The first message of a sequence goes out on the first day, and so on."""
+    at: ClockTime
+    """Time of day."""
+    weeks: Annotated[int, Field(gt=0, le=520)] | None = None
+    """Number of weeks; 1 where neither weeks nor sets is given."""
+    sets: Annotated[int, Field(gt=0, le=3_640)] | None = None
+    """Number of sends in all, instead of weeks."""
+    quiet_hours: tuple[ClockTime, ClockTime] | None = None
+    """Nothing is sent from the first time of day to the second."""
+    if_late: Literal["skip", "shift"] = "skip"
+    """What becomes of a message that could not go out in time: dropped, or sent later."""
+    attempts: Attempts = Attempts()
+    """For calls."""
+
+    @property
+    def n_sends(self) -> int:
+        """Number of messages due to one unit."""
+        return self.sets if self.sets is not None else (self.weeks or 1) * len(self.days)
+
+
+class Derived(Frozen):
+    """A per-unit field made by rule from another one, before sending."""
+
+    from_: str = Field(alias="from")
+    """Column that the field is made from."""
+    cut: dict[str, tuple[float, float]]
+    """Value: (lowest, highest) of the source, both included."""
+    missing: tuple[str, ...] = ()
+    """What to do where the source is missing, in this order."""

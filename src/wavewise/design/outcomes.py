@@ -1,0 +1,47 @@
+"""Outcomes: what is measured after a wave has opened."""
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from wavewise.design.values import Table
+
+__all__ = ["Outcome"]
+
+Scale = Literal["binary", "count", "continuous"]
+
+
+class Outcome(Table):
+    """An outcome of a unit in a wave's window."""
+
+    kind: Literal["any", "count", "sum", "successes", "score"]
+    """any: at least one event; count: number of events; sum: of a value; successes: sets with an
+    event, out of a number of trials; score: the last value."""
+    primary: bool = False
+    """Whether it is the one that the study is about. A single outcome is primary."""
+    label: str | None = None
+    """Name to print in reports."""
+    unit: str | None = None
+    """Unit of measurement, e.g. "minutes"."""
+    event: str | None = None
+    """Kind of event that counts. Not needed where the outcome is imported."""
+    value: str | None = None
+    """What the event's value measures, for kind "sum"."""
+    out_of: PositiveInt | Literal["sets"] | None = None
+    """Number of trials, for kind "successes"; "sets" takes it from the schedule."""
+    periods: tuple[str, ...] = ()
+    """Names of the occasions on which a score is taken."""
+    delivery: Literal["first", "latest"] = "latest"
+    """Which delivery of a revised score counts."""
+    higher_is_better: bool = True
+    """False where the programme wants less of it."""
+
+    @property
+    def name(self) -> str:
+        """Label, or id where there is none."""
+        return self.label or self.id
+
+    @property
+    def scale(self) -> Scale:
+        """binary, count or continuous: how numbers of it are printed."""
+        return {"any": "binary", "count": "count"}.get(self.kind, "continuous")  # type: ignore[return-value]

@@ -1,0 +1,219 @@
+"""Faults that show only between the entries of a study file: names, sums, order."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from wavewise.design.known import Known, listing, refer
+from wavewise.design.messages import Flow, Message, placeholders
+from wavewise.design.outcomes import Outcome
+from wavewise.design.plan import Model, Planning
+from wavewise.design.wave_references import wave_faults
+from wavewise.design.wave_times import schedule_faults
+from wavewise.errors import Fault
+
+__all__ = ["reference_faults"]
+
+SEND_FIELD = "set"  # in prompts: the number of the send
+
+
+def reference_faults(sound: Mapping[str, Any], raw: Mapping[str, Any]) -> list[Fault]:
+    """Faults between entries.
+
+    Parameters
+    ----------
+    sound : mapping of str to entries
+        The entries of each section that are valid by themselves.
+    raw : mapping
+        The whole file as read.
+    """
+    known = Known(sound, raw)
+    checks: tuple[Callable[[Known], Iterator[Fault]], ...] = (
+        _repeated_names,
+        _units,
+        _messages,
+        _flows,
+        _outcomes,
+        schedule_faults,
+        wave_faults,
+        _models,
+        _plan,
+        _planning,
+    )
+    return [fault for check in checks for fault in check(known)]
+
+
+def _repeated_names(known: Known) -> Iterator[Fault]:
+    for section in ("messages", "arms", "outcomes", "waves"):
+        counts = Counter(entry.id for entry in known.entries(section))
+        for name, count in counts.items():
+            if count > 1:
+                yield Fault(section, f"'{name}' {count} times", "names that differ", "rename one")
+
+
+def _units(known: Known) -> Iterator[Fault]:
+    units = known.sound.get("units")
+    if units is None:
+        return
+    for column in units.levels:
+        if column not in units.strata:
+            yield Fault(f"units.levels.{column}", "levels", "a column of units.strata")
+    for name, derived in known.table("derived").items():
+        if derived.from_ not in units.columns():
+            yield Fault(f"derived.{name}.from", f"'{derived.from_}'", "a column of [units]")
+
+
+def _messages(known: Known) -> Iterator[Fault]:
+    for message in known.entries("messages"):
+        path = f"messages['{message.id}']"
+        if message.flow is not None:
+            yield from refer(f"{path}.flow", message.flow, known.names("flows"), "a call flow")
+        if not message.text and message.flow is None and message.channel != "letter":
+            yield Fault(path, "neither text nor flow", "what is to be sent", 'add text.en = "..."')
+        yield from _message_fields(known, message, path)
+        yield from _message_address(known, message, path)
+
+
+def _message_fields(known: Known, message: Message, path: str) -> Iterator[Fault]:
+    units = known.sound.get("units")
+    if units is None:
+        return
+    outer = {*units.fields, *known.names("derived")}
+    fields = {*outer, *message.fields}
+    for language, text in message.text.items():
+        yield from _text_fields(text, fields, f"{path}.text.{language}")
+    for name, text in message.fields.items():
+        yield from _text_fields(text, outer, f"{path}.fields.{name}")
+    for name in message.fallback:
+        yield from refer(f"{path}.fallback", name, fields, "a field of the units")
+    flow = known.table("flows").get(message.flow or "")
+    for name, step in flow.steps.items() if flow is not None else ():
+        place = f"flows.{message.flow}.steps.{name}.prompt"
+        yield from _text_fields(step.prompt, {*fields, SEND_FIELD}, place)
+
+
+def _text_fields(text: str, fields: set[str], place: str) -> Iterator[Fault]:
+    """Faults of the per-unit fields in a text."""
+    try:
+        missing = [name for name in placeholders(text) if name not in fields]
+    except ValueError as error:
+        yield Fault(place, str(error), "fields in braces, e.g. {child_name}")
+        return
+    for name in missing:
+        fix = f"add '{name}' to units.fields, or take it out"
+        yield Fault(place, f"{{{name}}}", f"a field of the units ({listing(fields)})", fix)
+
+
+def _message_address(known: Known, message: Message, path: str) -> Iterator[Fault]:
+    units = known.sound.get("units")
+    if units is None or message.channel in {"letter", "file", "webhook"}:
+        return
+    if units.address and message.channel not in units.address:
+        fix = f'add {message.channel} = "COLUMN" to units.address'
+        yield Fault(f"{path}.channel", f"'{message.channel}'", "a channel of units.address", fix)
+
+
+def _flows(known: Known) -> Iterator[Fault]:
+    for name, flow in known.table("flows").items():
+        yield from _flow(name, flow)
+
+
+def _flow(name: str, flow: Flow) -> Iterator[Fault]:
+    ends = {*flow.steps, "hang up"}
+    if flow.start not in flow.steps:
+        yield Fault(f"flows.{name}.start", f"'{flow.start}'", f"a step ({listing(flow.steps)})")
+    for step_name, step in flow.steps.items():
+        path = f"flows.{name}.steps.{step_name}"
+        for key, target in step.keys.items():
+            if target not in ends:
+                yield Fault(
+                    f"{path}.keys.{key}", f"'{target}'", f'a step or "hang up" ({listing(ends)})'
+                )
+        if step.on_timeout not in ends:
+            yield Fault(
+                f"{path}.on_timeout",
+                f"'{step.on_timeout}'",
+                f'a step or "hang up" ({listing(ends)})',
+            )
+
+
+def _outcomes(known: Known) -> Iterator[Fault]:
+    outcomes: list[Outcome] = known.entries("outcomes")
+    if outcomes and len(outcomes) == len(known.names("outcomes")):
+        n_primary = sum(outcome.primary for outcome in outcomes)
+        if n_primary > 1 or (n_primary == 0 and len(outcomes) > 1):
+            found = f"{n_primary} primary outcomes"
+            yield Fault("outcomes", found, "exactly one", "set primary = true in one of them")
+    imported = {
+        name for wave in known.entries("waves") if wave.imported for name in wave.imported.outcomes
+    }
+    for outcome in outcomes:
+        yield from _outcome(outcome, f"outcomes['{outcome.id}']", outcome.id in imported)
+
+
+def _outcome(outcome: Outcome, path: str, imported: bool) -> Iterator[Fault]:
+    if outcome.event is None and outcome.kind != "score" and not imported:
+        yield Fault(
+            f"{path}.event", "nothing", "the kind of event that counts", 'add event = "login"'
+        )
+    if outcome.kind == "sum" and outcome.value is None and not imported:
+        yield Fault(f"{path}.value", "nothing", "what is added up", 'add value = "minutes"')
+    if outcome.kind == "successes" and outcome.out_of is None:
+        yield Fault(f"{path}.out_of", "nothing", "the number of trials", 'add out_of = 9 or "sets"')
+    if outcome.kind != "successes" and outcome.out_of is not None:
+        yield Fault(
+            f"{path}.out_of", str(outcome.out_of), 'kind "successes" where there are trials'
+        )
+
+
+def _models(known: Known) -> Iterator[Fault]:
+    outcomes = {outcome.id: outcome for outcome in known.entries("outcomes")}
+    for name, model in known.table("models").items():
+        path = f"models.{name}"
+        yield from refer(f"{path}.outcome", model.outcome, known.names("outcomes"), "an outcome")
+        if model.outcome in outcomes:
+            yield from _model_fits(model, outcomes[model.outcome], path)
+
+
+def _model_fits(model: Model, outcome: Outcome, path: str) -> Iterator[Fault]:
+    binomial = model.kind != "hierarchical normal"
+    if binomial and outcome.kind not in {"any", "successes"}:
+        found = f"'{model.kind}' for an outcome of kind '{outcome.kind}'"
+        yield Fault(f"{path}.kind", found, "an outcome of kind 'any' or 'successes'")
+    if model.kind != "beta binomial" and model.cluster is None:
+        yield Fault(f"{path}.cluster", "nothing", "the column of the clusters")
+
+
+def _plan(known: Known) -> Iterator[Fault]:
+    analysis, decision = known.sound.get("analysis"), known.sound.get("decision")
+    if analysis is not None:
+        for pair in analysis.contrasts:
+            for arm in pair:
+                yield from refer("analysis.contrasts", arm, known.arm_ids, "an arm")
+        if analysis.targeting is not None:
+            yield from refer(
+                "analysis.targeting.arm", analysis.targeting.arm, known.arm_ids, "an arm"
+            )
+        for column in analysis.effects.covariates:
+            if known.columns is not None:
+                path = "analysis.effects.covariates"
+                yield from refer(path, column, known.columns, "a column of [units]")
+    if decision is not None:
+        yield from refer("decision.model", decision.model, known.names("models"), "a model")
+        for wave in decision.learned_on:
+            yield from refer("decision.learned_on", wave, known.names("waves"), "a wave")
+
+
+def _planning(known: Known) -> Iterator[Fault]:
+    planning: Planning | None = known.sound.get("planning")
+    if planning is None:
+        return
+    kinds = {outcome.id: outcome.kind for outcome in known.entries("outcomes")}
+    for name, baseline in planning.baseline.items():
+        path = f"planning.baseline.{name}"
+        yield from refer("planning.baseline", name, known.names("outcomes"), "an outcome")
+        if kinds.get(name) in {"any", "successes"} and not 0 <= baseline.mean <= 1:
+            yield Fault(f"{path}.mean", f"{baseline.mean:g}", "a share between 0 and 1")
+    if (planning.cluster_size is None) != (planning.intracluster_correlation is None):
+        needed = "both cluster_size and intracluster_correlation, or neither"
+        yield Fault("planning", "one of them", needed, "add the other")

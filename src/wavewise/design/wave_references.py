@@ -1,0 +1,164 @@
+"""Faults of waves that show only beside the other entries of a study file."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from wavewise.design.arms import Arm, expand_arms
+from wavewise.design.known import Known, listing, refer
+from wavewise.design.messages import Schedule
+from wavewise.design.wave_times import wave_time_faults
+from wavewise.design.waves import AllocationRule, SharesByStratum, UnitsShare, UnitsWhere, Wave
+from wavewise.errors import Fault
+
+__all__ = ["wave_faults"]
+
+SHARE_TOLERANCE = 1e-9
+
+
+def wave_faults(known: Known) -> Iterator[Fault]:
+    """Faults of the waves, in the order of the file."""
+    waves: list[Wave] = known.entries("waves")
+    for wave in waves:
+        path = f"waves['{wave.id}']"
+        yield from _wave_arms(known, wave, path)
+        yield from _wave_schedule(known, wave, path)
+        yield from _wave_units(known, wave, path)
+        yield from _wave_shares(known, wave, path)
+    yield from wave_time_faults(known)
+    yield from _taken_units(waves)
+
+
+def _taken_units(waves: list[Wave]) -> Iterator[Fault]:
+    taken = sum(wave.units.share for wave in waves if isinstance(wave.units, UnitsShare))
+    if taken > 1 + SHARE_TOLERANCE:
+        yield Fault("waves", f"shares of the units that sum to {taken:g}", "at most 1")
+    for place, wave in enumerate(waves):
+        whole = next((before for before in waves[:place] if before.units == "all"), None)
+        if whole is not None and (wave.units == "rest" or isinstance(wave.units, UnitsShare)):
+            found = f"units that no earlier wave took, after wave '{whole.id}' took all"
+            yield Fault(f"waves['{wave.id}'].units", found, "'all' or where")
+
+
+def _wave_arms(known: Known, wave: Wave, path: str) -> Iterator[Fault]:
+    arms = known.wave_arms[wave.id]
+    ids = [arm.id for arm in arms]
+    for name, count in Counter(ids).items():
+        if count > 1:
+            yield Fault(f"{path}.arms", f"'{name}' {count} times", "arms that differ")
+    for arm in arms:
+        yield from _arm(known, wave, arm, f"{path}.arms['{arm.id}']")
+    listed = [arm.id for arm in expand_arms(wave.arms, known.arms)]
+    added = ["control"] if wave.control_share is not None else []
+    if wave.control is not None and wave.control not in [*listed, *added]:
+        needed = f"an arm that the wave lists ({listing([*listed, *added])})"
+        fix = "name one of them; a control_share by itself adds the arm 'control'"
+        yield Fault(f"{path}.control", f"'{wave.control}'", needed, fix)
+    if len(arms) < 2:
+        yield Fault(f"{path}.arms", "1 arm", "at least 2 arms", "add an arm or a control_share")
+
+
+def _arm(known: Known, wave: Wave, arm: Arm, path: str) -> Iterator[Fault]:
+    given = [name for name in ("message", "messages", "policy") if getattr(arm, name) is not None]
+    if len(given) > 1:
+        yield Fault(path, " and ".join(given), "one of message, messages, policy")
+    for message in arm.sequence:
+        fix = "add it as [[messages]], or as an arm in [[arms]]"
+        if message not in known.names("messages"):
+            yield Fault(
+                path, f"'{message}'", f"a message ({listing(known.names('messages'))})", fix
+            )
+    if arm.policy is not None:
+        yield from _learned_on(known, wave.id, arm.policy.learned_on, f"{path}.policy.learned_on")
+    schedule = known.table("schedules").get(wave.schedule or "")
+    if isinstance(schedule, Schedule) and len(arm.sequence) > len(schedule.days):
+        found = f"{len(arm.sequence)} messages for {len(schedule.days)} days"
+        yield Fault(path, found, f"as many days in schedules.{wave.schedule} as messages")
+
+
+def _learned_on(
+    known: Known, wave_id: str, learned_on: Iterable[str], path: str
+) -> Iterator[Fault]:
+    earlier = known.earlier(wave_id)
+    for name in learned_on:
+        if name not in earlier:
+            found = f"'{name}'" if name in known.names("waves") else f"'{name}', which is no wave"
+            yield Fault(path, found, f"a wave before '{wave_id}' ({listing(earlier)})")
+
+
+def _wave_schedule(known: Known, wave: Wave, path: str) -> Iterator[Fault]:
+    sends = any(arm.sequence or arm.policy for arm in known.wave_arms[wave.id])
+    if wave.schedule is not None:
+        yield from refer(f"{path}.schedule", wave.schedule, known.names("schedules"), "a schedule")
+    elif sends and wave.imported is None:
+        yield Fault(
+            f"{path}.schedule", "nothing", "when the messages go out", 'add schedule = "NAME"'
+        )
+
+
+def _wave_units(known: Known, wave: Wave, path: str) -> Iterator[Fault]:
+    columns = known.columns
+    if isinstance(wave.units, UnitsWhere) and columns is not None:
+        for column in wave.units.where:
+            yield from refer(f"{path}.units.where", column, columns, "a column of [units]")
+    if wave.units == "rest" and not known.earlier(wave.id):
+        yield Fault(f"{path}.units", "'rest' in the first wave", "'all', a share, or where")
+    if wave.imported is not None:
+        for name in wave.imported.outcomes:
+            yield from refer(
+                f"{path}.imported.outcomes", name, known.names("outcomes"), "an outcome"
+            )
+        ids = {arm.id for arm in known.wave_arms[wave.id]}
+        for name in wave.imported.arm_names.values():
+            yield from refer(f"{path}.imported.arm_names", name, ids, "an arm of the wave")
+
+
+def _wave_shares(known: Known, wave: Wave, path: str) -> Iterator[Fault]:
+    ids = [arm.id for arm in known.wave_arms[wave.id]]
+    if isinstance(wave.shares, AllocationRule):
+        yield from _allocation_rule(known, wave, wave.shares, f"{path}.shares")
+    elif isinstance(wave.shares, SharesByStratum):
+        for stratum, shares in wave.shares.by_stratum.items():
+            yield from _share_vector(
+                wave, shares, ids, f"{path}.shares.by_stratum['{stratum}']", exact=False
+            )
+    elif isinstance(wave.shares, dict):
+        yield from _share_vector(wave, wave.shares, ids, f"{path}.shares", exact=True)
+    for name in ("control_share", "held_out_share"):
+        if getattr(wave, name) == 1.0:
+            yield Fault(f"{path}.{name}", "1", "a share below 1, so that some units get messages")
+
+
+def _allocation_rule(known: Known, wave: Wave, rule: AllocationRule, path: str) -> Iterator[Fault]:
+    yield from _learned_on(known, wave.id, rule.learned_on, f"{path}.learned_on")
+    if rule.model is not None:
+        yield from refer(f"{path}.model", rule.model, known.names("models"), "a model")
+    elif rule.rule != "equal":
+        yield Fault(f"{path}.model", "nothing", f"a model ({listing(known.names('models'))})")
+
+
+def _share_vector(
+    wave: Wave, shares: Mapping[str, float], ids: list[str], path: str, *, exact: bool
+) -> Iterator[Fault]:
+    for name in shares:
+        yield from refer(path, name, set(ids), "an arm of the wave")
+    control = wave.control_id
+    if wave.control_share is not None and shares.get(control or "", wave.control_share) != (
+        wave.control_share
+    ):
+        found = f"{shares[control or '']:g}, beside control_share = {wave.control_share:g}"
+        yield Fault(f"{path}.{control}", found, "one share of the control", "give it once")
+    added = wave.control_share if wave.control_id not in shares else None
+    needed = 1.0 - (added or 0.0)
+    total = math.fsum(shares.values())
+    if abs(total - needed) > SHARE_TOLERANCE:
+        rest = " beside the control share" if added else ""
+        fix = f"give all {len(ids)} arms, or leave them out to use equal shares"
+        yield Fault(path, f"shares that sum to {total:.10g}", f"{needed:.10g}{rest}", fix)
+    missing = [
+        name for name in ids if name not in shares and not (added and name == wave.control_id)
+    ]
+    if exact and missing:
+        yield Fault(
+            path, f"no share for {listing(missing)}", "a share for each arm", "0 is a share too"
+        )

@@ -1,0 +1,153 @@
+"""Waves: who is randomized, to which arms, with which shares, when, and for how long we look."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field
+
+from wavewise.design.arms import Arm, ListedArms, expand_arms
+from wavewise.design.values import (
+    TAG,
+    CalendarDay,
+    Frozen,
+    Identifier,
+    Identifiers,
+    Share,
+    Table,
+    tagged,
+)
+
+__all__ = [
+    "AllocationRule",
+    "Imported",
+    "SharesByStratum",
+    "UnitsShare",
+    "UnitsWhere",
+    "Wave",
+]
+
+
+MOST_DAYS = 3_660
+
+
+class UnitsShare(Frozen):
+    """A share of all units, drawn at random from those that no earlier wave took."""
+
+    share: Share
+    """Fraction of all units."""
+
+
+class UnitsWhere(Frozen):
+    """The units whose column has one of these values."""
+
+    where: dict[str, str | int | float | tuple[str | int | float, ...]]
+    """Column: value, or list of values."""
+
+
+class AllocationRule(Frozen):
+    """Shares that follow from what earlier waves taught."""
+
+    rule: Literal["exploration", "Thompson", "equal"]
+    """exploration: shares in proportion to p (1 - p), where p is the probability of being best;
+    Thompson: in proportion to p."""
+    model: Identifier | None = None
+    """Name of the model of [models] that gives p."""
+    learned_on: Identifiers
+    """Ids of the waves whose outcomes it uses."""
+
+
+class SharesByStratum(Frozen):
+    """Shares that differ by stratum. A stratum's label is its columns' values joined by "|"."""
+
+    by_stratum: dict[str, dict[str, Share]]
+    """Stratum: {arm: share}."""
+
+
+class Imported(Frozen):
+    """Where an experiment that ran elsewhere has its assignment and outcomes: columns of a file."""
+
+    arm: str
+    """Column of the arm."""
+    arm_names: dict[str, str] = Field(default_factory=dict)
+    """Value in the file: arm id. Blanks around a value do not count."""
+    outcomes: dict[str, str] = Field(default_factory=dict)
+    """Outcome id: column."""
+    propensity: str | None = None
+    """Column of the probability with which the arm was drawn; without it the shares are used."""
+
+
+def _units_form(value: Any) -> str:
+    if isinstance(value, dict):
+        return TAG + ("where" if "where" in value else "share")
+    if isinstance(value, UnitsShare | UnitsWhere):
+        return TAG + ("where" if isinstance(value, UnitsWhere) else "share")
+    return TAG + "word"
+
+
+def _shares_form(value: Any) -> str:
+    if isinstance(value, AllocationRule) or (isinstance(value, dict) and "rule" in value):
+        return TAG + "rule"
+    if isinstance(value, SharesByStratum) or (isinstance(value, dict) and "by_stratum" in value):
+        return TAG + "strata"
+    return TAG + ("arms" if isinstance(value, dict) else "word")
+
+
+WaveUnits = Annotated[
+    Annotated[Literal["all", "rest"], tagged("word")]
+    | Annotated[UnitsShare, tagged("share")]
+    | Annotated[UnitsWhere, tagged("where")],
+    Discriminator(_units_form),
+]
+WaveShares = Annotated[
+    Annotated[Literal["equal"], tagged("word")]
+    | Annotated[AllocationRule, tagged("rule")]
+    | Annotated[SharesByStratum, tagged("strata")]
+    | Annotated[dict[str, Share], tagged("arms")],
+    Discriminator(_shares_form),
+]
+
+
+class Wave(Table):
+    """A batch of units assigned under one share vector, and the window in which we look."""
+
+    label: str | None = None
+    """Name to print in reports."""
+    units: WaveUnits = "all"
+    """Who takes part: "all", "rest" (those that no earlier wave took), a share, or where."""
+    starts: CalendarDay
+    """First day of the outcome window, in each unit's own time zone."""
+    window_days: Annotated[int, Field(gt=0, le=MOST_DAYS)]
+    """Length of the outcome window, from the start."""
+    schedule: Identifier | None = None
+    """Name of the schedule of [schedules]."""
+    control: Identifier | None = None
+    """Id of the arm that gets nothing; "control" where a control share is given."""
+    control_share: Share | None = None
+    """Fixed share of the arm that gets nothing, which is added where the arms do not name it."""
+    held_out_share: Share | None = None
+    """In each arm, the share that is not messaged."""
+    arms: ListedArms
+    """Names of arms or messages, arms written out, or all ordered pairs of messages."""
+    shares: WaveShares = "equal"
+    """Share of each arm, "equal", by stratum, or a rule."""
+    imported: Imported | None = None
+    """For an experiment that ran elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """Label, or id where there is none."""
+        return self.label or self.id
+
+    @property
+    def control_id(self) -> str | None:
+        """Id of the no-message arm, or None where the wave has none."""
+        if self.control is not None:
+            return self.control
+        return "control" if self.control_share is not None else None
+
+    def all_arms(self, defined: dict[str, Arm]) -> tuple[Arm, ...]:
+        """The arms, the added control last."""
+        arms = expand_arms(self.arms, defined)
+        control = self.control_id
+        if self.control_share is None or control is None or control in {arm.id for arm in arms}:
+            return arms
+        return (*arms, Arm(id=control))

@@ -1,0 +1,1 @@
+"""From files and events to people and outcomes: frames in, frames or faults out."""

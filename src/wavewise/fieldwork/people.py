@@ -1,0 +1,254 @@
+"""People: who can be randomized, checked row by row before anything is kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from wavewise.errors import Fault, InputError
+from wavewise.fieldwork.cells import Cells
+from wavewise.fieldwork.faults import FaultLog
+from wavewise.results import IntArray, read_only
+
+__all__ = ["People", "check_people"]
+
+_UNITS = dict.fromkeys(("unit_id", "cluster", "time_zone", "language", "fields_json"), pl.String)
+
+
+@dataclass(frozen=True)
+class People:
+    """The units of a people file, and what is wrong with the rest.
+
+    Parameters
+    ----------
+    units : DataFrame
+        One row a good row of the file, in its order: unit_id, cluster, time_zone, language,
+        fields_json. Empty where a fault is of the file as a whole, such as a missing column.
+    faults : tuple of Fault
+        The first faults, at most 50.
+    n_faults : int
+        Number of all faults.
+    bad_rows : array of shape (n_bad_rows,)
+        Numbers of the rows that are left out of ``units``: those with a fault, all rows of a
+        repeated id, and all of a group that lies in several strata.
+    n_rows : int
+        Number of rows of the file.
+    left_out : tuple of str
+        Columns that the study does not name; not kept.
+    kinds : mapping of str to str
+        Each covariate as it was read: ``number`` or ``text``.
+    notes : tuple of str
+        What may surprise, such as a column of numbers that holds a word.
+    """
+
+    units: pl.DataFrame
+    faults: tuple[Fault, ...]
+    n_faults: int
+    bad_rows: IntArray
+    n_rows: int
+    left_out: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    _error: InputError | None = None
+
+    def raise_if_bad(self) -> None:
+        """Raise InputError with the faults where there is one."""
+        if self._error is not None:
+            raise self._error
+
+    def summary(self) -> str:
+        """Sentences on what was read, what was left out and how covariates were read."""
+        lines = [
+            f"{self.units.height:,} of {self.n_rows:,} rows are good; {self.n_faults:,} faults."
+        ]
+        if self.kinds:
+            kinds = ", ".join(f"{column} ({kind})" for column, kind in self.kinds.items())
+            lines.append(f"Covariates: {kinds}.")
+        if self.left_out:
+            lines.append(f"Not kept, as the study does not name them: {', '.join(self.left_out)}.")
+        lines += [f"Note: {note}." for note in self.notes]
+        return "\n".join(lines)
+
+
+def check_people(
+    frame: pl.DataFrame,
+    *,
+    id: str,  # noqa: A002  (the study file's own word)
+    strata: Sequence[str] = (),
+    covariates: Sequence[str] = (),
+    fields: Sequence[str] = (),
+    cluster: str | None = None,
+    randomize_by: str | None = None,
+    time_zone: str | None = None,
+    language: str | None = None,
+    others: Sequence[str] = (),
+    levels: Mapping[str, Sequence[str]] | None = None,
+    default_time_zone: str | None = None,
+    first_row: int = 2,
+    name: str = "people",
+) -> People:
+    """The units of a people file, with every fault by row and column.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As :func:`wavewise.fieldwork.files.read_table` gives it.
+    id : str
+        Column of the units' ids: unique, kept as written ("007" stays).
+    strata : sequence of str
+        Columns whose values together are the stratum; text, never empty.
+    covariates : sequence of str
+        Columns measured before; numbers where all cells are, else text; empty is missing.
+    fields : sequence of str
+        Columns that messages may show; text.
+    cluster : str or None
+        Column of the group within which errors are correlated.
+    randomize_by : str or None
+        Column of the group that is randomized together; it must lie in one stratum.
+    time_zone, language : str or None
+        Columns of an IANA time zone and of a language; may be empty where there is a default.
+    others : sequence of str
+        Further columns to keep as text, such as the outcomes of an experiment that already ran.
+    levels : mapping of str to sequence of str
+        Declared levels of strata columns.
+    default_time_zone : str or None
+        The study's own.
+    first_row : int
+        Number of the first row, from :func:`wavewise.fieldwork.files.first_row`.
+    name : str
+        What to call the file in the error.
+
+    Returns
+    -------
+    People
+        The good rows and the faults.
+
+    Notes
+    -----
+    A column named twice is kept once, under the first of: strata, covariates, the rest. The units'
+    ids never appear in a fault: a repeated id is named by its two rows.
+    """
+    log = FaultLog()
+    cells = Cells(frame, log, first_row)
+    named = [*strata, *covariates, *fields, *others]
+    single = [c for c in (id, cluster, randomize_by, time_zone, language) if c is not None]
+    units, kept = pl.DataFrame(schema=_UNITS), dict[str, pl.Series]()
+    if cells.has(*single, *named):
+        kept = _kept(cells, strata, covariates, [*fields, *others], levels or {})
+        columns = {"unit_id": _unique_ids(cells, id)}
+        columns |= _own_columns(cells, cluster, time_zone, language, default_time_zone)
+        if cluster is not None:
+            kept.setdefault(cluster, columns["cluster"])
+        if randomize_by is not None:
+            groups = _groups(cells, randomize_by, [kept[c] for c in strata])
+            kept.setdefault(randomize_by, groups)
+        units = _units(columns, kept, frame.height)
+    if not len(cells):
+        log.add(f"row {first_row}", "no rows", "one row a unit")
+    return People(
+        units=units.clear() if log.is_fatal else _without(units, log.rows - first_row),
+        faults=log.faults,
+        n_faults=log.n,
+        bad_rows=read_only(log.rows),
+        n_rows=frame.height,
+        left_out=tuple(c for c in frame.columns if c not in {*named, *single}),
+        kinds={c: _kind(kept[c]) for c in covariates if c in kept},
+        notes=tuple(cells.notes),
+        _error=log.as_error(name) if log.n else None,
+    )
+
+
+def _kind(column: pl.Series) -> str:
+    return "number" if column.dtype.is_numeric() else "text"
+
+
+def _kept(
+    cells: Cells,
+    strata: Sequence[str],
+    covariates: Sequence[str],
+    texts: Sequence[str],
+    levels: Mapping[str, Sequence[str]],
+) -> dict[str, pl.Series]:
+    """Columns for the units' fields, in the study's order."""
+    kept = {c: cells.level(c, list(levels.get(c, ()))) for c in dict.fromkeys(strata)}
+    kept |= {c: cells.covariate(c) for c in dict.fromkeys(covariates) if c not in kept}
+    return kept | {c: cells.text(c) for c in dict.fromkeys(texts) if c not in kept}
+
+
+def _own_columns(
+    cells: Cells,
+    cluster: str | None,
+    time_zone: str | None,
+    language: str | None,
+    default_time_zone: str | None,
+) -> dict[str, pl.Series]:
+    """Columns that the store holds as such, besides the id."""
+    columns = dict[str, pl.Series]()
+    if cluster is not None:
+        columns["cluster"] = cells.needed_text(cluster, "the unit's group")
+    if time_zone is not None:
+        has_default = default_time_zone is not None
+        columns["time_zone"] = cells.time_zone(time_zone, has_default=has_default)
+    if language is not None:
+        columns["language"] = cells.text(language)
+    return columns
+
+
+def _unique_ids(cells: Cells, column: str) -> pl.Series:
+    ids = cells.id(column)
+    is_repeated = ids.is_duplicated() & ids.is_not_null() & ~ids.is_first_distinct()
+    first = _first_rows(ids, is_repeated, cells)
+    found = [f"the same id as row {row}" for row in first]
+    cells.log.add_rows(cells.rows(is_repeated), column, found, "each id once")
+    # Which of the rows is right is not ours to say.
+    cells.log.also_bad(cells.rows(ids.is_duplicated() & ids.is_not_null()))
+    return ids
+
+
+def _first_rows(values: pl.Series, where: pl.Series, cells: Cells) -> list[int]:
+    """For each true place of a mask, the first row that holds the same value."""
+    if not where.any():
+        return []
+    every = cells.rows(pl.repeat(True, len(values), dtype=pl.Boolean, eager=True))
+    rows = pl.DataFrame({"value": values, "row": every})
+    firsts = rows.with_columns(pl.col("row").first().over("value"))
+    return firsts.filter(where)["row"].to_list()
+
+
+def _groups(cells: Cells, column: str, strata: list[pl.Series]) -> pl.Series:
+    """The groups that are randomized together; notes those that lie in several strata."""
+    groups = cells.needed_text(column, "the unit's group")
+    if not strata:
+        return groups
+    stratum = pl.DataFrame([s.alias(f"s{i}") for i, s in enumerate(strata)]).to_struct("stratum")
+    frame = pl.DataFrame({"group": groups, "stratum": stratum})
+    first = frame.select(pl.col("stratum").first().over("group")).to_series()
+    differs = (stratum != first) & groups.is_not_null()
+    rows = _first_rows(groups, differs, cells)
+    cells.log.add_rows(
+        cells.rows(differs),
+        column,
+        [f"another stratum than row {row} of the same group" for row in rows],
+        "each group in one stratum, as it is randomized together",
+    )
+    cells.log.also_bad(cells.rows(groups.is_in(groups.filter(differs).unique().to_list())))
+    return groups
+
+
+def _units(
+    columns: Mapping[str, pl.Series], kept: Mapping[str, pl.Series], n_rows: int
+) -> pl.DataFrame:
+    fields = pl.repeat("{}", n_rows, eager=True)
+    if kept:
+        values = pl.DataFrame([column.alias(c) for c, column in kept.items()])
+        fields = values.select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    empty = pl.repeat(None, n_rows, dtype=pl.String, eager=True)
+    every = {**columns, "fields_json": fields}
+    return pl.DataFrame({name: every.get(name, empty) for name in _UNITS})
+
+
+def _without(units: pl.DataFrame, places: IntArray) -> pl.DataFrame:
+    is_good = np.ones(units.height, dtype=bool)
+    is_good[places] = False
+    return units.filter(pl.Series(is_good))

@@ -1,0 +1,1 @@
+"""Figures of a report: one Vega-Lite specification each, as plain dictionaries."""

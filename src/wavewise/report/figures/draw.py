@@ -1,0 +1,97 @@
+"""Specifications drawn: SVG for the page, SVG and PNG and JSON as files."""
+
+import json
+import re
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Protocol, TypedDict, cast
+
+from wavewise.report.figures.style import Spec
+
+__all__ = ["Figure", "figure_files", "inline_svg"]
+
+VEGALITE = "5.21"
+PNG_SCALE = 2.0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure: its name, two specifications of the same numbers, and its words.
+
+    Parameters
+    ----------
+    name : str
+        File name without its ending; distinct within a report.
+    wide, narrow : dict
+        Vega-Lite specifications, for a screen and for a phone.
+    title : str
+        What is shown.
+    alt : str
+        The numbers in words, for those who do not see the figure.
+    caption : str
+        How to read it.
+    """
+
+    name: str
+    wide: Spec
+    narrow: Spec
+    title: str
+    alt: str
+    caption: str
+
+
+class _Options(TypedDict):
+    vl_version: str
+    allowed_base_urls: list[str]
+
+
+_OFFLINE: _Options = {"vl_version": VEGALITE, "allowed_base_urls": []}
+
+
+class _Drawing(Protocol):
+    def vegalite_to_svg(self, vl_spec: Spec, **options: Any) -> str: ...
+
+    def vegalite_to_png(self, vl_spec: Spec, *, scale: float, **options: Any) -> bytes: ...
+
+
+def _drawing() -> _Drawing:
+    import vl_convert  # noqa: PLC0415  (loads a JavaScript engine)
+
+    return cast(_Drawing, vl_convert)
+
+
+def figure_files(figure: Figure) -> dict[str, bytes]:
+    """The wide figure as SVG, PNG (two pixels a point) and Vega-Lite JSON, by path."""
+    drawing, stem = _drawing(), f"figures/{figure.name}"
+    text = json.dumps(figure.wide, ensure_ascii=False, indent=1, sort_keys=True)
+    return {
+        f"{stem}.svg": drawing.vegalite_to_svg(figure.wide, **_OFFLINE).encode(),
+        f"{stem}.png": drawing.vegalite_to_png(figure.wide, scale=PNG_SCALE, **_OFFLINE),
+        f"{stem}.vl.json": f"{text}\n".encode(),
+    }
+
+
+def inline_svg(figure: Figure, *, narrow: bool) -> str:
+    """A drawing for the page, with its title and text alternative.
+
+    Ids carry the figure's name, since all drawings share the page.
+    """
+    spec, suffix = (figure.narrow, "narrow") if narrow else (figure.wide, "wide")
+    svg = _drawing().vegalite_to_svg(spec, **_OFFLINE)
+    name = f"{figure.name}-{suffix}"
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    head, body = svg.split(">", 1)
+    size = re.search(r'width="(\d+)" height="(\d+)"', head)
+    width, height = size.groups() if size else ("720", "400")
+    return (
+        f'<svg class="{suffix}" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'role="img" aria-labelledby="{name}-title {name}-desc">'
+        f'<title id="{name}-title">{escape(figure.title)}</title>'
+        f'<desc id="{name}-desc">{escape(figure.alt)}</desc>{_plain(body)}'
+    )
+
+
+def _plain(body: str) -> str:
+    """Marks without the roles that a figure with one text alternative does not need."""
+    return re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", body)

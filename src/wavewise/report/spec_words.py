@@ -1,0 +1,298 @@
+"""What a spec says, in words: schedules, waves, shares, outcomes, models. It adds nothing."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from wavewise.design.messages import Schedule
+from wavewise.design.outcomes import Outcome
+from wavewise.design.plan import Decision, Model
+from wavewise.design.shares import planned_shares
+from wavewise.design.sizes import planned_sizes
+from wavewise.design.spec import StudySpec
+from wavewise.design.waves import AllocationRule, SharesByStratum, UnitsShare, UnitsWhere, Wave
+from wavewise.report.numbers import percent
+from wavewise.results import NotEstimable
+
+__all__ = [
+    "NOT_SPECIFIED",
+    "day",
+    "decision_text",
+    "joined",
+    "model_text",
+    "outcome_text",
+    "randomization_text",
+    "rule_text",
+    "schedule_text",
+    "share_text",
+    "size_text",
+    "wave_units_text",
+    "window_text",
+]
+
+NOT_SPECIFIED = "not specified"
+MOST_NAMED = 8
+
+_DAYS = {
+    "mon": "Mondays",
+    "tue": "Tuesdays",
+    "wed": "Wednesdays",
+    "thu": "Thursdays",
+    "fri": "Fridays",
+    "sat": "Saturdays",
+    "sun": "Sundays",
+}
+
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+
+
+def share_text(share: float) -> str:
+    r"""A share in per cent, with no more decimals than it needs, at most two.
+
+    Examples
+    --------
+    >>> share_text(0.2), share_text(1 / 7)
+    ('20\xa0%', '14.29\xa0%')
+    """
+    decimals = next((n for n in (0, 1) if abs(share - round(share, n + 2)) < 1e-9), 2)
+    return percent(share, decimals)
+
+
+def joined(items: Sequence[str]) -> str:
+    """``a, b and c``.
+
+    Examples
+    --------
+    >>> joined(["a"]), joined(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    *most, last = items or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def day(value: date) -> str:
+    """A date in words, e.g. ``9 October 2023``."""
+    return f"{value.day} {_MONTHS[value.month - 1]} {value.year}"
+
+
+def window_text(wave: Wave) -> str:
+    """The outcome window of a wave, e.g. ``9 to 29 October 2023 (21 days)``."""
+    last = wave.starts + timedelta(days=wave.window_days - 1)
+    if (wave.starts.year, wave.starts.month) == (last.year, last.month):
+        return f"{wave.starts.day} to {day(last)} ({_counted(wave.window_days, 'day')})"
+    return f"{day(wave.starts)} to {day(last)} ({_counted(wave.window_days, 'day')})"
+
+
+def schedule_text(spec: StudySpec, schedule: Schedule) -> str:
+    """When messages go out.
+
+    Examples
+    --------
+    >>> from wavewise.design import parse_spec
+    >>> from wavewise.design.templates import template_text
+    >>> spec = parse_spec(template_text("peru-school-year"))
+    >>> schedule_text(spec, spec.schedules["twice_weekly"]).split(" (")[0]
+    "Mondays and Thursdays at 17:00 in each unit's own time zone for 3 weeks"
+    """
+    zone = spec.study.time_zone
+    own_zone = spec.units.time_zone is not None
+    place = "in each unit's own time zone" if own_zone else f"({zone})"
+    default = f" ({zone} for those without one)" if own_zone else ""
+    days = joined([_DAYS[name] for name in schedule.days])
+    if schedule.sets is not None:
+        length = f"{_counted(schedule.sets, 'time')} in all"
+    else:
+        length = f"for {_counted(schedule.weeks or 1, 'week')}"
+    parts = [f"{days} at {schedule.at:%H:%M} {place} {length}{default}."]
+    if schedule.quiet_hours is not None:
+        begin, end = schedule.quiet_hours
+        parts.append(f"Nothing is sent from {begin:%H:%M} to {end:%H:%M}.")
+    late = "dropped" if schedule.if_late == "skip" else "sent later"
+    parts.append(f"A message that could not go out in time is {late}.")
+    return " ".join([*parts, *_attempts(schedule)])
+
+
+def _attempts(schedule: Schedule) -> list[str]:
+    attempts, parts = schedule.attempts, []
+    if attempts.most > 1:
+        parts.append(
+            f"A call that is not answered is made up to {attempts.most} times, "
+            f"{attempts.every_hours:g} hours apart."
+        )
+    if attempts.call_back:
+        parts.append("A unit that rings is called back.")
+    return parts
+
+
+def wave_units_text(spec: StudySpec, wave: Wave) -> str:
+    """Who takes part in a wave."""
+    name, units = spec.units.name, wave.units
+    if isinstance(units, UnitsShare):
+        return f"{share_text(units.share)} of the {name}, drawn at random"
+    if isinstance(units, UnitsWhere):
+        return f"the {name} with {joined([_condition(*item) for item in units.where.items()])}"
+    if units == "rest":
+        return f"the {name} that no earlier wave took"
+    return f"all {name}"
+
+
+def _condition(column: str, values: object) -> str:
+    listed = values if isinstance(values, tuple) else (values,)
+    return f"{column} = {' or '.join(str(value) for value in listed)}"
+
+
+def randomization_text(spec: StudySpec, wave: Wave) -> str:
+    """How a wave is randomized: unit, strata, who did it."""
+    group = spec.units.randomize_by
+    whole = f"groups of equal {group}, each as a whole" if group else f"single {spec.units.name}"
+    strata = joined(spec.units.strata)
+    text = f"Unit of randomization: {whole}. Strata: {strata or 'none'}."
+    if wave.imported is not None:
+        text += (
+            " The wave was randomized elsewhere; its assignment is read from the column "
+            f"'{wave.imported.arm}' of the people file."
+        )
+    return text
+
+
+def rule_text(spec: StudySpec, wave: Wave) -> str:
+    """Which shares the arms get, or by which rule."""
+    if isinstance(wave.shares, AllocationRule):
+        text = _allocation_rule(wave, wave.shares)
+    elif isinstance(wave.shares, SharesByStratum):
+        text = f"Shares differ by stratum: {_by_stratum(spec, wave)}."
+    else:
+        text = f"Shares: {_grouped_shares(spec, wave)}."
+    if wave.held_out_share:
+        text += (
+            f" In each arm, {share_text(wave.held_out_share)} of the units are held out at random "
+            "and get no message."
+        )
+    return text
+
+
+def _allocation_rule(wave: Wave, rule: AllocationRule) -> str:
+    beside = "the arms"
+    if wave.control_share is not None:
+        share = share_text(wave.control_share)
+        beside = f"'{wave.control_id}' keeps {share}; the other arms"
+    learned = f"the outcomes of {joined(rule.learned_on)}"
+    if rule.rule == "equal":
+        return f"Equal shares: {beside} get equal shares."
+    law = {"exploration": "p (1 \u2212 p)", "Thompson": "p"}[rule.rule]
+    name = {"exploration": "Exploration sampling", "Thompson": "Thompson sampling"}[rule.rule]
+    return (
+        f"{name}: {beside} get shares in proportion to {law}, where p is an arm's posterior "
+        f"probability of being best under the model '{rule.model}', learned on {learned}."
+    )
+
+
+def _by_stratum(spec: StudySpec, wave: Wave) -> str:
+    shares = planned_shares(spec, wave) or {}
+    parts = [
+        f"{stratum}: {_groups(row)}" for stratum, row in shares.items() if isinstance(row, dict)
+    ]
+    return "; ".join(parts)
+
+
+def _grouped_shares(spec: StudySpec, wave: Wave) -> str:
+    shares = planned_shares(spec, wave) or {}
+    return _groups({arm: share for arm, share in shares.items() if isinstance(share, float)})
+
+
+def _groups(shares: dict[str, float]) -> str:
+    """Shares, arms of the same share told together: ``16 arms 5.0 % each, control 20.0 %``."""
+    same: dict[str, list[str]] = {}
+    for arm, share in shares.items():
+        same.setdefault(share_text(share), []).append(arm)
+    return joined([_group(arms, share) for share, arms in same.items()])
+
+
+def _group(arms: list[str], share: str) -> str:
+    if len(arms) == 1:
+        return f"{arms[0]} {share}"
+    named = joined(arms) if len(arms) <= MOST_NAMED else f"{len(arms)} arms"
+    return f"{named} {share} each"
+
+
+def size_text(spec: StudySpec, wave: Wave) -> str:
+    """Planned number of units by arm, arms of the same size told together."""
+    same: dict[str, list[str]] = {}
+    for arm, size in planned_sizes(spec, wave).items():
+        if isinstance(size, NotEstimable):
+            text = f"not known beforehand: {size.reason}"
+        else:
+            text = f"about {size:,.0f} {spec.units.name}"
+        same.setdefault(text, []).append(arm)
+    return "; ".join(f"{_arms(arms)}: {text}" for text, arms in same.items())
+
+
+def _arms(arms: list[str]) -> str:
+    if len(arms) <= MOST_NAMED:
+        return f"{joined(arms)}{' each' if len(arms) > 1 else ''}"
+    return f"{len(arms)} arms ({arms[0]}, {arms[1]}, ...) each"
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """How an outcome is measured."""
+    event = f"events of kind '{outcome.event}'" if outcome.event else "events"
+    imported = "" if outcome.event or outcome.kind == "score" else ", read from a file"
+    match outcome.kind:
+        case "any":
+            text = f"1 where at least one of the {event} falls in the outcome window, otherwise 0"
+            text = text if outcome.event else "1 for yes, 0 for no"
+        case "count":
+            text = f"number of {event} in the outcome window"
+        case "sum":
+            text = f"sum of {outcome.value or 'the values'} over {event} in the outcome window"
+        case "successes":
+            trials = "the sends of the schedule" if outcome.out_of == "sets" else outcome.out_of
+            text = f"number of sends with at least one of the {event}, out of {trials}"
+        case _:
+            taken = f", taken at {joined(outcome.periods)}" if outcome.periods else ""
+            text = f"score{taken}; the {outcome.delivery} delivery counts"
+    in_units = outcome.kind in {"sum", "score"} and outcome.unit not in {None, outcome.value}
+    unit = f", in {outcome.unit}" if in_units else ""
+    direction = "" if outcome.higher_is_better else "; lower is better"
+    return f"{text}{imported}{unit}{direction}"
+
+
+def model_text(spec: StudySpec, model: Model) -> str:
+    """A model, with its formula in words."""
+    outcome = next((o.name for o in spec.outcomes if o.id == model.outcome), model.outcome)
+    first, second = model.prior
+    match model.kind:
+        case "beta binomial":
+            return (
+                f"Beta-binomial model of {outcome}: the number of successes of an arm is binomial, "
+                f"and its success probability has a Beta({first:g}, {second:g}) prior, "
+                "independently of the other arms."
+            )
+        case "hierarchical binomial":
+            return (
+                f"Hierarchical binomial model of {outcome}: a unit's number of successes is "
+                "binomial; the log-odds of success are the effect of its arm plus a normal effect "
+                f"of its {model.cluster}. The priors are {NOT_SPECIFIED} here."
+            )
+        case _:
+            return (
+                f"Hierarchical normal model of {outcome}: a unit's value is normal around the "
+                f"effect of its arm plus a normal effect of its {model.cluster}. The priors are "
+                f"{NOT_SPECIFIED} here."
+            )
+
+
+def decision_text(decision: Decision | None) -> str:
+    """How the final arm is chosen."""
+    if decision is None:
+        return f"The rule by which a final arm is chosen is {NOT_SPECIFIED}."
+    return (
+        f"The arm with the {decision.choose} under the model '{decision.model}', learned on "
+        f"{joined(decision.learned_on)}, is chosen."
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,99 @@
+"""Whole frames in and out, in batches, inside the caller's transaction."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import polars as pl
+from sqlalchemy import BigInteger, Column, Connection, MetaData, Select, Table, insert
+from sqlalchemy.schema import CreateTable, DropTable
+
+from wavewise.errors import InputError
+
+__all__ = ["BATCH_ROWS", "append", "ready", "scan", "staged"]
+
+BATCH_ROWS = 50_000
+
+Types = Mapping[str, type[pl.DataType]]
+
+
+def ready(frame: pl.DataFrame, types: Types, *, optional: Sequence[str] = ()) -> pl.DataFrame:
+    """A frame's named columns, in order and of the types that the store holds.
+
+    Raises
+    ------
+    InputError
+        A column is missing, holds values of another type, or is empty where it must not be.
+    """
+    absent = [name for name in types if name not in frame.columns and name not in optional]
+    if absent:
+        raise InputError(f"found columns {frame.columns}; needed {absent} too; add them")
+    columns = [
+        frame[name] if name in frame.columns else pl.repeat(None, frame.height, eager=True)
+        for name in types
+    ]
+    try:
+        typed = pl.DataFrame(
+            [
+                c.cast(kind).alias(name)
+                for c, (name, kind) in zip(columns, types.items(), strict=True)
+            ]
+        )
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"found columns of types {frame.schema}; needed {dict(types)}") from error
+    empty = [name for name in types if name not in optional and typed[name].null_count()]
+    if empty:
+        raise InputError(f"found empty values in the columns {empty}; needed a value in each row")
+    return typed
+
+
+def append(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
+    """Add the rows of a frame, whose columns carry the table's names."""
+    if frame.is_empty():
+        return
+    write = _copy if connection.dialect.name == "postgresql" else _execute_many
+    write(connection, table, frame)
+
+
+def _execute_many(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
+    columns: list[Column[Any]] = [table.c[name] for name in frame.columns]
+    statement = insert(table).values(dict.fromkeys(columns)).compile(dialect=connection.dialect)
+    names = [str(name) for name in statement.positiontup or ()]
+    rows = frame.select(names).iter_rows(buffer_size=BATCH_ROWS)
+    cursor: Any = connection.connection.cursor()
+    cursor.executemany(str(statement), rows)
+
+
+def _copy(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
+    # With executemany, PostgreSQL needs three to four times as long.
+    quote = connection.dialect.identifier_preparer.quote
+    columns = ", ".join(quote(name) for name in frame.columns)
+    cursor: Any = connection.connection.cursor()
+    with cursor.copy(f"COPY {quote(table.name)} ({columns}) FROM STDIN (FORMAT csv)") as copy:
+        for batch in frame.iter_slices(BATCH_ROWS):
+            copy.write(batch.write_csv(include_header=False, quote_style="non_numeric"))
+
+
+@contextmanager
+def staged(connection: Connection, table: Table) -> Iterator[Table]:
+    """A temporary table with the columns of a table, no rules, and the row's place in ``place``."""
+    columns: list[Column[Any]] = [Column(c.name, c.type) for c in table.columns]
+    place = Column("place", BigInteger)
+    stage = Table(f"staged_{table.name}", MetaData(), place, *columns, prefixes=["TEMPORARY"])
+    connection.execute(CreateTable(stage))
+    yield stage
+    connection.execute(DropTable(stage))
+
+
+def scan(connection: Connection, query: Select[Any], types: Types) -> pl.DataFrame:
+    """The rows of a query as a frame."""
+    # The driver's own rows: wrapping each of them costs twice as much as all the rest.
+    result = connection.execute(query)
+    cursor: Any = result.cursor
+    schema = {name: pl.Int64 if kind == pl.Boolean else kind for name, kind in types.items()}
+    batches = [pl.DataFrame(schema=schema)]
+    while rows := cursor.fetchmany(BATCH_ROWS):
+        batches.append(pl.DataFrame(rows, schema=schema, orient="row"))
+    result.close()
+    truths = [name for name, kind in types.items() if kind == pl.Boolean]
+    return pl.concat(batches).cast(dict.fromkeys(truths, pl.Boolean))  # SQLite holds 0 and 1

@@ -1,0 +1,53 @@
+"""``analyze``: effects and checks of a closed wave, printed and kept."""
+
+from typing import Any
+
+from wavewise.results import NotEstimable
+from wavewise.workflow.analysis import OutcomeEffects, WaveAnalysis, analyse_waves
+from wavewise.workflow.done import Done
+from wavewise.workflow.study import Study
+
+__all__ = ["analyze"]
+
+
+def analyze(study: Study, wave_id: str) -> Done:
+    """Effects in a closed wave with the registered estimator, and the checks of its data.
+
+    Raises
+    ------
+    StateError
+        If the wave is not closed.
+    """
+    analysis = analyse_waves(study, [wave_id])
+    facts = _facts(wave_id, analysis)
+    study.store.put_result(wave_id, "analysis", facts, study.clock())
+    parts = [_text(item) for item in analysis.effects]
+    parts += [f"{check.name}: {check.verdict}. {check.text}" for check in analysis.checks]
+    return Done("\n\n".join(parts), facts)
+
+
+def _text(item: OutcomeEffects) -> str:
+    mark = "" if item.registered else " (for comparison, not the registered estimator)"
+    heading = f"{item.outcome.name}, {item.estimator}{mark}"
+    if isinstance(item.effects, NotEstimable):
+        return f"{heading}\n{item.effects}"
+    return f"{heading}\n{item.effects.summary()}"
+
+
+def _facts(wave_id: str, analysis: WaveAnalysis) -> dict[str, Any]:
+    return {
+        "wave": wave_id,
+        "effects": [_effects_facts(item) for item in analysis.effects],
+        "checks": [check.to_dict() for check in analysis.checks],
+    }
+
+
+def _effects_facts(item: OutcomeEffects) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "outcome": item.outcome.id,
+        "estimator": item.estimator,
+        "registered": item.registered,
+    }
+    if isinstance(item.effects, NotEstimable):
+        return {**facts, "not_estimable": item.effects.reason}
+    return {**facts, **item.effects.to_dict()}

@@ -1,0 +1,213 @@
+"""``wave open``: randomize a wave's units to its arms, all or none."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, time
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from wavewise.design.canonical import spec_hash
+from wavewise.design.shares import planned_shares
+from wavewise.design.waves import AllocationRule, UnitsShare, Wave
+from wavewise.errors import InputError, StateError, UnavailableError
+from wavewise.randomize import assign, balance, sample_ratio
+from wavewise.store import WaveRow
+from wavewise.streams import stream
+from wavewise.workflow.done import Done, text_table
+from wavewise.workflow.frames import UnitData, unit_data, units_of_wave
+from wavewise.workflow.study import Study
+
+if TYPE_CHECKING:
+    from wavewise.randomize import Assignment
+    from wavewise.results import CheckResult
+
+__all__ = ["open_wave", "opening_checks", "shares_of", "window_start"]
+
+Shares = Mapping[str, float] | Mapping[str, Mapping[str, float]]
+
+
+def open_wave(study: Study, wave_id: str, *, exploratory: bool = False) -> Done:
+    """Assign every unit of a wave to an arm, and write it down with its probability.
+
+    Parameters
+    ----------
+    study : Study
+        An open study.
+    wave_id : str
+        A wave of the spec that is not open yet.
+    exploratory : bool
+        Open it although the spec is not registered; this marks everything after it.
+
+    Raises
+    ------
+    RegistrationError
+        If the spec is not registered, or was changed since.
+    StateError
+        If the wave was opened before, or takes its shares from a decision that is not made yet.
+    InputError
+        If there are no units for it.
+    """
+    wave = study.wave(wave_id)
+    _refuse_opened(study, wave_id)
+    version = study.require_registered(exploratory=exploratory)
+    _refuse_policies(study, wave)
+    shares = shares_of(study, wave)
+    units = _units(study, wave)
+    assignment = _draw(study, wave, "assign", units, shares)
+    checks = opening_checks(study, units, pl.Series(assignment.arm), shares)
+    row = _wave_row(study, wave, version, assignment, shares, checks)
+    drawn = pl.DataFrame(
+        {
+            "unit_id": units.ids,
+            "stratum": units.stratum(study.spec),
+            "arm": assignment.arm,
+            "propensity": assignment.propensity,
+        }
+    )
+    study.store.open_wave(row, drawn)
+    return _told(study, wave, row, assignment, checks)
+
+
+def shares_of(study: Study, wave: Wave) -> Shares:
+    """Shares of a wave's arms: from the spec, or from the decision that the spec asks for.
+
+    Raises
+    ------
+    StateError
+        If that decision was not made yet.
+    """
+    planned = planned_shares(study.spec, wave)
+    if planned is not None:
+        return planned
+    decided = study.store.latest_result(wave.id, "next-shares")
+    if decided is None:
+        learned_on = wave.shares.learned_on if isinstance(wave.shares, AllocationRule) else ("",)
+        raise StateError(
+            f"wave '{wave.id}' takes its shares from what {', '.join(learned_on)} taught, and that "
+            f"is not decided yet; run `wavewise decide {study.folder} {learned_on[-1]}` first"
+        )
+    return {str(arm): float(share) for arm, share in decided.payload["shares"].items()}
+
+
+def window_start(study: Study, wave: Wave) -> datetime:
+    """Beginning of the outcome window, in the study's own time zone."""
+    return datetime.combine(wave.starts, time(), tzinfo=ZoneInfo(study.spec.study.time_zone))
+
+
+def _refuse_opened(study: Study, wave_id: str) -> None:
+    row = study.store.wave(wave_id)
+    if row is not None:
+        raise StateError(
+            f"wave '{wave_id}' is {row.state}, opened {row.opened_at:%Y-%m-%d %H:%M} UTC; it is "
+            "drawn once; nothing was changed"
+        )
+
+
+def _refuse_policies(study: Study, wave: Wave) -> None:
+    policies = [arm.id for arm in study.spec.arms_of(wave) if arm.policy is not None]
+    if policies or wave.held_out_share is not None:
+        raise UnavailableError(
+            f"wave '{wave.id}' has arms that are policies ({', '.join(policies)}) or a held-out "
+            "share; this version opens waves of messages only"
+        )
+
+
+def _units(study: Study, wave: Wave) -> UnitData:
+    """The units that the wave takes, in the order of their ids."""
+    units = units_of_wave(study, wave, unit_data(study))
+    if not len(units):
+        raise InputError(
+            f"wave '{wave.id}' has no units; import them with `wavewise people import "
+            f"{study.folder} FILE`, or look at the wave's units in the study file"
+        )
+    if not isinstance(wave.units, UnitsShare):
+        return units
+    # a share of all units, drawn from those that no earlier wave took
+    share = min(1.0, wave.units.share * study.store.n_units() / len(units))
+    part = {"in": share, "out": 1.0 - share}
+    return units.where(pl.Series(_draw(study, wave, "units", units, part).arm == "in"))
+
+
+def _draw(study: Study, wave: Wave, purpose: str, units: UnitData, shares: Shares) -> "Assignment":
+    rng = stream(study.spec.study.seed, wave.id, purpose)
+    spec = study.spec
+    return assign(units.ids, units.stratum(spec), shares, rng, cluster=units.groups(spec))
+
+
+def opening_checks(
+    study: Study, units: UnitData, arm: pl.Series, shares: Shares | None
+) -> list["CheckResult"]:
+    """Sample ratio and balance of what was drawn; groups count once where they were drawn whole."""
+    strata, groups = units.stratum(study.spec), units.groups(study.spec)
+    first = (units.ids if groups is None else groups).is_first_distinct()
+    checks = []
+    if shares is not None:
+        ratio = sample_ratio(arm.filter(first), shares, strata=strata.filter(first))
+        checks.append(ratio)
+    covariates = units.covariates(study.spec)
+    if covariates.width:
+        checks.append(balance(covariates, arm, strata=strata, cluster=groups))
+    return checks
+
+
+def _wave_row(
+    study: Study,
+    wave: Wave,
+    version: int | None,
+    assignment: "Assignment",
+    shares: Shares,
+    checks: list["CheckResult"],
+) -> WaveRow:
+    details: dict[str, Any] = {
+        "shares": {
+            key: value if isinstance(value, float) else dict(value) for key, value in shares.items()
+        },
+        "arms": [arm.id for arm in study.spec.arms_of(wave)],
+        "counts": assignment.counts.by_arm().to_dicts(),
+        "seed": study.spec.study.seed,
+        "spec_hash": spec_hash(study.spec),
+        "assignment_hash": _hash(assignment),
+        "checks": [check.to_dict() for check in checks],
+    }
+    return WaveRow(
+        wave_id=wave.id,
+        opened_at=study.clock(),
+        version=version,
+        exploratory=version is None or study.is_exploratory,
+        starts_at=window_start(study, wave),
+        details=details,
+    )
+
+
+def _hash(assignment: "Assignment") -> str:
+    frame = assignment.to_frame().select("unit", "arm").sort("unit")
+    return hashlib.sha256(frame.write_csv().encode()).hexdigest()
+
+
+def _told(
+    study: Study, wave: Wave, row: WaveRow, assignment: "Assignment", checks: list["CheckResult"]
+) -> Done:
+    counts = assignment.counts.by_arm()
+    rows = [
+        [count["arm"], count["n_units"], round(count["expected"], 1)]
+        for count in counts.iter_rows(named=True)
+    ]
+    n_strata = len(assignment.strata)
+    mark = " EXPLORATORY: the spec is not registered." if row.exploratory else ""
+    lines = [
+        f"Opened wave {wave.id}: {len(assignment):,} {study.spec.units.name} in {n_strata:,} "
+        f"{'stratum' if n_strata == 1 else 'strata'}.{mark}",
+        text_table(["arm", "assigned", "expected"], rows),
+        *(f"{check.name}: {check.verdict}. {check.text}" for check in checks),
+    ]
+    facts = {
+        "wave": wave.id,
+        "n_units": len(assignment),
+        "counts": {count["arm"]: count["n_units"] for count in counts.iter_rows(named=True)},
+        "exploratory": row.exploratory,
+        "assignment_hash": row.details["assignment_hash"],
+        "checks": [check.to_dict() for check in checks],
+    }
+    return Done("\n".join(lines), facts)

@@ -1,0 +1,202 @@
+import json
+import re
+import struct
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from sample_contents import LOGIN, demo, effect, get_out_the_vote, pairs, posterior
+
+from wavewise.report import (
+    ArmRow,
+    EffectsContents,
+    PosteriorRow,
+    RenderedReport,
+    ReportContents,
+    WaveContents,
+    render,
+)
+from wavewise.results import NotEstimable
+
+Sample = Callable[[], ReportContents]
+SAMPLES = {"demo": demo, "pairs": pairs, "get-out-the-vote": get_out_the_vote}
+VOID = {"meta", "link", "br", "img"}
+
+
+class Reader(HTMLParser):
+    """Checks that tags are balanced, and keeps ids, links and texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        values = dict(attrs)
+        self.ids += [str(values["id"])] if "id" in values else []
+        self.links += [str(values[k]) for k in ("href", "src", "xlink:href") if k in values]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.text.append(data)
+
+
+def read(page: RenderedReport) -> Reader:
+    reader = Reader()
+    reader.feed(page.html)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, RenderedReport]:
+    return {name: render(sample()) for name, sample in SAMPLES.items()}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_page_is_well_formed_and_stands_alone(
+    pages: dict[str, RenderedReport], name: str
+) -> None:
+    page = pages[name]
+    reader = read(page)
+    assert max(Counter(reader.ids).values()) == 1
+    assert re.findall(r"https?://", page.html) == []
+    assert all(link.startswith(("#", "data:")) for link in reader.links)
+    assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
+    assert reader.tags["script"] == 0
+    assert "url(" not in page.html.split("</style>")[0]
+    assert len(page.html.encode()) < 2_000_000
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_drawing_has_a_text_alternative(pages: dict[str, RenderedReport], name: str) -> None:
+    drawings = re.findall(r"<svg [^>]*>", pages[name].html)
+    assert drawings
+    for drawing in drawings:
+        label = re.search(r'aria-labelledby="(\S+) (\S+)"', drawing)
+        assert label
+        assert 'role="img"' in drawing
+        assert f'<title id="{label[1]}">' in pages[name].html
+        assert f'<desc id="{label[2]}">' in pages[name].html
+
+
+def test_the_same_contents_give_the_same_bytes(pages: dict[str, RenderedReport]) -> None:
+    again = render(demo())
+    assert again.html == pages["demo"].html
+    assert again.files == pages["demo"].files
+
+
+def test_figures_are_files_too(pages: dict[str, RenderedReport]) -> None:
+    files = pages["demo"].files
+    stems = {path.split(".")[0] for path in files if path.startswith("figures/")}
+    assert stems >= {"figures/summary", "figures/shares", "figures/posterior", "figures/truth"}
+    for stem in stems:
+        spec = json.loads(files[f"{stem}.vl.json"])
+        svg, png = files[f"{stem}.svg"].decode(), files[f"{stem}.png"]
+        padding = spec["padding"]
+        width = spec["width"] + padding["left"] + padding["right"]
+        assert f'width="{width}"' in svg.split(">")[0]
+        assert struct.unpack(">I", png[16:20])[0] == 2 * width
+
+
+def test_the_numbers_are_those_of_the_contents(pages: dict[str, RenderedReport]) -> None:
+    text = " ".join(read(pages["get-out-the-vote"]).text)
+    text = text.replace("\u00a0", " ").replace("\u2212", "-")
+    assert "+8.18" in text  # .081838
+    assert "+7.57 to +8.80" in text  # .081838 -+ 1.96 * .003134
+    assert "0.31" in text
+    assert "38,201" in text
+    assert "29.7 % over 191,243 units" in text
+    assert json.loads(pages["get-out-the-vote"].files["report.json"])["study_id"]
+
+
+def test_banners(pages: dict[str, RenderedReport]) -> None:
+    assert "Simulated data." in pages["demo"].html
+    assert "Exploratory." not in pages["demo"].html
+    assert "1 of 2 checks failed:" in pages["pairs"].html
+    assert "This study was not registered" in pages["get-out-the-vote"].html
+
+
+def test_verdicts_have_words(pages: dict[str, RenderedReport]) -> None:
+    texts = {name: " ".join(read(page).text) for name, page in pages.items()}
+    assert "Passed" in texts["demo"]
+    assert "Failed" in texts["pairs"]
+    assert "No verdict" in texts["get-out-the-vote"]
+
+
+NASTY = """<script>alert("1")</script> & 'quoted' \\ back {{ 7*7 }}"""
+
+
+def test_names_are_escaped_everywhere() -> None:
+    effects = EffectsContents(
+        replace(LOGIN, label=NASTY, unit=NASTY, description=NASTY),
+        "control",
+        0.2,
+        (effect(NASTY, 0.05, 0.01, 10), effect("plain", 0.01, 0.01, 10)),
+        estimator=NASTY,
+    )
+    arms = (ArmRow(NASTY, NASTY, 0.5, 10, 9), ArmRow("plain", NASTY, 0.5, 10, 9))
+    wave = WaveContents(NASTY, NASTY, "closed", arms, allocation=NASTY, effects=(effects,))
+    both = (wave, replace(wave, id="second"))
+    page = render(
+        ReportContents(
+            NASTY, NASTY, NASTY, NASTY, both, abstract=NASTY, provenance=((NASTY, NASTY),)
+        )
+    )
+    reader = read(page)
+    assert reader.tags["script"] == 0
+    assert '<script>alert("1")</script>' in " ".join(reader.text)
+    assert "{{ 7*7 }}" in page.html
+
+
+def test_a_planned_study_has_a_page() -> None:
+    arms = (ArmRow("control", "no message", 0.5), ArmRow("a", "a message", 0.5))
+    wave = WaveContents("w1", "Wave 1", "planned", arms)
+    page = render(ReportContents("Title", "id", "today", "parents", (wave,)))
+    assert "Not known yet" in page.html
+    assert "<svg" not in page.html
+
+
+def test_a_posterior_that_is_not_estimable_is_a_reason() -> None:
+    contents = demo()
+    waves = tuple(
+        replace(wave, posterior=NotEstimable("no outcome was counted")) for wave in contents.waves
+    )
+    page = render(replace(contents, waves=waves, truth=None))
+    assert "No posterior was computed: no outcome was counted." in page.html
+
+
+def test_fourteen_waves_are_folded() -> None:
+    arms = [f"method {i}, with a rather long name" for i in range(6)]
+    rows = [PosteriorRow(arm, 0.1, 0.08, 0.12, 1 / 6, 0.01, 10, 100) for arm in arms]
+    waves = tuple(
+        WaveContents(
+            f"06-{n:02}",
+            f"Wave {n}",
+            "closed",
+            tuple(ArmRow(arm, "a call", 1 / 6, 100, 100) for arm in arms),
+            posterior=posterior(rows, (f"06-{n:02}",)),
+        )
+        for n in range(1, 15)
+    )
+    page = render(ReportContents("Title", "id", "today", "farmers", waves))
+    assert read(page).tags["details"] == 14 + 13
+    assert len(page.html.encode()) < 2_000_000

@@ -1,0 +1,137 @@
+"""Events: each kept once, whatever is delivered how often."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from wavewise.errors import InputError
+from wavewise.store import AddedEvents, Store, bulk
+
+NOW = datetime(2023, 10, 9, tzinfo=UTC)
+SCHEMA = {
+    "event_id": pl.String,
+    "unit_id": pl.String,
+    "kind": pl.String,
+    "at_utc_us": pl.Int64,
+    "value": pl.Float64,
+    "item": pl.String,
+}
+ROWS = [
+    ("e1", "a", "login", 5, None, None),
+    ("e2", "a", "session", 3, 1.5, "set, 1"),
+    ("e3", "nobody", "login", 3, None, None),
+]
+
+
+def frame(*rows: tuple) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=SCHEMA, orient="row")
+
+
+def test_events_come_back_in_the_order_of_time(store: Store, units: pl.DataFrame) -> None:
+    store.add_units(units, NOW)
+    assert store.add_events(frame(*ROWS), NOW) == AddedEvents(3, 0, 0, n_unknown_unit=1)
+    back = store.events()
+    assert_frame_equal(back.drop("received_at_utc_us"), frame(ROWS[1], ROWS[2], ROWS[0]))
+    assert store.n_events() == 3
+
+
+def test_repeated_delivery_adds_nothing(store: Store) -> None:
+    store.add_events(frame(*ROWS), NOW)
+    assert store.add_events(frame(*ROWS), NOW) == AddedEvents(0, 3, 0)
+    assert store.n_events() == 3
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        ("e2", "b", "session", 3, 1.5, "set, 1"),
+        ("e2", "a", "login", 3, 1.5, "set, 1"),
+        ("e2", "a", "session", 4, 1.5, "set, 1"),
+        ("e2", "a", "session", 3, None, "set, 1"),
+        ("e2", "a", "session", 3, 1.5, None),
+    ],
+)
+def test_other_content_under_a_known_id_is_counted_and_the_first_kept(
+    store: Store, changed: tuple
+) -> None:
+    store.add_events(frame(*ROWS), NOW)
+    assert store.add_events(frame(changed, ROWS[0]), NOW) == AddedEvents(0, 1, 1)
+    assert store.events(["session"]).row(0)[:6] == ROWS[1]
+
+
+def test_within_a_file_the_first_of_an_id_is_kept(store: Store) -> None:
+    other = ("e1", "b", "login", 9, None, None)
+    added = store.add_events(frame(ROWS[0], ROWS[0], other), NOW)
+    assert (added.n_new, added.n_repeated, added.n_conflicting) == (1, 1, 1)
+    assert store.events().row(0)[:6] == ROWS[0]
+
+
+def test_batches_do_not_matter(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wavewise.store.events.BATCH_ROWS", 2)
+    other = ("e1", "b", "login", 9, None, None)
+    added = store.add_events(frame(*ROWS, other, ROWS[1]), NOW)
+    assert (added.n_new, added.n_repeated, added.n_conflicting) == (3, 1, 1)
+    assert bulk.BATCH_ROWS > 2
+
+
+def test_events_by_kind_and_time(store: Store) -> None:
+    store.add_events(frame(*ROWS), NOW)
+    assert store.events(["login"])["event_id"].to_list() == ["e3", "e1"]
+    assert store.events(start_us=4)["event_id"].to_list() == ["e1"]
+    assert store.events(end_us=5)["event_id"].to_list() == ["e2", "e3"]
+    assert store.events(["login"], 3, 5)["event_id"].to_list() == ["e3"]
+    assert store.events([]).height == 0
+
+
+def test_optional_columns_may_be_left_out(store: Store) -> None:
+    store.add_events(frame(*ROWS).drop("value", "item"), NOW)
+    assert store.events()["value"].null_count() == 3
+
+
+def test_empty_delivery(store: Store) -> None:
+    assert store.add_events(frame(), NOW) == AddedEvents(0, 0, 0)
+
+
+def test_event_without_a_time_is_refused_with_all_others(store: Store) -> None:
+    with pytest.raises(InputError, match="at_utc_us"):
+        store.add_events(frame(*ROWS, ("e9", "a", "login", None, None, None)), NOW)
+    assert store.n_events() == 0
+
+
+events_drawn = st.lists(
+    st.tuples(
+        st.sampled_from(["e1", "e2", "e3"]),
+        st.sampled_from(["a", "b"]),
+        st.just("login"),
+        st.integers(0, 2),
+        st.sampled_from([None, 0.5]),
+        st.none(),
+    ),
+    max_size=6,
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(events_drawn, max_size=3))
+def test_counts_are_those_of_a_dictionary(deliveries: list[list[tuple]]) -> None:
+    """Against a plain dictionary that keeps the first content of each id."""
+    kept: dict[str, tuple] = {}
+    with Store.open("sqlite://") as store:
+        for rows in deliveries:
+            n_new = n_repeated = n_conflicting = 0
+            for row in rows:
+                n_new += row[0] not in kept
+                n_repeated += kept.get(row[0]) == row
+                n_conflicting += kept.get(row[0], row) != row
+                kept.setdefault(row[0], row)
+            added = store.add_events(frame(*rows), NOW)
+            assert (added.n_new, added.n_repeated, added.n_conflicting) == (
+                n_new,
+                n_repeated,
+                n_conflicting,
+            )
+        assert sorted(row[:6] for row in store.events().iter_rows()) == sorted(kept.values())
