@@ -86,8 +86,8 @@ class ArmRow:
         Name of the arm.
     content : str
         What its units get, in words: ``no message``, or the message's text.
-    share : float
-        Intended fraction of the wave, in [0, 1].
+    share : float or None
+        Intended fraction of the wave, in [0, 1]; None while a rule has not decided it.
     n_assigned : int or None
         Units drawn; None before the wave is opened.
     n_with_outcome : int or None
@@ -96,12 +96,13 @@ class ArmRow:
 
     arm: str
     content: str
-    share: float
+    share: float | None
     n_assigned: int | None = None
     n_with_outcome: int | None = None
 
     def __post_init__(self) -> None:
-        require_share("share", self.arm, self.share)
+        if self.share is not None:
+            require_share("share", self.arm, self.share)
 
     @property
     def n_missing(self) -> int | None:
@@ -293,6 +294,11 @@ class WaveContents:
 
     def __post_init__(self) -> None:
         require_distinct(f"wave {self.id!r}", [row.arm for row in self.arms])
+
+    @property
+    def known_shares(self) -> dict[str, float]:
+        """Share of each arm for which it is decided."""
+        return {row.arm: row.share for row in self.arms if row.share is not None}
 
 
 @dataclass(frozen=True)

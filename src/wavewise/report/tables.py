@@ -73,7 +73,7 @@ def design_table(contents: ReportContents) -> Table:
     for row in (row for wave in contents.waves for row in wave.arms):
         content.setdefault(row.arm, row.content)
     shown = contents.waves if len(contents.waves) <= MOST_WAVE_COLUMNS else ()
-    shares = [{row.arm: row.share for row in wave.arms} for wave in shown]
+    shares = [wave.known_shares for wave in shown]
     columns = (
         ARM,
         Column("What its units get", numeric=False, prose=True),
@@ -102,7 +102,7 @@ def flow_table(wave: WaveContents, unit_name: str) -> Table:
     rows = tuple(
         (
             row.arm,
-            percent(row.share),
+            UNKNOWN if row.share is None else percent(row.share),
             count(row.n_assigned),
             _part(row.n_assigned, assigned),
             count(row.n_with_outcome),
@@ -110,7 +110,8 @@ def flow_table(wave: WaveContents, unit_name: str) -> Table:
         )
         for row in wave.arms
     )
-    planned = percent(min(sum(row.share for row in wave.arms), 1.0), 0)
+    shares = wave.known_shares.values()
+    planned = percent(min(sum(shares), 1.0), 0) if shares else UNKNOWN
     total = (
         "All arms",
         planned,

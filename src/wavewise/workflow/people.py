@@ -84,8 +84,12 @@ def _told(study: Study, path: Path, people: "People") -> Done:
     lines = [f"Imported {n_imported:,} {study.spec.units.name} from {path.name}."]
     if n_bad:
         lines += [f"Left out {n_bad:,} bad rows:", *(f"  {fault}" for fault in people.faults)]
-    if people.left_out:
-        lines.append(f"Columns that the study does not use: {', '.join(people.left_out)}.")
+    contact = [name for name in people.left_out if name in study.spec.units.address.values()]
+    unused = [name for name in people.left_out if name not in contact]
+    if contact:
+        lines.append(f"Contact details were left out, and are nowhere kept: {', '.join(contact)}.")
+    if unused:
+        lines.append(f"Columns that the study does not use: {', '.join(unused)}.")
     facts = {
         "n_imported": n_imported,
         "n_bad": n_bad,

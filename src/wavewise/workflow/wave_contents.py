@@ -1,8 +1,10 @@
 """One wave, as the report shows it."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from wavewise.design.arms import Arm
+from wavewise.design.shares import planned_shares
 from wavewise.design.waves import AllocationRule, SharesByStratum, Wave
 from wavewise.report import contents as shown
 from wavewise.results import CheckResult, NotEstimable
@@ -51,7 +53,7 @@ def _arms(study: Study, wave: Wave, row: "WaveRow | None") -> tuple[shown.ArmRow
         shown.ArmRow(
             arm=arm.id,
             content=_content(study, arm),
-            share=shares.get(arm.id, 0.0),
+            share=shares.get(arm.id) if row is None else shares.get(arm.id, 0.0),
             n_assigned=assigned.get(arm.id, 0) if row is not None else None,
             n_with_outcome=known.get(arm.id, 0) if known is not None else None,
         )
@@ -91,14 +93,20 @@ def _shares(
     study: Study, wave: Wave, row: "WaveRow | None", assigned: dict[str, int]
 ) -> dict[str, float]:
     """Shares as drawn; where they differ by stratum, or are not known, those that came out."""
-    shares = row.details.get("shares") if row is not None else None
-    if shares is None and row is None:
-        decided = study.store.latest_result(wave.id, "next-shares")
-        shares = decided.payload["shares"] if decided is not None else None
+    shares = row.details.get("shares") if row is not None else _shares_to_come(study, wave)
     if shares is not None and all(isinstance(value, float | int) for value in shares.values()):
         return {str(arm): float(share) for arm, share in shares.items()}
     total = sum(assigned.values())
     return {arm: count / total for arm, count in assigned.items()} if total else {}
+
+
+def _shares_to_come(study: Study, wave: Wave) -> Mapping[str, Any] | None:
+    """Shares of a wave that is not open: planned, or decided already."""
+    decided = study.store.latest_result(wave.id, "next-shares")
+    if decided is not None:
+        shares: Mapping[str, Any] = decided.payload["shares"]
+        return shares
+    return planned_shares(study.spec, wave)
 
 
 def _allocation(wave: Wave) -> str:

@@ -5,7 +5,8 @@ import pytest
 from sample_contents import demo, effect
 
 from wavewise.errors import InputError
-from wavewise.report import ArmRow, Density, ShareRow
+from wavewise.report import ArmRow, Density, ShareRow, WaveContents
+from wavewise.report.tables import UNKNOWN, flow_table
 
 
 def test_to_dict_is_versioned_json() -> None:
@@ -40,3 +41,10 @@ def test_densities_have_as_many_heights_as_places() -> None:
 def test_missing_is_unknown_until_the_wave_is_closed() -> None:
     assert ArmRow("a", "x", 0.5, 10).n_missing is None
     assert ArmRow("a", "x", 0.5, 10, 8).n_missing == 2
+
+
+def test_a_share_that_is_not_decided_is_no_number() -> None:
+    undecided = ArmRow("a", "text", None)
+    wave = WaveContents("w", "W", "planned", (undecided, ArmRow("b", "text", 0.4)))
+    assert wave.known_shares == {"b": 0.4}
+    assert flow_table(wave, "parents").rows[0][1] == UNKNOWN

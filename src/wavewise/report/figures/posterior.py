@@ -83,7 +83,7 @@ def _caption(posterior: PosteriorContents, interval: str, truth: bool) -> str:
 
 def shares_figure(name: str, waves: Sequence[WaveContents]) -> Figure | None:
     """Share of each arm in each wave, and in the next one if that is decided; None if no wave."""
-    columns = [(wave.id, {row.arm: row.share for row in wave.arms}) for wave in waves]
+    columns = [(wave.id, wave.known_shares) for wave in waves if wave.known_shares]
     if waves and waves[-1].next_shares:
         columns.append(("next", {row.arm: row.share for row in waves[-1].next_shares}))
     if not columns:
