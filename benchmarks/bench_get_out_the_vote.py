@@ -33,7 +33,6 @@ def main(data: str) -> None:
         verbs = [
             ["init", study, "--template", "get-out-the-vote"],
             ["register", study],
-            ["people", "import", study, data],
             ["wave", "import", study, "august-2006", data],
             ["wave", "close", study, "august-2006"],
             ["analyze", study, "august-2006"],

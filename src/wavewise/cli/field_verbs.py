@@ -82,7 +82,7 @@ def _add_waves(app: typer.Typer) -> None:
         encoding: Encoding = "utf-8",
         store: StoreUrl = None,
     ) -> Done:
-        """Import the assignment and the outcomes of a wave that ran elsewhere."""
+        """Import a wave that ran elsewhere: assignment, outcomes, and people if there are none."""
         from wavewise.workflow.import_wave import import_wave
 
         with opened(folder, store) as study:

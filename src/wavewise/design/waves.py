@@ -1,8 +1,9 @@
 """Waves: who is randomized, to which arms, with which shares, when, and for how long we look."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field
+from pydantic import Discriminator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from wavewise.design.arms import Arm, ListedArms, expand_arms
 from wavewise.design.values import (
@@ -27,6 +28,11 @@ __all__ = [
 
 
 MOST_DAYS = 3_660
+RULE_OPTIONS = {
+    "temper": "tempered Thompson",
+    "uniform_share": "tempered Thompson",
+    "beta": "top-two",
+}
 
 
 class UnitsShare(Frozen):
@@ -46,13 +52,33 @@ class UnitsWhere(Frozen):
 class AllocationRule(Frozen):
     """Shares that follow from what earlier waves taught."""
 
-    rule: Literal["exploration", "Thompson", "equal"]
+    rule: Literal[
+        "exploration", "Thompson", "tempered Thompson", "top-two", "control-augmented", "equal"
+    ]
     """exploration: shares in proportion to p (1 - p), where p is the probability of being best;
-    Thompson: in proportion to p."""
+    Thompson: in proportion to p; tempered Thompson: to a power of p, or mixed with equal shares;
+    top-two: a part by p, the rest by the probability of being drawn next; control-augmented: to p,
+    and the control gets as much as the best arm."""
     model: Identifier | None = None
     """Name of the model of [models] that gives p."""
     learned_on: Identifiers
     """Ids of the waves whose outcomes it uses."""
+    floor: Share = 0.0
+    """Least share of each arm in the wave."""
+    temper: Share | None = None
+    """For tempered Thompson: the power, from 0 (equal shares) to 1 (Thompson)."""
+    uniform_share: Share | None = None
+    """For tempered Thompson: the part of the wave that is shared equally."""
+    beta: Share | None = None
+    """For top-two: the probability that the first of the two arms is played."""
+
+    @model_validator(mode="after")
+    def _options_fit_the_rule(self) -> Self:
+        for name, rule in RULE_OPTIONS.items():
+            if getattr(self, name) is not None and rule != self.rule:
+                needed = f"no {name} beside the rule '{self.rule}' (it belongs to '{rule}')"
+                raise PydanticCustomError("needed", "{needed}", {"needed": needed})
+        return self
 
 
 class SharesByStratum(Frozen):

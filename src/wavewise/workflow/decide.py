@@ -75,6 +75,10 @@ def _decide_shares(study: Study, wave: Wave) -> Done:
         control=wave.control_id if wave.control_share is not None else None,
         control_share=wave.control_share or 0.0,
         learned_on=rule.learned_on,
+        floor=rule.floor,
+        temper=rule.temper,
+        uniform_share=rule.uniform_share,
+        beta=rule.beta,
     )
     named = dict(zip(shares.arms, map(float, shares.shares), strict=True))
     payload = {"for_wave": wave.id, "shares": named, "decision": shares.to_dict()}

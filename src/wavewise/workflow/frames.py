@@ -17,6 +17,7 @@ __all__ = [
     "UnitData",
     "WaveData",
     "forget_units",
+    "remember_units",
     "stack",
     "unit_data",
     "units_of_wave",
@@ -109,12 +110,17 @@ class WaveData:
 def unit_data(study: Study) -> UnitData:
     """All units of a study, read once."""
     if UNITS not in study.cache:
-        units = study.store.units()
-        study.cache[UNITS] = UnitData(
-            units["unit_id"], units["cluster"], units["time_zone"], units["fields_json"]
-        )
+        remember_units(study, study.store.units())
     found: UnitData = study.cache[UNITS]
     return found
+
+
+def remember_units(study: Study, units: pl.DataFrame) -> None:
+    """Keep units, as the store gives or takes them, so that they need not be read."""
+    rows = units.sort("unit_id")
+    study.cache[UNITS] = UnitData(
+        rows["unit_id"], rows["cluster"], rows["time_zone"], rows["fields_json"]
+    )
 
 
 def forget_units(study: Study) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -22,10 +23,13 @@ from wavewise.results import CheckResult, hash_arrays
 from wavewise.store import WaveRow
 from wavewise.store.packed import packed
 from wavewise.workflow.done import Done, text_table
-from wavewise.workflow.frames import UnitData, unit_data, units_of_wave
+from wavewise.workflow.frames import UnitData, remember_units, unit_data, units_of_wave
 from wavewise.workflow.open_wave import opening_checks, window_start
-from wavewise.workflow.people import read_people_file
+from wavewise.workflow.people import checked_people, read_people_file
 from wavewise.workflow.study import Study
+
+if TYPE_CHECKING:
+    from wavewise.fieldwork.people import People
 
 __all__ = ["import_wave"]
 
@@ -34,6 +38,8 @@ def import_wave(
     study: Study, wave_id: str, path: Path, *, exploratory: bool = False, encoding: str = "utf-8"
 ) -> Done:
     """Assignment and outcomes of a wave from a file with one row a unit.
+
+    Where no units are imported yet, they are taken from the same file.
 
     Parameters
     ----------
@@ -58,8 +64,10 @@ def import_wave(
     wave = study.wave(wave_id)
     columns = _imported(wave)
     version = study.require_registered(exploratory=exploratory)
+    table = read_people_file(study, path, encoding)
+    people = _people_of_file(study, table, path)
     units = units_of_wave(study, wave, unit_data(study))
-    rows = _rows(study, wave, read_people_file(study, path, encoding), units, path)
+    rows = _rows(study, wave, table, units, path)
     units = units.where(units.ids.is_in(rows["unit_id"].implode()))
     drawn = _read(study, wave, columns, rows, path).with_columns(
         unit_id=units.ids, stratum=units.stratum(study.spec)
@@ -68,6 +76,8 @@ def import_wave(
     checks = _checks(study, wave, units, drawn["arm"])
     outcomes = drawn.select("unit_id", values_json=packed(drawn.select(list(columns.outcomes))))
     row = _wave_row(study, wave, version, drawn, checks)
+    if people is not None:
+        study.store.add_units(people.units, imported_at=study.clock())
     study.store.open_wave(row, drawn.select("unit_id", "stratum", "arm", "propensity"), outcomes)
     return _told(study, wave, path, row)
 
@@ -79,6 +89,16 @@ def _imported(wave: Wave) -> Imported:
             "add it, with the columns of the file"
         )
     return wave.imported
+
+
+def _people_of_file(study: Study, table: pl.DataFrame, path: Path) -> "People | None":
+    """The file's units, checked and not yet written, where none are imported."""
+    if study.store.n_units():
+        return None
+    people = checked_people(study, table, path)
+    people.raise_if_bad()
+    remember_units(study, people.units)
+    return people
 
 
 def _rows(

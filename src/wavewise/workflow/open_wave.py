@@ -51,6 +51,7 @@ def open_wave(study: Study, wave_id: str, *, exploratory: bool = False) -> Done:
     """
     wave = study.wave(wave_id)
     _refuse_opened(study, wave_id)
+    _refuse_imported(study, wave)
     version = study.require_registered(exploratory=exploratory)
     _refuse_policies(study, wave)
     shares = shares_of(study, wave)
@@ -102,6 +103,14 @@ def _refuse_opened(study: Study, wave_id: str) -> None:
         raise StateError(
             f"wave '{wave_id}' is {row.state}, opened {row.opened_at:%Y-%m-%d %H:%M} UTC; it is "
             "drawn once; nothing was changed"
+        )
+
+
+def _refuse_imported(study: Study, wave: Wave) -> None:
+    if wave.imported is not None:
+        raise StateError(
+            f"wave '{wave.id}' ran elsewhere: its arms come from a file; run `wavewise wave import "
+            f"{study.folder} {wave.id} FILE`, or take `imported` out of the study file"
         )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wavewise.design.spec import Units
     from wavewise.fieldwork.people import People
 
-__all__ = ["ROW_ID", "import_people", "read_people_file"]
+__all__ = ["ROW_ID", "checked_people", "import_people", "read_people_file"]
 
 ROW_ID = "row"  # units.id = "row": the number of the record in the file stands for an id
 
@@ -41,7 +41,7 @@ def import_people(
     InputError
         With every bad row and its column; nothing was imported.
     """
-    people = _check(study, read_people_file(study, path, encoding), path)
+    people = checked_people(study, read_people_file(study, path, encoding), path)
     if not (skip_bad and people.units.height):
         people.raise_if_bad()
     study.store.add_units(people.units, imported_at=study.clock())
@@ -60,7 +60,8 @@ def read_people_file(study: Study, path: Path, encoding: str = "utf-8") -> pl.Da
     return table
 
 
-def _check(study: Study, table: pl.DataFrame, path: Path) -> "People":
+def checked_people(study: Study, table: pl.DataFrame, path: Path) -> "People":
+    """The units of a file's table, with every fault."""
     units: Units = study.spec.units
     return check_people(
         table,

@@ -1,0 +1,154 @@
+"""Experiments that ran elsewhere: their own spellings, and every bad row named."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from study_folders import Answer, call, done
+
+from wavewise.store import Store
+
+SPEC = """
+[study]
+id = "elsewhere"
+title = "Ran elsewhere"
+seed = 1
+time_zone = "UTC"
+
+[units]
+id = "row"
+strata = ["block"]
+randomize_by = "house"
+
+[[messages]]
+id = "letter"
+channel = "letter"
+
+[[outcomes]]
+id = "voted"
+primary = true
+kind = "any"
+
+[[outcomes]]
+id = "donated"
+kind = "sum"
+
+[[waves]]
+id = "only"
+starts = 2020-01-01
+window_days = 10
+control = "control"
+arms = [{ id = "control" }, "letter"]
+shares = { control = 0.5, letter = 0.5 }
+
+[waves.imported]
+arm = "treatment"
+arm_names = { "Control" = "control", "Letter" = "letter" }
+outcomes = { voted = "voted", donated = "money" }
+"""
+
+
+def _table(n: int = 40) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "block": [str(i // 20) for i in range(n)],
+            "house": [str(i // 2) for i in range(n)],
+            "treatment": [" Letter" if (i // 2) % 2 else " Control" for i in range(n)],
+            "voted": ["Yes" if i % 3 else "no" for i in range(n)],
+            "money": [None if i % 10 == 9 else str(i * 0.5) for i in range(n)],
+        }
+    )
+
+
+def _study(folder: Path, table: pl.DataFrame, spec: str = SPEC) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "study.toml").write_text(spec, encoding="utf-8")
+    table.write_csv(folder / "data.csv")
+    done("register", folder)
+    return folder
+
+
+def _import(folder: Path) -> Answer:
+    return call("wave", "import", folder, "only", folder / "data.csv")
+
+
+def test_people_assignment_and_outcomes_come_in_one_step(tmp_path: Path) -> None:
+    study = _study(tmp_path, _table())
+    assert _import(study).code == 0
+    done("wave", "close", study, "only")
+    with Store.open(f"sqlite:///{study / 'study.db'}") as store:
+        drawn, frozen = store.assignment("only"), store.outcomes("only")
+    assert dict(drawn["arm"].value_counts().iter_rows()) == {"control": 20, "letter": 20}
+    assert set(drawn["propensity"]) == {0.5}
+    assert set(drawn["stratum"]) == {"0", "1"}
+    rows = {
+        int(unit): values for unit, *values in frozen.select("unit_id", "voted", "donated").rows()
+    }
+    assert rows[1] == [0.0, 0.0]
+    assert rows[2] == [1.0, 0.5]
+    assert rows[10] == [1.0 if 9 % 3 else 0.0, None], "a blank outcome is missing, not zero"
+    analysis = done("analyze", study, "only", "--json").facts
+    voted = {item["estimator"]: item for item in analysis["effects"] if item["outcome"] == "voted"}
+    by_arm = drawn.join(frozen, on="unit_id").group_by("arm").agg(pl.col("voted").mean())
+    means = dict(by_arm.rows())
+    found = voted["difference in means"]["rows"][0]["estimate"]
+    assert found == pytest.approx(means["letter"] - means["control"])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "place"),
+    [
+        ("treatment", "Postcard", "row 8, column 'treatment'"),
+        ("voted", "perhaps", "row 8, column 'voted'"),
+        ("money", "lots", "row 8, column 'money'"),
+        ("money", "inf", "row 8, column 'money'"),
+    ],
+)
+def test_a_bad_row_is_named_and_nothing_is_written(
+    tmp_path: Path, column: str, value: str, place: str
+) -> None:
+    table = _table().with_row_index("i")
+    changed = pl.when(pl.col("i") == 6).then(pl.lit(value)).otherwise(pl.col(column)).alias(column)
+    study = _study(tmp_path, table.with_columns(changed).drop("i"))
+    refused = _import(study)
+    assert refused.code == 4
+    assert place in refused.err
+    with Store.open(f"sqlite:///{study / 'study.db'}") as store:
+        assert store.n_units() == 0
+        assert store.waves() == ()
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    study = _study(tmp_path, _table().drop("treatment"))
+    refused = _import(study)
+    assert refused.code == 4
+    assert "'treatment'" in refused.err
+
+
+def test_a_wave_is_imported_once(tmp_path: Path) -> None:
+    study = _study(tmp_path, _table())
+    assert "wave import" in call("wave", "open", study, "only").err, "it is not drawn here"
+    assert _import(study).code == 0
+    assert _import(study).code == 6
+    assert call("wave", "open", study, "only").code == 6
+
+
+def test_propensities_come_from_the_file_where_it_has_them(tmp_path: Path) -> None:
+    spec = SPEC.replace('arm = "treatment"\n', 'arm = "treatment"\npropensity = "p"\n')
+    study = _study(tmp_path, _table().with_columns(p=pl.lit("0.25")), spec)
+    assert _import(study).code == 0
+    with Store.open(f"sqlite:///{study / 'study.db'}") as store:
+        assert set(store.assignment("only")["propensity"]) == {0.25}
+    bad = _study(tmp_path / "bad", _table().with_columns(p=pl.lit("0")), spec)
+    assert "column 'p'" in _import(bad).err
+
+
+def test_a_wave_that_is_drawn_here_is_not_imported(tmp_path: Path) -> None:
+    spec = SPEC[: SPEC.index("[waves.imported]")].replace(
+        "window_days = 10", 'window_days = 10\nschedule = "once"'
+    )
+    spec = spec.replace('kind = "any"', 'kind = "any"\nevent = "vote"').replace(
+        'kind = "sum"', 'kind = "sum"\nevent = "gift"\nvalue = "amount"'
+    )
+    study = _study(tmp_path, _table(), spec + '[schedules.once]\ndays = ["mon"]\nat = "10:00"\n')
+    assert _import(study).code == 6
