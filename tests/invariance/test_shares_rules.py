@@ -67,16 +67,16 @@ def test_raising_a_floor_twice_is_raising_it_once(weights, floor):
 
 
 @few
-@given(COUNTS, st.integers(1, 80), st.randoms(use_true_random=False))
+@given(COUNTS, st.integers(1, 20), st.randoms(use_true_random=False))
 def test_expected_gain_lies_between_nothing_and_the_regret_in_any_order(pairs, n_next, random):
     order = list(range(len(pairs)))
     random.shuffle(order)
     first, second = (
         stop_or_go(
             beta_binomial([y for y, _ in rows], [n for _, n in rows]),
-            n_next=n_next,
+            n_next=n_next * len(pairs),
             rule="equal",
-            trials_per_unit=len(pairs),
+            trials_per_unit=2,
             cost_per_unit=1.0,
             cost_per_wave=1.0,
             beneficiaries=1e3,
@@ -101,7 +101,7 @@ def test_draws_in_another_order_of_arms_give_the_same_gain():
             self.log_prob_optimal = np.log(self.prob_optimal)
             self.policy_regret = draws.max(axis=1).mean() - draws.mean(axis=0)
 
-    draws = np.random.default_rng(2).standard_normal((2000, 4)) + [0.1, 0.3, 0.0, 0.2]
+    draws = np.random.default_rng(2).normal([0.1, 0.3, 0.0, 0.2], 1.0, (2000, 4))
     order = [2, 0, 3, 1]
     first, second = (
         stop_or_go(

@@ -1,43 +1,27 @@
 """The next wave's shares by a named rule, with what they were learned from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from wavewise.decide.evidence import log_prob_of
+from wavewise.decide.fractions import checked_fractions
 from wavewise.decide.posterior import Posterior, checked_posterior
-from wavewise.decide.shares import checked_fractions, exploration_shares, with_control
+from wavewise.decide.rules import Rule, RuleName, RuleOptions, rule_named
+from wavewise.decide.wave_shares import arm_and_control_shares
 from wavewise.errors import InputError
 from wavewise.results import FloatArray, read_only
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["RULES", "NextShares", "next_shares"]
+__all__ = ["NextShares", "next_shares"]
 
-RuleName = Literal["exploration", "equal", "Thompson"]
+Options = tuple[tuple[str, float | tuple[float, ...]], ...]
 
 _VERSION = 1
-
-
-def _equal(posterior: Posterior) -> FloatArray:
-    """The same share for every arm."""
-    return np.full(len(posterior.arms), 1 / len(posterior.arms))
-
-
-def _thompson(posterior: Posterior) -> FloatArray:
-    """Each arm's probability of being best (Thompson 1933)."""
-    prob = np.asarray(posterior.prob_optimal, dtype=np.float64)
-    return np.asarray(prob / prob.sum())
-
-
-# rule: (from a posterior to shares, name in sentences)
-RULES: Final[Mapping[str, tuple[Callable[[Posterior], FloatArray], str]]] = {
-    "exploration": (exploration_shares, "exploration sampling"),
-    "equal": (_equal, "equal shares"),
-    "Thompson": (_thompson, "Thompson sampling"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +34,8 @@ class NextShares:
         Every arm of the wave, the control last where there is one.
     shares : (n_arms,) array of float
         Share of each, in [0, 1], sum 1.
-    rule : {"exploration", "equal", "Thompson"}
+    rule : str
+        Its name, as study files spell it.
     control : str or None
         The control's name.
     prob_optimal, policy_regret : (n_arms,) or (n_arms - 1,) array of float
@@ -59,6 +44,10 @@ class NextShares:
         Waves whose outcomes the posterior holds.
     text : str
         The same in plain words.
+    floor : float
+        Least share of each arm.
+    options : tuple of (str, float or tuple of float)
+        What was chosen of the rule, such as its exponent.
     """
 
     arms: tuple[str, ...]
@@ -69,6 +58,8 @@ class NextShares:
     policy_regret: FloatArray
     learned_on: tuple[str, ...]
     text: str
+    floor: float = 0.0
+    options: Options = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The shares as plain values, for JSON; `from_dict` reads them back exactly."""
@@ -83,6 +74,11 @@ class NextShares:
             "policy_regret": self.policy_regret.tolist(),
             "learned_on": list(self.learned_on),
             "text": self.text,
+            "floor": self.floor,
+            "options": {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in self.options
+            },
         }
 
     @classmethod
@@ -99,7 +95,7 @@ class NextShares:
                 f"next shares: found kind {values.get('kind')!r}, version "
                 f"{values.get('version')!r}; needed 'next shares', version {_VERSION}"
             )
-        missing = sorted(cls.__dataclass_fields__.keys() - values.keys())
+        missing = sorted(cls.__dataclass_fields__.keys() - {"floor", "options"} - values.keys())
         if missing:
             raise InputError(f"next shares: found no {', '.join(missing)}; needed all of them")
         shares = checked_fractions("shares", values["shares"])
@@ -111,12 +107,14 @@ class NextShares:
         return cls(
             arms=tuple(values["arms"]),
             shares=read_only(shares),
-            rule=_checked_rule(values["rule"]),
+            rule=rule_named(values["rule"]).name,
             control=values["control"],
             prob_optimal=read_only(values["prob_optimal"], np.float64),
             policy_regret=read_only(values["policy_regret"], np.float64),
             learned_on=tuple(values["learned_on"]),
             text=values["text"],
+            floor=float(values.get("floor", 0.0)),
+            options=_plain_options(values.get("options", {})),
         )
 
     def to_frame(self) -> "pl.DataFrame":
@@ -147,25 +145,32 @@ class NextShares:
 
 def next_shares(
     posterior: Posterior,
-    rule: RuleName = "exploration",
+    rule: RuleName | str = "exploration",
     control: str | None = None,
     control_share: float = 0.0,
     learned_on: Sequence[str] = (),
+    *,
+    floor: float = 0.0,
+    **options: Unpack[RuleOptions],
 ) -> NextShares:
-    """Shares of the next wave by a rule, a fixed control share beside them.
+    """Shares of the next wave by a rule, a control beside them.
 
     Parameters
     ----------
     posterior : Posterior
         Of the arms that compete; the control is not among them.
-    rule : {"exploration", "equal", "Thompson"}
-        Exploration sampling; the same share for every arm; each arm's probability of being best.
+    rule : str
+        As for `shares`, which says what each rule does.
     control : str, optional
         Name of the control.
     control_share : float
-        Its share of the wave, at least 0 and below 1.
+        Its share of the wave, at least 0 and below 1; its least share for "control-augmented".
     learned_on : sequence of str
         Waves whose outcomes the posterior holds.
+    floor : float
+        Least share of every arm in the wave.
+    **options
+        `temper`, `uniform_share`, `beta`, `fixed`, as for `shares`.
 
     Returns
     -------
@@ -174,9 +179,10 @@ def next_shares(
     Raises
     ------
     InputError
-        An unknown rule, a control share without a control, a control that also competes.
+        An unknown rule, a control share without a control, a control that also competes, an option
+        out of its range or of another rule.
     DecisionError
-        Exploration sampling where one arm is best with probability exactly 1.
+        A rule that needs a rival where one arm is best with probability exactly 1, and no floor.
 
     Notes
     -----
@@ -186,7 +192,6 @@ def next_shares(
     References
     ----------
     Kasy and Sautmann (2021), *Econometrica* 89, 113-132, equation (4).
-    Thompson (1933), *Biometrika* 25, 285-294.
 
     Examples
     --------
@@ -197,35 +202,46 @@ def next_shares(
     {'a': 0.133, 'b': 0.333, 'c': 0.284, 'control': 0.25}
     """
     known = checked_posterior(posterior)
-    name = _checked_rule(rule)
-    _check_control(known.arms, control, control_share)
-    shares = RULES[name][0](known)
-    names = tuple(known.arms)
+    chosen = rule_named(rule)
+    _check_control(known.arms, control, control_share, chosen)
+    competing, beside = arm_and_control_shares(
+        log_prob_of(known), chosen, control_share, floor=floor, **options
+    )
+    names, shares = tuple(known.arms), competing
     if control is not None:
-        shares, names = with_control(shares, control_share), (*names, control)
+        names, shares = (*names, control), np.append(competing, beside)
     return NextShares(
         arms=names,
         shares=read_only(shares),
-        rule=name,
+        rule=chosen.name,
         control=control,
         prob_optimal=read_only(known.prob_optimal),
         policy_regret=read_only(known.policy_regret),
         learned_on=tuple(learned_on),
-        text=_text(known, name, shares, control, learned_on),
+        text=_text(known, chosen, shares, control, learned_on, floor),
+        floor=float(floor),
+        options=_plain_options(chosen.given(options)),
     )
 
 
-def _checked_rule(rule: str) -> RuleName:
-    match rule:
-        case "exploration" | "equal" | "Thompson":
-            return rule
-    raise InputError(f"rule: found {rule!r}; needed one of {', '.join(RULES)}")
+def _plain_options(options: Mapping[str, Any]) -> Options:
+    return tuple(
+        (name, float(value) if np.ndim(value) == 0 else tuple(map(float, value)))
+        for name, value in sorted(options.items())
+    )
 
 
-def _check_control(arms: Sequence[str], control: str | None, control_share: float) -> None:
+def _check_control(
+    arms: Sequence[str], control: str | None, control_share: float, rule: Rule
+) -> None:
     if control is None and control_share != 0:
         raise InputError(
             f"control_share: found {control_share} without a control; name the control arm"
+        )
+    if control is None and rule.matches_control:
+        raise InputError(
+            f"control: found none beside the rule {rule.name!r}, which gives the control as much "
+            "as the best arm; name the control arm"
         )
     if control is not None and control in arms:
         raise InputError(
@@ -236,18 +252,20 @@ def _check_control(arms: Sequence[str], control: str | None, control_share: floa
 
 def _text(
     posterior: Posterior,
-    rule: RuleName,
+    rule: Rule,
     shares: FloatArray,
     control: str | None,
     learned_on: Sequence[str],
+    floor: float,
 ) -> str:
     source = f" after {', '.join(learned_on)}" if learned_on else ""
-    beside = f" {control} keeps {shares[-1]:.1%}." if control is not None else ""
-    if rule == "equal":
-        return f"Next wave by {RULES[rule][1]}: {shares[0]:.1%} for each arm.{beside}"
+    beside = f" Every arm keeps at least {floor:.1%}." if floor > 0 else ""
+    beside += f" {control} keeps {shares[-1]:.1%}." if control is not None else ""
+    if rule.name == "equal":
+        return f"Next wave by {rule.label}: {shares[0]:.1%} for each arm.{beside}"
     largest = int(np.argmax(shares[: len(posterior.arms)]))
     return (
-        f"Next wave by {RULES[rule][1]}{source}: {posterior.arms[largest]} gets the largest share, "
+        f"Next wave by {rule.label}{source}: {posterior.arms[largest]} gets the largest share, "
         f"{shares[largest]:.1%}; it is best with probability "
         f"{posterior.prob_optimal[largest]:.3g}.{beside}"
     )

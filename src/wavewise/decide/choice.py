@@ -76,9 +76,12 @@ def best_arm(posterior: Posterior) -> BestArm:
     Notes
     -----
     Expected regret E[max_j theta_j] - E[theta_k] is lowest where the posterior mean is highest. The
-    probability of being best can point to another arm, one that is little known: it may be best
-    often and still lose more on average. The choice follows the regret, which is the loss that the
-    programme bears. Of arms with exactly equal regret the first is taken, and the text says so.
+    probability of being best can point to another arm, since it counts how often an arm is best and
+    not by how much. It happens where posteriors are skewed or unequally wide: of two success
+    probabilities that are small, a well-known one may be ahead more often than not of a little
+    known one whose rare high values outweigh that; or the reverse. The choice follows the regret,
+    which is the loss that the programme bears. Of arms with exactly equal regret the first is
+    taken, and the text says so.
 
     References
     ----------
@@ -127,7 +130,7 @@ def _text(posterior: Posterior, best: int, runner_up: int | None, other: int | N
     if other is not None:
         text += (
             f" {posterior.arms[other]} is best more often (probability "
-            f"{posterior.prob_optimal[other]:.3g}), but loses more where it is not, "
-            f"{regret[other]:.2g} on average: it is less well known."
+            f"{posterior.prob_optimal[other]:.3g}), but is expected to lose {regret[other]:.2g}: "
+            "how often an arm is best does not count by how much it wins or loses."
         )
     return text

@@ -135,6 +135,23 @@ def _allocation_rule(known: Known, wave: Wave, rule: AllocationRule, path: str) 
         yield from refer(f"{path}.model", rule.model, known.names("models"), "a model")
     elif rule.rule != "equal":
         yield Fault(f"{path}.model", "nothing", f"a model ({listing(known.names('models'))})")
+    yield from _control_and_floor(known, wave, rule, path)
+
+
+def _control_and_floor(
+    known: Known, wave: Wave, rule: AllocationRule, path: str
+) -> Iterator[Fault]:
+    matched = rule.rule == "control-augmented"
+    if matched and wave.control_share is None:
+        needed = "a control_share: the least that the control gets"
+        yield Fault(f"{path}.rule", "'control-augmented' without a control", needed)
+    n_competing = len(known.wave_arms[wave.id]) - (wave.control_share is not None)
+    left = 1.0 - (wave.control_share or 0.0)
+    if matched:
+        left = min(left, n_competing / (n_competing + 1))
+    if rule.floor * n_competing > left + SHARE_TOLERANCE:
+        found = f"{rule.floor:g} for {n_competing} arms, {rule.floor * n_competing:g} together"
+        yield Fault(f"{path}.floor", found, f"at most {left / n_competing:.6g} an arm")
 
 
 def _share_vector(

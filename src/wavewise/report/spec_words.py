@@ -176,17 +176,46 @@ def rule_text(spec: StudySpec, wave: Wave) -> str:
 def _allocation_rule(wave: Wave, rule: AllocationRule) -> str:
     beside = "the arms"
     if wave.control_share is not None:
-        share = share_text(wave.control_share)
-        beside = f"'{wave.control_id}' keeps {share}; the other arms"
+        keeps = "keeps at least" if rule.rule == "control-augmented" else "keeps"
+        beside = f"'{wave.control_id}' {keeps} {share_text(wave.control_share)}; the other arms"
     learned = f"the outcomes of {joined(rule.learned_on)}"
+    floor = f" No arm gets less than {share_text(rule.floor)} of the wave." if rule.floor else ""
     if rule.rule == "equal":
         return f"Equal shares: {beside} get equal shares."
-    law = {"exploration": "p (1 \u2212 p)", "Thompson": "p"}[rule.rule]
-    name = {"exploration": "Exploration sampling", "Thompson": "Thompson sampling"}[rule.rule]
+    name, law = _rule_words(rule)
     return (
-        f"{name}: {beside} get shares in proportion to {law}, where p is an arm's posterior "
-        f"probability of being best under the model '{rule.model}', learned on {learned}."
+        f"{name}: {beside} get shares {law}, where p is an arm's posterior "
+        f"probability of being best under the model '{rule.model}', learned on {learned}.{floor}"
     )
+
+
+def _rule_words(rule: AllocationRule) -> tuple[str, str]:
+    match rule.rule:
+        case "exploration":
+            return "Exploration sampling", "in proportion to p (1 \u2212 p)"
+        case "top-two":
+            beta = 0.5 if rule.beta is None else rule.beta
+            first = share_text(beta)
+            return (
+                "Top-two Thompson sampling",
+                f"of which {first} follow p and the rest the second of two different draws from p",
+            )
+        case "control-augmented":
+            return (
+                "Control-augmented Thompson sampling",
+                "in proportion to p, and the control as much as the largest of them",
+            )
+        case "tempered Thompson":
+            return "Tempered Thompson sampling", _tempered_law(rule)
+    return "Thompson sampling", "in proportion to p"
+
+
+def _tempered_law(rule: AllocationRule) -> str:
+    default = 0.2 if rule.temper is None else 0.0
+    uniform = default if rule.uniform_share is None else rule.uniform_share
+    power = "p" if rule.temper in (None, 1.0) else f"p to the power {rule.temper:g}"
+    mixed = f", after {share_text(uniform)} in equal parts" if uniform > 0 else ""
+    return f"in proportion to {power}{mixed}"
 
 
 def _by_stratum(spec: StudySpec, wave: Wave) -> str:

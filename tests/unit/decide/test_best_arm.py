@@ -54,6 +54,21 @@ def test_a_little_known_arm_may_be_best_more_often_and_still_lose():
     assert best.policy_regret == pytest.approx(0.6 * 0.02)
 
 
+def test_a_hierarchical_posterior_may_prefer_the_arm_that_is_best_less_often():
+    """Success probabilities near 7 %, normal on the logit scale: the wide one is skewed upwards."""
+    z = np.random.default_rng(11).standard_normal((20_000, 3))
+    logits = np.array([-2.50, -2.62, -3.4]) + z * [0.06, 0.7, 0.2]
+    nodes, weights = np.polynomial.hermite_e.hermegauss(15)
+    over_clusters = 1 / (1 + np.exp(-(logits[:, :, None] + 0.5 * nodes)))
+    best = best_arm(Drawn(("known", "new", "weak"), over_clusters @ (weights / weights.sum())))
+    assert best.arm == "new"
+    assert best.likeliest == best.runner_up == "known"
+    assert best.prob_optimal < 0.45
+    assert best.policy_regret < best.runner_up_regret
+    assert "known is best more often" in best.text
+    assert "does not count by how much" in best.text
+
+
 def test_exact_ties_are_said():
     best = best_arm(beta_binomial([5, 5], [10, 10], arms=["a", "b"]))
     assert best.arm == "a"
