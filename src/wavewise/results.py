@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,7 +85,7 @@ class CheckResult:
             "scope": self.scope,
             "verdict": self.verdict,
             "text": self.text,
-            "table": [dict(row) for row in self.table],
+            "table": [{key: _plain(value) for key, value in row.items()} for row in self.table],
         }
 
 
@@ -115,6 +116,11 @@ class Provenance:
     def to_dict(self) -> dict[str, Any]:
         """The provenance as plain values, for JSON."""
         return dict(vars(self))
+
+
+def _plain(value: Any) -> Any:
+    """The value, or None for a number that JSON does not have (infinite, not a number)."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_only(values: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from study_folders import Answer, call, done
 
+from study_folders import Answer, call, done
 from wavewise.store import Store
 
 SPEC = """
@@ -152,3 +152,23 @@ def test_a_wave_that_is_drawn_here_is_not_imported(tmp_path: Path) -> None:
     )
     study = _study(tmp_path, _table(), spec + '[schedules.once]\ndays = ["mon"]\nat = "10:00"\n')
     assert _import(study).code == 6
+
+
+@pytest.mark.parametrize(
+    ("blank", "verdict"),
+    [
+        (lambda i: i == 6, "no verdict"),
+        (lambda i: i % 5 == 0, "pass"),
+        (lambda i: (i // 2) % 2 == 1 and i % 8 == 3, "fail"),
+        (lambda i: (i // 2) % 2 == 1, "fail"),  # all of one arm: no effect, and no number for it
+    ],
+)
+def test_outcomes_that_are_missing_by_arm_are_found(tmp_path: Path, blank, verdict: str) -> None:
+    table = _table(400)
+    voted = [None if blank(i) else value for i, value in enumerate(table["voted"])]
+    study = _study(tmp_path, table.with_columns(voted=pl.Series(voted, dtype=pl.String)))
+    assert _import(study).code == 0
+    done("wave", "close", study, "only")
+    checks = done("analyze", study, "only", "--json").facts["checks"]
+    missing = next(check for check in checks if check["name"] == "missing outcomes")
+    assert missing["verdict"] == verdict

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
 from study_folders import STUDY, assignment, call, done, events, make_study, people
 
 PROGRAM = Path(sys.executable).parent / "wavewise"
@@ -310,3 +311,22 @@ def test_version_and_unknown_template(tmp_path: Path) -> None:
     refused = call("init", tmp_path / "x", "--template", "nowhere")
     assert refused.code == 4
     assert "peru-summer" in refused.err
+
+
+def test_decide_weighs_the_next_wave_against_its_cost(tmp_path: Path) -> None:
+    stakes = """
+[planning]
+n_units = 400
+[planning.another_wave]
+cost_per_unit = {cost}
+cost_per_wave = 10
+beneficiaries = 100_000
+value_per_success = 1.0
+"""
+    verdicts = {}
+    for name, cost in (("cheap", 0.01), ("dear", 1000)):
+        study = make_study(tmp_path / name, text=STUDY + stakes.format(cost=cost))
+        _run_wave(study, "one", "2024-03-10")
+        answer = done("decide", study, "one", "--json").facts
+        verdicts[name] = answer["another_wave"]["verdict"]
+    assert verdicts == {"cheap": "go on", "dear": "stop"}

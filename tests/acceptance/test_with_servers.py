@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from postgres_server import new_database, running_postgres
 from study_folders import STUDY, done, events, people
-
 from wavewise.store import Store
 
 BROWSER_FLAGS = (

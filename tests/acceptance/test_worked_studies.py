@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from study_folders import done
 
 PROGRAMS = Path(sys.executable).parent

@@ -44,4 +44,5 @@ class Outcome(Table):
     @property
     def scale(self) -> Scale:
         """binary, count or continuous: how numbers of it are printed."""
-        return {"any": "binary", "count": "count"}.get(self.kind, "continuous")  # type: ignore[return-value]
+        scales: dict[str, Scale] = {"any": "binary", "successes": "binary", "count": "count"}
+        return scales.get(self.kind, "continuous")

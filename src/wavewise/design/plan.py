@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from wavewise.design.values import Frozen, Identifier, Identifiers, OpenShare, Share
 
@@ -29,6 +29,10 @@ class Model(Frozen):
     """Column of the clusters, for hierarchical models."""
     prior: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
     """Beta prior of an arm's success probability, for kind "beta binomial"."""
+    overdispersion: Literal["beta-binomial"] | None = None
+    """Units that differ within arm and cluster, for kind "hierarchical binomial"."""
+    clusters: Literal["new", "these"] = "new"
+    """Whether success probabilities are means over new clusters or over those of the data."""
 
 
 class Effects(Frozen):
@@ -88,6 +92,19 @@ class Baseline(Frozen):
     """Not needed for binary outcomes, where the mean decides it."""
 
 
+class AnotherWave(Frozen):
+    """What a further wave costs, and what a better choice is worth, in one currency."""
+
+    cost_per_unit: NonNegativeFloat
+    """Of messaging and observing one unit."""
+    cost_per_wave: NonNegativeFloat
+    """Of running a wave at all."""
+    beneficiaries: PositiveFloat
+    """Units that will get the chosen arm in the end."""
+    value_per_success: PositiveFloat
+    """Worth of one success of one of them."""
+
+
 class Planning(Frozen):
     """The numbers that the design was planned on."""
 
@@ -101,6 +118,8 @@ class Planning(Frozen):
     """Mean number of units in a group that is randomized as a whole."""
     intracluster_correlation: Share | None = None
     """Share of the outcome's variance that lies between such groups."""
+    another_wave: AnotherWave | None = None
+    """What a further wave costs and what a better choice is worth, to decide whether to go on."""
 
     @property
     def design_effect(self) -> float:

@@ -1,7 +1,7 @@
 """Estimators: arrays in, results out, with no study at all.
 
-`ate` gives effects with frequentist intervals; `beta_binomial` the posterior that adaptive waves
-learn from. Each loads on first use.
+`ate` gives effects with frequentist intervals; `beta_binomial`, `hierarchical_binomial` and
+`hierarchical_normal` the posteriors that adaptive waves learn from. Each loads on first use.
 """
 
 import sys
@@ -12,16 +12,73 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wavewise.estimate.ate import Effects, ate
     from wavewise.estimate.beta_binomial import BetaBinomial, beta_binomial
+    from wavewise.estimate.binomial_priors import (
+        BinomialPrior,
+        Flat,
+        HalfNormal,
+        HalfT,
+        InverseChiSquare,
+        Normal,
+        StudentT,
+    )
     from wavewise.estimate.contrasts import pair_margins
+    from wavewise.estimate.hierarchical_binomial import hierarchical_binomial
+    from wavewise.estimate.hierarchical_normal import HierarchicalNormal, hierarchical_normal
+    from wavewise.estimate.hierarchical_posterior import HierarchicalBinomial
+    from wavewise.estimate.hierarchical_predictive import posterior_predictive_check
+    from wavewise.estimate.hierarchical_sensitivity import PriorSensitivity, prior_sensitivity
+    from wavewise.estimate.normal_priors import NormalPriors, SdPrior, scaled_priors, study_priors
 
-__all__ = ["BetaBinomial", "Effects", "ate", "beta_binomial", "pair_margins"]
+__all__ = [
+    "BetaBinomial",
+    "BinomialPrior",
+    "Effects",
+    "Flat",
+    "HalfNormal",
+    "HalfT",
+    "HierarchicalBinomial",
+    "HierarchicalNormal",
+    "InverseChiSquare",
+    "Normal",
+    "NormalPriors",
+    "PriorSensitivity",
+    "SdPrior",
+    "StudentT",
+    "ate",
+    "beta_binomial",
+    "hierarchical_binomial",
+    "hierarchical_normal",
+    "pair_margins",
+    "posterior_predictive_check",
+    "prior_sensitivity",
+    "scaled_priors",
+    "study_priors",
+]
 
 _HOMES = {
-    "ate": "wavewise.estimate.ate",
-    "Effects": "wavewise.estimate.ate",
-    "pair_margins": "wavewise.estimate.contrasts",
-    "beta_binomial": "wavewise.estimate.beta_binomial",
     "BetaBinomial": "wavewise.estimate.beta_binomial",
+    "BinomialPrior": "wavewise.estimate.binomial_priors",
+    "Effects": "wavewise.estimate.ate",
+    "Flat": "wavewise.estimate.binomial_priors",
+    "HalfNormal": "wavewise.estimate.binomial_priors",
+    "HalfT": "wavewise.estimate.binomial_priors",
+    "HierarchicalBinomial": "wavewise.estimate.hierarchical_posterior",
+    "HierarchicalNormal": "wavewise.estimate.hierarchical_normal",
+    "InverseChiSquare": "wavewise.estimate.binomial_priors",
+    "Normal": "wavewise.estimate.binomial_priors",
+    "NormalPriors": "wavewise.estimate.normal_priors",
+    "PriorSensitivity": "wavewise.estimate.hierarchical_sensitivity",
+    "SdPrior": "wavewise.estimate.normal_priors",
+    "StudentT": "wavewise.estimate.binomial_priors",
+    "ate": "wavewise.estimate.ate",
+    "beta_binomial": "wavewise.estimate.beta_binomial",
+    "hierarchical_binomial": "wavewise.estimate.hierarchical_binomial",
+    "hierarchical_normal": "wavewise.estimate.hierarchical_normal",
+    "pair_margins": "wavewise.estimate.contrasts",
+    "posterior_predictive_check": "wavewise.estimate.hierarchical_predictive",
+    "prior_sensitivity": "wavewise.estimate.hierarchical_sensitivity",
+    "scaled_priors": "wavewise.estimate.normal_priors",
+    "study_priors": "wavewise.estimate.normal_priors",
 }
 
 

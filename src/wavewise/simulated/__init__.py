@@ -1,5 +1,14 @@
 """Simulated worlds with a known truth, for the demonstration, for tests and for design."""
 
 from wavewise.simulated.families import FamilyWorld, simulate_families
+from wavewise.simulated.reading_calls import ReadingWorld, simulate_reading_calls
+from wavewise.simulated.reading_scores import ScoreTruth, simulate_reading_scores
 
-__all__ = ["FamilyWorld", "simulate_families"]
+__all__ = [
+    "FamilyWorld",
+    "ReadingWorld",
+    "ScoreTruth",
+    "simulate_families",
+    "simulate_reading_calls",
+    "simulate_reading_scores",
+]

@@ -7,28 +7,23 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from wavewise.design.outcomes import Outcome
-from wavewise.design.plan import Model
-from wavewise.errors import EstimationError, StateError, UnavailableError
-from wavewise.estimate import ate, beta_binomial
+from wavewise.errors import EstimationError
+from wavewise.estimate import ate
 from wavewise.randomize import balance
 from wavewise.results import CheckResult, NotEstimable
 from wavewise.workflow.frames import WaveData, stack, wave_data
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
-    from wavewise.estimate import BetaBinomial, Effects
+    from wavewise.estimate import Effects
 
 __all__ = [
     "OutcomeEffects",
     "WaveAnalysis",
     "analyse_waves",
-    "arm_counts",
-    "fitted_model",
-    "posterior_from",
-    "posterior_of",
-    "require_closed",
 ]
 
+FEWEST_EXPECTED = 5  # missing outcomes in the smallest arm, if they were spread alike
 FOR_COMPARISON: Final = "difference in means"
 
 
@@ -112,7 +107,7 @@ def _effects(
     cluster = data.units.cluster if study.spec.units.error_cluster else None
     try:
         return ate(
-            data.outcomes[outcome.id].cast(pl.Float64).to_numpy(),
+            _values(data, outcome).to_numpy(),
             data.arm,
             control=control,
             strata=data.stratum if with_strata else None,
@@ -125,6 +120,15 @@ def _effects(
         )
     except EstimationError as error:
         return NotEstimable(str(error))
+
+
+def _values(data: WaveData, outcome: Outcome) -> pl.Series:
+    """The outcome as it is compared: successes as a share of their trials."""
+    values = data.outcomes[outcome.id].cast(pl.Float64)
+    trials = f"{outcome.id}.trials"
+    if outcome.kind != "successes" or trials not in data.outcomes.columns:
+        return values
+    return values / data.outcomes[trials].cast(pl.Float64)
 
 
 def _adjustment(data: WaveData, names: tuple[str, ...], estimator: str) -> pl.DataFrame | None:
@@ -142,94 +146,12 @@ def _missing_check(study: Study, data: WaveData) -> tuple[CheckResult, ...]:
     n_missing = data.outcomes[primary].null_count()
     if n_missing == 0:
         return (CheckResult(name, scope, True, "No unit's outcome is missing."),)
+    told = f"{n_missing:,} of {len(data):,} outcomes are missing."
+    smallest = min(count for _, count in data.arm.value_counts().iter_rows())
+    if n_missing * smallest < FEWEST_EXPECTED * len(data):
+        text = f"{told} They are too few to compare the arms."
+        return (CheckResult(name, scope, None, text),)
     missing = pl.DataFrame({"outcome missing": data.outcomes[primary].is_null().cast(pl.Float64)})
     groups = data.units.groups(study.spec)
     tested = balance(missing, data.arm, strata=data.stratum, cluster=groups)
-    text = f"{n_missing:,} of {len(data):,} outcomes are missing. {tested.text}"
-    return (CheckResult(name, scope, tested.passed, text, tested.table),)
-
-
-def posterior_of(study: Study, model_name: str, wave_ids: Sequence[str]) -> "BetaBinomial":
-    """Posterior of the arms' success probabilities from closed waves, control left out.
-
-    Raises
-    ------
-    StateError
-        If a wave is not closed.
-    UnavailableError
-        If the model is of a kind that this version cannot fit.
-    """
-    model = fitted_model(study, model_name)
-    return posterior_from(model, [arm_counts(study, model, wave_id) for wave_id in wave_ids])
-
-
-def fitted_model(study: Study, model_name: str) -> Model:
-    """A model of the spec that this version can fit.
-
-    Raises
-    ------
-    UnavailableError
-        If the model is of another kind.
-    """
-    model = study.spec.models[model_name]
-    if model.kind != "beta binomial":
-        raise UnavailableError(
-            f"model '{model_name}' is of kind '{model.kind}'; this version fits 'beta binomial'"
-        )
-    return model
-
-
-def posterior_from(model: Model, counts: Sequence[pl.DataFrame]) -> "BetaBinomial":
-    """Posterior from the waves' counts, in the order in which the arms first appear."""
-    total = (
-        pl.concat(counts)
-        .group_by("arm", maintain_order=True)
-        .agg(pl.col("successes").sum(), pl.col("trials").sum())
-    )
-    return beta_binomial(
-        total["successes"].to_numpy(),
-        total["trials"].to_numpy(),
-        prior=model.prior,
-        arms=total["arm"].to_list(),
-    )
-
-
-def arm_counts(study: Study, model: Model, wave_id: str) -> pl.DataFrame:
-    """Successes and trials of each arm but the control in a closed wave, in the spec's order.
-
-    Raises
-    ------
-    StateError
-        If the wave is not closed.
-    """
-    wave = study.wave(wave_id)
-    close = f"close it with `wavewise wave close {study.folder} {wave.id}`"
-    study.require_state(wave.id, "closed", close)
-    arms = [arm.id for arm in study.spec.arms_of(wave) if arm.id != wave.control_id]
-    data = wave_data(study, wave_id)
-    frame = data.outcomes.with_columns(arm=data.arm).filter(pl.col(model.outcome).is_not_null())
-    trials = f"{model.outcome}.trials"
-    per_unit = pl.col(trials) if trials in frame.columns else pl.lit(1.0)
-    sums = frame.group_by("arm").agg(
-        pl.col(model.outcome).cast(pl.Float64).sum().alias("successes"),
-        (per_unit.cast(pl.Float64) * pl.col(model.outcome).is_not_null()).sum().alias("trials"),
-    )
-    table = pl.DataFrame({"arm": arms}).join(sums, on="arm", how="left", maintain_order="left")
-    return table.with_columns(pl.col("successes", "trials").fill_null(0.0))
-
-
-def require_closed(study: Study, wave_ids: Sequence[str]) -> None:
-    """Refuse where one of the waves is not closed.
-
-    Raises
-    ------
-    StateError
-        With the waves that are not.
-    """
-    rows = {wave_id: study.store.wave(wave_id) for wave_id in wave_ids}
-    waiting = [name for name, row in rows.items() if row is None or row.state != "closed"]
-    if waiting:
-        raise StateError(
-            f"waves {', '.join(waiting)} are not closed; needed the outcomes of "
-            f"{', '.join(wave_ids)}; close them first"
-        )
+    return (CheckResult(name, scope, tested.passed, f"{told} {tested.text}", tested.table),)

@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from wavewise.decide import best_arm, next_shares
+from wavewise.decide import best_arm, next_shares, stop_or_go
 from wavewise.design.waves import AllocationRule, Wave
 from wavewise.errors import StateError
-from wavewise.workflow.analysis import posterior_of, require_closed
+from wavewise.streams import stream
 from wavewise.workflow.done import Done, text_table
+from wavewise.workflow.frames import n_units_of_wave
+from wavewise.workflow.posteriors import posterior_of, require_closed
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
-    from wavewise.estimate import BetaBinomial
+    from wavewise.decide import StopOrGo
+    from wavewise.estimate import BetaBinomial, HierarchicalBinomial
 
 __all__ = ["decide", "wave_that_learns"]
 
@@ -81,16 +84,52 @@ def _decide_shares(study: Study, wave: Wave) -> Done:
         beta=rule.beta,
     )
     named = dict(zip(shares.arms, map(float, shares.shares), strict=True))
-    payload = {"for_wave": wave.id, "shares": named, "decision": shares.to_dict()}
+    payload: dict[str, Any] = {
+        "for_wave": wave.id,
+        "shares": named,
+        "decision": shares.to_dict(),
+        "prob_optimal": dict(zip(posterior.arms, posterior.prob_optimal.tolist(), strict=True)),
+    }
+    worth = _worth(study, wave, rule, posterior)
+    if worth is not None:
+        payload["another_wave"] = worth.to_dict()
     study.store.put_result(wave.id, "next-shares", payload, study.clock())
     rows = [[arm, share] for arm, share in named.items()]
-    text = f"Shares of wave {wave.id}:\n{text_table(['arm', 'share'], rows)}\n{shares.text}"
-    return Done(text, payload)
+    lines = [f"Shares of wave {wave.id}:", text_table(["arm", "share"], rows), shares.text]
+    return Done("\n".join([*lines, *([worth.text] if worth is not None else [])]), payload)
+
+
+def _worth(
+    study: Study, wave: Wave, rule: AllocationRule, posterior: "BetaBinomial | HierarchicalBinomial"
+) -> "StopOrGo | None":
+    """Whether the wave is worth its cost, where the study file says what it costs."""
+    stakes = study.spec.planning.another_wave if study.spec.planning is not None else None
+    if stakes is None or rule.model is None:
+        return None
+    outcome = next(
+        item for item in study.spec.outcomes if item.id == study.spec.models[rule.model].outcome
+    )
+    return stop_or_go(
+        posterior,
+        n_next=n_units_of_wave(study, wave),
+        cost_per_unit=stakes.cost_per_unit,
+        cost_per_wave=stakes.cost_per_wave,
+        beneficiaries=stakes.beneficiaries,
+        value_per_success=stakes.value_per_success,
+        rng=stream(study.spec.study.seed, "another wave", wave.id),
+        rule=rule.rule,
+        control_share=wave.control_share or 0.0,
+        trials_per_unit=study.spec.trials(outcome, wave) or 1,
+        floor=rule.floor,
+        temper=rule.temper,
+        uniform_share=rule.uniform_share,
+        beta=rule.beta,
+    )
 
 
 def _posterior(
     study: Study, model: str | None, learned_on: Sequence[str], wave: Wave
-) -> "BetaBinomial":
+) -> "BetaBinomial | HierarchicalBinomial":
     if model is None:
         raise StateError(f"wave '{wave.id}': its shares name no model; add model to the study file")
     return posterior_of(study, model, learned_on)

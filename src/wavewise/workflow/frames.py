@@ -17,6 +17,7 @@ __all__ = [
     "UnitData",
     "WaveData",
     "forget_units",
+    "n_units_of_wave",
     "remember_units",
     "stack",
     "unit_data",
@@ -194,3 +195,12 @@ def units_of_wave(study: Study, wave: Wave, units: UnitData) -> UnitData:
         if taken:
             return units.where(~units.ids.is_in(pl.concat(taken).implode()))
     return units
+
+
+def n_units_of_wave(study: Study, wave: Wave) -> int:
+    """Number of units that a wave would take if it were opened now."""
+    everybody = unit_data(study)
+    left = len(units_of_wave(study, wave, everybody))
+    if isinstance(wave.units, UnitsShare):
+        return min(left, round(wave.units.share * len(everybody)))
+    return left

@@ -64,7 +64,8 @@ def import_wave(
     wave = study.wave(wave_id)
     columns = _imported(wave)
     version = study.require_registered(exploratory=exploratory)
-    table = read_people_file(study, path, encoding)
+    known = study.store.n_units() > 0
+    table = read_people_file(study, path, encoding, ids_only=known)
     people = _people_of_file(study, table, path)
     units = units_of_wave(study, wave, unit_data(study))
     rows = _rows(study, wave, table, units, path)
@@ -74,7 +75,8 @@ def import_wave(
     )
     drawn = drawn.with_columns(_propensity(study, wave, columns, drawn))
     checks = _checks(study, wave, units, drawn["arm"])
-    outcomes = drawn.select("unit_id", values_json=packed(drawn.select(list(columns.outcomes))))
+    names = [name for name in drawn.columns if name.removesuffix(".trials") in columns.outcomes]
+    outcomes = drawn.select("unit_id", values_json=packed(drawn.select(names)))
     row = _wave_row(study, wave, version, drawn, checks)
     if people is not None:
         study.store.add_units(people.units, imported_at=study.clock())
@@ -145,7 +147,12 @@ def _read(
         if columns.propensity is not None:
             read["propensity"] = imported_propensity(cells, columns.propensity)
     log.raise_if_any(f"{path.name}: nothing was imported")
-    return pl.DataFrame(read)
+    trials = {
+        f"{outcome.id}.trials": pl.lit(study.spec.trials(outcome, wave), pl.Float64)
+        for outcome in study.spec.outcomes
+        if outcome.id in read and outcome.kind == "successes"
+    }
+    return pl.DataFrame(read).with_columns(**trials)
 
 
 def _propensity(study: Study, wave: Wave, columns: Imported, drawn: pl.DataFrame) -> pl.Series:

@@ -49,10 +49,16 @@ def import_people(
     return _told(study, path, people)
 
 
-def read_people_file(study: Study, path: Path, encoding: str = "utf-8") -> pl.DataFrame:
-    """The file's table; with record numbers as ids where the spec asks for them."""
+def read_people_file(
+    study: Study, path: Path, encoding: str = "utf-8", *, ids_only: bool = False
+) -> pl.DataFrame:
+    """The file's table; with record numbers as ids where the spec asks for them.
+
+    With ``ids_only`` the other columns of the people may be missing.
+    """
     units = study.spec.units
-    needed = [column for column in units.columns() if column != ROW_ID]
+    wanted = (units.id,) if ids_only else units.columns()
+    needed = [column for column in wanted if column != ROW_ID]
     table = read_table(path, encoding=encoding, columns_needed=tuple(needed))
     if units.id == ROW_ID and ROW_ID not in table.columns:
         numbers = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)

@@ -1,27 +1,30 @@
 """Posteriors of the arms, as the report shows them."""
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 import scipy.special
 
 from wavewise.design.outcomes import Outcome
+from wavewise.design.plan import Model
 from wavewise.design.waves import AllocationRule
+from wavewise.errors import EstimationError, UnavailableError
+from wavewise.estimate import BetaBinomial
 from wavewise.report import contents as shown
-from wavewise.results import NotEstimable
-from wavewise.workflow.analysis import arm_counts, fitted_model, posterior_from
+from wavewise.results import FloatArray, NotEstimable
 from wavewise.workflow.effect_contents import is_closed, shown_outcome
+from wavewise.workflow.posteriors import evidence_of, posterior_of
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
-    from wavewise.estimate import BetaBinomial
+    from wavewise.estimate import HierarchicalBinomial
     from wavewise.store import WaveRow
 
-__all__ = ["posterior_contents", "posteriors_by_wave"]
+__all__ = ["decision_model", "posterior_contents", "posteriors_by_wave", "success_interval"]
 
-CREDIBLE_KIND = "HPD"
+CREDIBLE_KIND, PROB = "HPD", 0.95
 DENSITY_POINTS = 161
 
 
@@ -29,26 +32,40 @@ def posteriors_by_wave(
     study: Study, rows: "dict[str, WaveRow]"
 ) -> dict[str, shown.PosteriorContents | NotEstimable]:
     """What was believed after each closed wave, from it and those before it."""
-    name = _model_name(study)
+    name = decision_model(study)
     waves = [wave.id for wave in study.spec.waves if is_closed(rows.get(wave.id))]
     if name is None or not waves:
         return {}
+    return {wave: _believed(study, name, waves[: i + 1]) for i, wave in enumerate(waves)}
+
+
+def _believed(
+    study: Study, name: str, waves: Sequence[str]
+) -> shown.PosteriorContents | NotEstimable:
     model = study.spec.models[name]
-    if model.kind != "beta binomial":
-        reason = f"the model '{name}' is of kind '{model.kind}', which this version cannot fit"
-        return dict.fromkeys(waves, NotEstimable(reason))
-    model = fitted_model(study, name)
-    counts = [[arm_counts(study, model, wave)] for wave in waves]
     outcome = next(item for item in study.spec.outcomes if item.id == model.outcome)
-    return {
-        wave: posterior_contents(
-            outcome, posterior_from(model, so_far), waves[: i + 1], model.prior
-        )
-        for i, (wave, so_far) in enumerate(zip(waves, accumulate(counts), strict=True))
-    }
+    try:
+        posterior = posterior_of(study, name, waves)
+    except (EstimationError, UnavailableError) as error:
+        return NotEstimable(error.message)
+    totals = evidence_of(study, model, waves).totals()
+    return posterior_contents(outcome, posterior, totals, waves, _model_text(model))
 
 
-def _model_name(study: Study) -> str | None:
+def _model_text(model: Model) -> str:
+    if model.kind == "beta binomial":
+        first, second = model.prior
+        return f"Beta-binomial, prior Beta({first:g}, {second:g}), arms independent."
+    over = "new clusters" if model.clusters == "new" else "the clusters of the data"
+    units = ", units overdispersed (beta-binomial)" if model.overdispersion else ""
+    return (
+        f"Hierarchical binomial{units}: arms share the effects of {model.cluster}; success "
+        f"probabilities are means over {over}."
+    )
+
+
+def decision_model(study: Study) -> str | None:
+    """The model that decisions learn from, if the study file names one."""
     if study.spec.decision is not None:
         return study.spec.decision.model
     rules = [wave.shares for wave in study.spec.waves]
@@ -57,38 +74,50 @@ def _model_name(study: Study) -> str | None:
 
 def posterior_contents(
     outcome: Outcome,
-    posterior: "BetaBinomial",
+    posterior: "BetaBinomial | HierarchicalBinomial",
+    totals: pl.DataFrame,
     learned_on: Sequence[str],
-    prior: tuple[float, float],
+    model: str,
 ) -> shown.PosteriorContents:
-    """A posterior as the report shows it."""
-    frame = posterior.to_frame()
-    interval = posterior.cred_int(0.95, kind="hpd")
+    """A posterior as the report shows it, with the counts that it rests on."""
+    counts = {row["arm"]: row for row in totals.iter_rows(named=True)}
+    interval = success_interval(posterior)
     return shown.PosteriorContents(
         outcome=shown_outcome(outcome),
         rows=tuple(
             shown.PosteriorRow(
-                arm=row["arm"],
-                mean=row["mean"],
-                low=float(interval[i, 0]),
-                high=float(interval[i, 1]),
-                prob_optimal=min(1.0, row["prob_optimal"]),
-                policy_regret=row["policy_regret"],
-                successes=row["successes"],
-                trials=row["trials"],
+                arm=arm,
+                mean=float(posterior.success_prob[k]),
+                low=float(interval[k, 0]),
+                high=float(interval[k, 1]),
+                prob_optimal=min(1.0, float(posterior.prob_optimal[k])),
+                policy_regret=float(posterior.policy_regret[k]),
+                successes=round(counts[arm]["successes"]),
+                trials=round(counts[arm]["trials"]),
             )
-            for i, row in enumerate(frame.iter_rows(named=True))
+            for k, arm in enumerate(posterior.arms)
         ),
-        interval_prob=0.95,
+        interval_prob=PROB,
         interval_kind=CREDIBLE_KIND,
-        model=f"Beta-binomial, prior Beta({prior[0]:g}, {prior[1]:g}), arms independent.",
+        model=model,
         densities=_densities(posterior),
         learned_on=tuple(learned_on),
     )
 
 
-def _densities(posterior: "BetaBinomial") -> tuple[shown.Density, ...]:
+def success_interval(posterior: "BetaBinomial | HierarchicalBinomial") -> FloatArray:
+    """HPD interval of each arm's success probability, shape (n_arms, 2)."""
+    if isinstance(posterior, BetaBinomial):
+        return posterior.cred_int(PROB, kind="hpd")
+    return posterior.cred_int(PROB, kind="hpd", of="success_prob")
+
+
+def _densities(
+    posterior: "BetaBinomial | HierarchicalBinomial",
+) -> tuple[shown.Density, ...]:
     """Posterior densities where they are not negligible, on one grid for all arms."""
+    if not isinstance(posterior, BetaBinomial):
+        return ()  # draws only: the figure shows their intervals
     wide = posterior.cred_int(0.9999, kind="equal-tailed")
     grid = np.linspace(wide[:, 0].min(), wide[:, 1].max(), DENSITY_POINTS)
     inside = np.clip(grid, 1e-12, 1 - 1e-12)

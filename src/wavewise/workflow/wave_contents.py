@@ -12,6 +12,8 @@ from wavewise.workflow.analysis import analyse_waves
 from wavewise.workflow.decide import wave_that_learns
 from wavewise.workflow.effect_contents import effects_contents, is_closed
 from wavewise.workflow.frames import wave_data
+from wavewise.workflow.posterior_contents import decision_model
+from wavewise.workflow.posteriors import model_check
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
@@ -36,7 +38,11 @@ def wave_contents(
         starts=str(wave.starts),
         window_days=wave.window_days,
         allocation=_allocation(wave),
-        checks=(*_opening_checks(row), *(analysis.checks if analysis else ())),
+        checks=(
+            *_opening_checks(row),
+            *(analysis.checks if analysis else ()),
+            *_model_checks(study, wave, row),
+        ),
         effects=effects_contents(study, analysis) if analysis else (),
         posterior=posteriors.get(wave.id),
         next_shares=_next_shares(study, wave),
@@ -93,15 +99,16 @@ def _shares(
     study: Study, wave: Wave, row: "WaveRow | None", assigned: dict[str, int]
 ) -> dict[str, float]:
     """Shares as drawn; where they differ by stratum, or are not known, those that came out."""
-    shares = row.details.get("shares") if row is not None else _shares_to_come(study, wave)
+    drawn = row.details.get("shares") if row is not None else None
+    shares = _decided_shares(study, wave) if drawn is None else drawn
     if shares is not None and all(isinstance(value, float | int) for value in shares.values()):
         return {str(arm): float(share) for arm, share in shares.items()}
     total = sum(assigned.values())
     return {arm: count / total for arm, count in assigned.items()} if total else {}
 
 
-def _shares_to_come(study: Study, wave: Wave) -> Mapping[str, Any] | None:
-    """Shares of a wave that is not open: planned, or decided already."""
+def _decided_shares(study: Study, wave: Wave) -> Mapping[str, Any] | None:
+    """Shares that were decided for a wave, or planned."""
     decided = study.store.latest_result(wave.id, "next-shares")
     if decided is not None:
         shares: Mapping[str, Any] = decided.payload["shares"]
@@ -128,6 +135,18 @@ def _opening_checks(row: "WaveRow | None") -> tuple[CheckResult, ...]:
         )
         for check in checks
     )  # fmt: skip
+
+
+def _model_checks(study: Study, wave: Wave, row: "WaveRow | None") -> tuple[CheckResult, ...]:
+    """Whether the model that decides fits what is known after a closed wave."""
+    name = decision_model(study)
+    if name is None or not is_closed(row):
+        return ()
+    order = [other.id for other in study.spec.waves]
+    so_far = order[: order.index(wave.id) + 1]
+    closed = [one for one in so_far if is_closed(study.store.wave(one))]
+    check = model_check(study, name, closed)
+    return () if check is None else (check,)
 
 
 def _next_shares(study: Study, wave: Wave) -> tuple[shown.ShareRow, ...]:

@@ -13,6 +13,7 @@ from wavewise.design.messages import Attempts, Derived, Flow, FlowStep, Message,
 from wavewise.design.outcomes import Outcome
 from wavewise.design.plan import (
     Analysis,
+    AnotherWave,
     Baseline,
     Decision,
     Effects,
@@ -55,6 +56,7 @@ MODELS: dict[str, tuple[type[BaseModel], ...]] = {
     "analysis.targeting": (Targeting,),
     "[decision]": (Decision,),
     "[planning]": (Planning,),
+    "planning.another_wave": (AnotherWave,),
     "planning.baseline.OUTCOME": (Baseline,),
     "[registration]": (Registration,),
 }

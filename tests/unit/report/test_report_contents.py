@@ -2,8 +2,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from sample_contents import demo, effect
 
+from sample_contents import demo, effect
 from wavewise.errors import InputError
 from wavewise.report import ArmRow, Density, ShareRow, WaveContents
 from wavewise.report.tables import UNKNOWN, flow_table

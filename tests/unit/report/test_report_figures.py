@@ -1,5 +1,4 @@
 from sample_contents import demo, pairs
-
 from wavewise.report.figures.effects import effects_figure
 from wavewise.report.figures.matrix import matrix_figure
 from wavewise.report.figures.posterior import posterior_figure, prob_optimal_figure, shares_figure

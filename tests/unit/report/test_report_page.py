@@ -7,8 +7,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from sample_contents import LOGIN, demo, effect, get_out_the_vote, pairs, posterior
 
+from sample_contents import LOGIN, demo, effect, get_out_the_vote, pairs, posterior
 from wavewise.report import (
     ArmRow,
     EffectsContents,

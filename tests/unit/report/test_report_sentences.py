@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from sample_contents import LOGIN, belief, checks, demo, effect, get_out_the_vote, pairs
 
+from sample_contents import LOGIN, belief, checks, demo, effect, get_out_the_vote, pairs
 from wavewise.report import (
     ArmRow,
     DecisionContents,

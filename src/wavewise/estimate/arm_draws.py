@@ -1,0 +1,283 @@
+"""Quantities of posterior draws, `(n_draws, n_arms)`, plain or weighted.
+
+Every function takes optional `weights`, `(n_draws,)`, that need not sum to 1; without them the
+draws count alike. Nothing here depends on the model that the draws are from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from wavewise.errors import InputError
+from wavewise.results import FloatArray, read_only
+
+__all__ = [
+    "KINDS",
+    "DrawsContrast",
+    "IntervalKind",
+    "SummaryRow",
+    "checked_prob",
+    "contrast",
+    "cred_int",
+    "equal_tailed",
+    "highest_density",
+    "mean",
+    "normalized",
+    "policy_regret",
+    "prob_optimal",
+    "quantile",
+    "sd",
+    "summary_rows",
+]
+
+IntervalKind = Literal["hpd", "equal-tailed"]
+KINDS = ("hpd", "equal-tailed")
+
+
+def normalized(weights: FloatArray | None, n_draws: int) -> FloatArray:
+    """Weights that sum to 1, (n_draws,); equal ones without `weights`.
+
+    Raises
+    ------
+    InputError
+        Another length than the draws, a weight that is negative or not finite, or all zero.
+    """
+    if weights is None:
+        return np.full(n_draws, 1.0 / n_draws)
+    array = np.asarray(weights, dtype=np.float64)
+    if array.shape != (n_draws,):
+        raise InputError(f"weights: found shape {array.shape}; needed ({n_draws},), one a draw")
+    total = float(array.sum())
+    if not np.isfinite(total) or total <= 0 or (array < 0).any():
+        raise InputError("weights: found one that is negative or not finite, or none above 0")
+    return array / total
+
+
+def mean(draws: FloatArray, weights: FloatArray | None = None) -> FloatArray:
+    """Posterior mean by arm, (n_arms,)."""
+    return np.asarray(normalized(weights, draws.shape[0]) @ draws)
+
+
+def sd(draws: FloatArray, weights: FloatArray | None = None) -> FloatArray:
+    """Posterior standard deviation by arm, (n_arms,)."""
+    centred = draws - mean(draws, weights)
+    return np.sqrt(normalized(weights, draws.shape[0]) @ centred**2)
+
+
+def prob_optimal(draws: FloatArray, weights: FloatArray | None = None) -> FloatArray:
+    """Posterior probability that the arm is best, (n_arms,); sums to 1.
+
+    Notes
+    -----
+    The weight of the draws in which the arm's value is the largest. Arms that tie in a draw share
+    its weight, so that arms which are the same in every draw get the same probability.
+    """
+    best = draws == draws.max(axis=1, keepdims=True)
+    prob = normalized(weights, draws.shape[0]) @ (best / best.sum(1, keepdims=True))
+    return np.asarray(np.minimum(prob, 1.0))  # sums of weights may round above 1
+
+
+def policy_regret(values: FloatArray, weights: FloatArray | None = None) -> FloatArray:
+    """E[max_j value_j - value_k] by arm, (n_arms,): what choosing the arm is expected to lose.
+
+    Parameters
+    ----------
+    values : (n_draws, n_arms) array of float
+        The arms' mean outcomes in each draw, in units of the outcome (not of a coefficient).
+    weights : (n_draws,) array of float, optional
+    """
+    loss = values.max(axis=1, keepdims=True) - values
+    return np.asarray(normalized(weights, values.shape[0]) @ loss)
+
+
+def checked_prob(prob: float) -> float:
+    """The probability of an interval, if it lies between 0 and 1.
+
+    Raises
+    ------
+    InputError
+        It does not.
+    """
+    if not 0 < prob < 1:
+        raise InputError(f"prob: found {prob}; needed a probability between 0 and 1, such as 0.95")
+    return float(prob)
+
+
+def quantile(
+    column: FloatArray, probs: Sequence[float] | FloatArray, weights: FloatArray | None = None
+) -> FloatArray:
+    """Quantiles of one column of draws, as many as `probs`.
+
+    Notes
+    -----
+    Linear between the draws, each at the middle of its own weight.
+    """
+    order = np.argsort(column, kind="stable")
+    share = normalized(weights, column.size)[order]
+    position = np.cumsum(share) - 0.5 * share
+    return np.interp(np.asarray(probs, dtype=np.float64), position, column[order])
+
+
+def equal_tailed(column: FloatArray, prob: float, weights: FloatArray | None = None) -> FloatArray:
+    """Interval with equal probability below and above, (2,): lower, upper."""
+    tail = (1 - prob) / 2
+    return quantile(column, [tail, 1 - tail], weights)
+
+
+def highest_density(
+    column: FloatArray, prob: float, weights: FloatArray | None = None
+) -> FloatArray:
+    """Shortest interval that holds `prob` of the draws, (2,): lower, upper.
+
+    Notes
+    -----
+    The interval of highest density where the density has one peak. Every candidate starts at a
+    draw and ends where the weight reaches `prob`.
+    """
+    order = np.argsort(column, kind="stable")
+    values = column[order]
+    upto = np.concatenate([[0.0], np.cumsum(normalized(weights, column.size)[order])])
+    n_starts = int(np.searchsorted(upto, upto[-1] - prob + 1e-12, side="right"))
+    ends = np.searchsorted(upto, upto[:n_starts] + prob - 1e-12, side="left") - 1
+    ends = np.minimum(ends, column.size - 1)
+    shortest = int(np.argmin(values[ends] - values[:n_starts]))
+    return np.array([values[shortest], values[ends[shortest]]])
+
+
+def cred_int(
+    draws: FloatArray,
+    prob: float = 0.95,
+    kind: IntervalKind = "hpd",
+    weights: FloatArray | None = None,
+) -> FloatArray:
+    """Credible interval of each column, (n_arms, 2): lower, upper.
+
+    Raises
+    ------
+    InputError
+        `prob` is not between 0 and 1, or `kind` is not "hpd" or "equal-tailed".
+    """
+    if kind not in KINDS:
+        raise InputError(f"kind: found {kind!r}; needed one of {', '.join(KINDS)}")
+    interval = highest_density if kind == "hpd" else equal_tailed
+    level = checked_prob(prob)
+    return read_only(np.array([interval(column, level, weights) for column in draws.T]))
+
+
+@dataclass(frozen=True, eq=False)
+class DrawsContrast:
+    """Posterior of one arm's value minus another's, from draws.
+
+    Parameters
+    ----------
+    arm, against : str
+        Names.
+    mean, sd : float
+        Posterior mean and standard deviation of the difference.
+    prob_greater : float
+        Posterior probability that the difference is above 0 (ties count half).
+    draws : (n_draws,) array of float
+        The difference in each draw.
+    weights : (n_draws,) array of float, or None
+    """
+
+    arm: str
+    against: str
+    mean: float
+    sd: float
+    prob_greater: float
+    draws: FloatArray
+    weights: FloatArray | None = None
+
+    def cred_int(self, prob: float = 0.95, kind: IntervalKind = "hpd") -> tuple[float, float]:
+        """Credible interval of the difference: lower, upper."""
+        bounds = cred_int(self.draws[:, None], prob, kind, self.weights)[0]
+        return float(bounds[0]), float(bounds[1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contrast as plain values, for JSON."""
+        return {
+            "version": 1,
+            "arm": self.arm,
+            "against": self.against,
+            "mean": self.mean,
+            "sd": self.sd,
+            "prob_greater": self.prob_greater,
+            "cred_int": {"prob": 0.95, "kind": "hpd", "bounds": list(self.cred_int())},
+        }
+
+
+def contrast(
+    draws: FloatArray,
+    arms: Sequence[str],
+    arm: str,
+    against: str,
+    weights: FloatArray | None = None,
+) -> DrawsContrast:
+    """Posterior of one arm's value minus another's.
+
+    Raises
+    ------
+    InputError
+        A name that is not an arm, or the same arm twice.
+    """
+    for name in (arm, against):
+        if name not in arms:
+            raise InputError(f"contrast: found {name!r}; needed one of {', '.join(arms)}")
+    if arm == against:
+        raise InputError(f"contrast: found arm {arm!r} against itself; needed two arms")
+    difference = draws[:, list(arms).index(arm)] - draws[:, list(arms).index(against)]
+    above = (difference > 0) + 0.5 * (difference == 0)
+    share = normalized(weights, difference.size)
+    return DrawsContrast(
+        arm=arm,
+        against=against,
+        mean=float(mean(difference[:, None], weights)[0]),
+        sd=float(sd(difference[:, None], weights)[0]),
+        prob_greater=float(share @ above),
+        draws=read_only(difference),
+        weights=weights,
+    )
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One arm's posterior in numbers."""
+
+    arm: str
+    mean: float
+    sd: float
+    low: float
+    high: float
+    prob_optimal: float
+    policy_regret: float
+
+
+def summary_rows(
+    arms: Sequence[str],
+    draws: FloatArray,
+    *,
+    best: FloatArray,
+    regret: FloatArray,
+    prob: float = 0.95,
+    kind: IntervalKind = "hpd",
+    weights: FloatArray | None = None,
+) -> tuple[SummaryRow, ...]:
+    """One row an arm: mean, sd, interval, probability of being best, policy regret.
+
+    Parameters
+    ----------
+    arms : (n_arms,) sequence of str
+    draws : (n_draws, n_arms) array of float
+    best, regret : (n_arms,) array of float
+        `prob_optimal` and `policy_regret`, which may be in another scale than the draws.
+    prob, kind
+        Of the interval.
+    weights : (n_draws,) array of float, optional
+    """
+    bounds = cred_int(draws, prob, kind, weights)
+    columns = (mean(draws, weights), sd(draws, weights), bounds[:, 0], bounds[:, 1], best, regret)
+    numbers = np.column_stack(columns).tolist()
+    return tuple(SummaryRow(name, *row) for name, row in zip(arms, numbers, strict=True))

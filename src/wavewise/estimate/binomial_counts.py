@@ -1,0 +1,266 @@
+"""Rows of the hierarchical binomial model: checked, and summed to (cluster, arm) counts."""
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wavewise.errors import EstimationError, Fault, InputError
+from wavewise.estimate.labels import Labels, encode, group_sum
+from wavewise.results import FloatArray, IntArray
+
+__all__ = ["Block", "Cells", "Counts", "Rows", "collapse", "read_rows", "to_cells"]
+
+# information of the clusters of one block: at most this many times apart, at least so many clusters
+_BLOCK_RATIO, _BLOCK_SIZE = 4.0, 128
+_LISTED = 5
+# clusters that the inner loops do at once; without a rest they need no slow one by one
+_VECTOR = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """One row a unit or a cell, checked.
+
+    Parameters
+    ----------
+    successes, trials : (n_rows,) array of float
+        Whole numbers, 0 <= successes <= trials.
+    arm, cluster : Labels
+    """
+
+    successes: FloatArray
+    trials: FloatArray
+    arm: Labels
+    cluster: Labels
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Sums by cluster and arm.
+
+    Parameters
+    ----------
+    arms : (n_arms,) tuple of str
+        Sorted.
+    clusters : (n_clusters,) tuple of str
+        Sorted.
+    successes, trials : (n_clusters, n_arms) array of float
+    n_rows : int
+    """
+
+    arms: tuple[str, ...]
+    clusters: tuple[str, ...]
+    successes: FloatArray
+    trials: FloatArray
+    n_rows: int
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Clusters of similar information, which share nodes; whole vectors of them.
+
+    Parameters
+    ----------
+    successes : (n,) array of float
+        Of all arms.
+    trials : (n_arms, n) array of float
+    copies : (n,) array of float
+        Clusters that have these counts; 0 where a place only fills up the block.
+    info : float
+        Largest information sum n p (1 - p) at a cluster's own rate.
+    """
+
+    successes: FloatArray
+    trials: FloatArray
+    copies: FloatArray
+    info: float
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """What the likelihood needs, clusters in an order of their own.
+
+    Parameters
+    ----------
+    arm_successes, arm_trials : (n_arms,) array of float
+    blocks : tuple of Block
+        Distinct clusters, those with most information first.
+    starts : (n_blocks + 1,) array of int
+        Place of each block's first cluster among all.
+    of_cluster : (n_clusters,) array of int
+        Place of each cluster's counts; -1 without trials.
+
+    Notes
+    -----
+    Given the arms' totals, the likelihood of a cluster depends on its total of successes and its
+    trials by arm alone: clusters that agree in these are computed once.
+    """
+
+    arm_successes: FloatArray
+    arm_trials: FloatArray
+    blocks: tuple[Block, ...]
+    starts: IntArray
+    of_cluster: IntArray
+
+    @property
+    def n_arms(self) -> int:
+        """How many arms."""
+        return int(self.arm_successes.size)
+
+    def centers(self, points: FloatArray) -> FloatArray:
+        """Mean of beta weighted by the arms' successes, at each point, (n_points,)."""
+        total = max(float(self.arm_successes.sum()), 1e-300)
+        return np.asarray(points[:, : self.n_arms] @ (self.arm_successes / total))
+
+
+def read_rows(successes: Any, trials: Any, arm: Any, cluster: Any) -> Rows:
+    """The rows, checked.
+
+    Raises
+    ------
+    InputError
+        Lengths that differ, counts that are no whole numbers of at least 0, more successes than
+        trials, a label missing.
+    """
+    y, n = _counts("successes", successes), _counts("trials", trials)
+    if y.size != n.size:
+        raise InputError(
+            f"found {y.size:,} successes and {n.size:,} trials; needed one of each a row"
+        )
+    above = np.flatnonzero(y > n)
+    if above.size:
+        faults = [
+            Fault(f"row {i + 1}", f"{y[i]:g} successes of {n[i]:g} trials", "no more than trials")
+            for i in above[:_LISTED]
+        ]
+        raise InputError(
+            f"successes: {above.size:,} of {y.size:,} rows have more than trials", faults
+        )
+    return Rows(y, n, encode(arm, "arm", y.size), encode(cluster, "cluster", y.size))
+
+
+def to_cells(rows: Rows) -> Cells:
+    """Sums by cluster and arm.
+
+    Raises
+    ------
+    EstimationError
+        An arm without trials.
+    """
+    n_arms, n_clusters = len(rows.arm.levels), len(rows.cluster.levels)
+    cell = rows.cluster.codes * n_arms + rows.arm.codes
+    shape = (n_clusters, n_arms)
+    trials = group_sum(cell, rows.trials, n_clusters * n_arms).reshape(shape)
+    _refuse_empty_arms(rows.arm.names, trials.sum(axis=0))
+    return Cells(
+        arms=rows.arm.names,
+        clusters=rows.cluster.names,
+        successes=group_sum(cell, rows.successes, n_clusters * n_arms).reshape(shape),
+        trials=trials,
+        n_rows=rows.successes.size,
+    )
+
+
+def collapse(successes: FloatArray, trials: FloatArray) -> Counts:
+    """Distinct clusters, those with most information first.
+
+    Parameters
+    ----------
+    successes, trials : (n_clusters, n_arms) array of float
+    """
+    total = successes.sum(axis=1)
+    full = trials.sum(axis=1) > 0
+    keys = np.column_stack([_information(total, trials.sum(axis=1)), total, trials])[full]
+    order = np.lexsort(keys.T[::-1])[::-1]
+    ordered = keys[order]
+    new = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)])
+    distinct = ordered[new]
+    of_cluster = np.full(total.size, -1, dtype=np.int64)
+    of_full = np.empty(order.size, dtype=np.int64)
+    of_full[order] = np.cumsum(new) - 1
+    of_cluster[full] = of_full
+    padded, starts, place = _padded(_blocks(distinct[:, 0]))
+    copies = np.bincount(of_full, minlength=len(distinct)).astype(np.float64)
+    real = np.zeros(padded.size)
+    real[place] = 1.0
+    table = distinct[padded]
+    return Counts(
+        arm_successes=successes.sum(axis=0),
+        arm_trials=trials.sum(axis=0),
+        blocks=tuple(
+            _block(table[a:b], real[a:b] * copies[padded[a:b]])
+            for a, b in itertools.pairwise(starts)
+        ),
+        starts=starts,
+        of_cluster=np.where(of_cluster < 0, -1, place[of_cluster]),
+    )
+
+
+def _block(table: FloatArray, copies: FloatArray) -> Block:
+    """Block from rows of information, successes and trials by arm."""
+    return Block(
+        successes=np.ascontiguousarray(table[:, 1]),
+        trials=np.ascontiguousarray(table[:, 2:].T),
+        copies=copies,
+        info=float(table[0, 0]),
+    )
+
+
+def _counts(name: str, values: npt.ArrayLike) -> FloatArray:
+    """Whole numbers of at least 0, (n_rows,)."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: found what is no array of numbers; needed counts") from None
+    if array.ndim != 1 or array.size == 0:
+        raise InputError(f"{name}: found shape {array.shape}; needed (n_rows,) with a row or more")
+    wrong = np.flatnonzero(~((array >= 0) & (array == np.floor(array)) & (array < 2**53)))
+    if wrong.size:
+        faults = [
+            Fault(f"row {i + 1}", f"{array[i]:g}", "a whole number of at least 0")
+            for i in wrong[:_LISTED]
+        ]
+        raise InputError(f"{name}: {wrong.size:,} of {array.size:,} counts are wrong", faults)
+    return array
+
+
+def _refuse_empty_arms(arms: tuple[str, ...], trials: FloatArray) -> None:
+    empty = [name for name, n in zip(arms, trials, strict=True) if n == 0]
+    if empty:
+        raise EstimationError(
+            f"arm {', '.join(empty)}: found no trials; needed at least one; leave the rows of that "
+            "arm out, or wait for its outcomes"
+        )
+
+
+def _information(successes: FloatArray, trials: FloatArray) -> FloatArray:
+    rate = (successes + 0.5) / (trials + 1)
+    return trials * rate * (1 - rate)
+
+
+def _padded(starts: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Blocks filled up to whole vectors with copies of their last cluster.
+
+    Returns the cluster at each place, where blocks start, and the place of each cluster.
+    """
+    parts, places, ends = [], [], [0]
+    for first, last in itertools.pairwise(starts):
+        n_full = -(-(last - first) // _VECTOR) * _VECTOR
+        parts.append(np.minimum(np.arange(first, first + n_full), last - 1))
+        places.append(ends[-1] + np.arange(last - first))
+        ends.append(ends[-1] + n_full)
+    return np.concatenate(parts), np.array(ends, dtype=np.int64), np.concatenate(places)
+
+
+def _blocks(info: FloatArray) -> IntArray:
+    """Where blocks of clusters with similar information start, and the end."""
+    starts = [0]
+    for c in range(_BLOCK_SIZE, info.size - _BLOCK_SIZE):
+        if c - starts[-1] >= _BLOCK_SIZE and 1 + info[c] < (1 + info[starts[-1]]) / _BLOCK_RATIO:
+            starts.append(c)
+    if info.size > 2 and 1 + info[0] > 4 * _BLOCK_RATIO * (1 + info[2]):
+        starts = sorted({*starts, 2})  # one or two clusters far larger than all others
+    return np.array([*starts, info.size], dtype=np.int64)

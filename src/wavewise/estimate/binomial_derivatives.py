@@ -1,0 +1,260 @@
+"""Gradient and Hessian of the log likelihood, cluster effects integrated out."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from wavewise.estimate.binomial_counts import Block
+from wavewise.estimate.binomial_exp import compiled, exp_in_place
+from wavewise.estimate.binomial_likelihood import node_count, node_step, softplus_table
+from wavewise.results import FloatArray, IntArray
+
+__all__ = ["Nodes", "add_derivatives", "at_nodes"]
+
+_LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """One block of clusters at the nodes, for one point of (beta, log kappa).
+
+    Parameters
+    ----------
+    low, step : float
+        Of the nodes in z.
+    prob : (n_arms, n_nodes) array of float
+        Success probability of each arm at each node.
+    weight : (n_nodes, n_clusters) array of float
+        Posterior weight of each node in each cluster.
+    log_likelihood : (n_clusters,) array of float
+    """
+
+    low: float
+    step: float
+    prob: FloatArray
+    weight: FloatArray
+    log_likelihood: FloatArray
+
+
+def at_nodes(
+    block: Block, point: FloatArray, center: float, span: FloatArray, coarse: float
+) -> Nodes:
+    """Posterior weights of the nodes in each cluster.
+
+    Parameters
+    ----------
+    block : Block
+    point : (n_dims,) array of float
+        beta of every arm, then log kappa.
+    center : float
+        Mean of beta weighted by the arms' successes.
+    span : (2,) array of float
+        First and last node.
+    coarse : float
+        Step in posterior standard deviations of the narrowest cluster.
+    """
+    n_arms, n = block.trials.shape
+    kappa, low = math.exp(point[n_arms]), float(span[0])
+    n_nodes = node_count(low, span[1], node_step(kappa, block.info, coarse))
+    step = (float(span[1]) - low) / (n_nodes - 1)
+    prob, scratch = np.empty((n_arms, n_nodes)), np.empty(max(n_arms * n_nodes, n))
+    weight, logs = np.empty((n_nodes, n)), np.empty((2, n))
+    table = np.empty(n_arms * n_nodes)
+    bits = scratch.view(np.int64)
+    softplus_table(point, n_arms, low, step, n_nodes, table, prob.reshape(-1), scratch, bits)
+    _weigh(
+        block.successes, block.trials, table, center, kappa, low, step, weight, logs, scratch, bits
+    )
+    return Nodes(low, step, prob, weight, logs[0])
+
+
+def add_derivatives(block: Block, nodes: Nodes, grad: FloatArray, hess: FloatArray) -> FloatArray:
+    """Add one block's part of the gradient and the upper Hessian in (beta, kappa).
+
+    Returns mean and standard deviation of each cluster's z, (2, n_clusters).
+
+    Notes
+    -----
+    With s the gradient of a cluster's log likelihood given z (Louis 1982)::
+
+        grad = E[s | data],    hess = E[ds | data] + Var[s | data]
+
+    References
+    ----------
+    Louis (1982), *JRSS B* 44, 226-233, equation 3.2.
+    """
+    n = block.successes.size
+    scores, effect = np.empty(nodes.weight.shape), np.zeros((2, n))
+    first, second = np.zeros(n), np.zeros(n)
+    _residuals(
+        block.successes,
+        block.trials,
+        nodes.prob,
+        nodes.weight,
+        nodes.low,
+        nodes.step,
+        scores,
+        first,
+        second,
+        effect,
+    )
+    means, moment = np.empty(block.trials.shape), np.empty(n)
+    _add(
+        block.trials,
+        block.copies,
+        nodes.prob,
+        nodes.weight,
+        scores,
+        nodes.low,
+        nodes.step,
+        first,
+        second,
+        means,
+        moment,
+        np.empty(nodes.weight.shape[0]),
+        grad,
+        hess,
+    )
+    effect[1] = np.sqrt(np.maximum(effect[1] - effect[0] ** 2, 0.0))
+    return effect
+
+
+@compiled
+def _weigh(
+    successes: FloatArray,
+    trials: FloatArray,
+    table: FloatArray,
+    center: float,
+    kappa: float,
+    low: float,
+    step: float,
+    weight: FloatArray,
+    logs: FloatArray,
+    scratch: FloatArray,
+    bits: IntArray,
+) -> None:
+    """Fill the weights, and the log likelihoods into logs[0]."""
+    n_nodes, n = weight.shape
+    n_arms = trials.shape[0]
+    for c in range(n):
+        logs[0, c], logs[1, c] = -1e308, 0.0
+    for q in range(n_nodes):
+        z = low + q * step
+        for c in range(n):
+            weight[q, c] = (center + kappa * z) * successes[c] - 0.5 * z * z
+        for k in range(n_arms):
+            softplus = table[k * n_nodes + q]
+            for c in range(n):
+                weight[q, c] -= trials[k, c] * softplus
+        for c in range(n):
+            logs[0, c] = max(logs[0, c], weight[q, c])
+    for q in range(n_nodes):
+        for c in range(n):
+            weight[q, c] -= logs[0, c]
+        exp_in_place(weight[q], scratch, bits, n)
+        for c in range(n):
+            logs[1, c] += weight[q, c]
+    for q in range(n_nodes):
+        for c in range(n):
+            weight[q, c] /= logs[1, c]
+    log_step = math.log(step) - _LOG_ROOT_2PI
+    for c in range(n):
+        logs[0, c] += math.log(logs[1, c]) + log_step
+
+
+@compiled
+def _residuals(
+    successes: FloatArray,
+    trials: FloatArray,
+    prob: FloatArray,
+    weight: FloatArray,
+    low: float,
+    step: float,
+    scores: FloatArray,
+    first: FloatArray,
+    second: FloatArray,
+    effect: FloatArray,
+) -> None:
+    """E[s] and E[s^2] of s = z (y - sum_k n_k p_k), E[z] and E[z^2]; `scores` is weight times s."""
+    n_nodes, n = weight.shape
+    for q in range(n_nodes):
+        z = low + q * step
+        for c in range(n):
+            scores[q, c] = successes[c]
+        for k in range(trials.shape[0]):
+            p = prob[k, q]
+            for c in range(n):
+                scores[q, c] -= trials[k, c] * p
+        for c in range(n):
+            s, w = z * scores[q, c], weight[q, c]
+            scores[q, c] = w * s
+            first[c] += w * s
+            second[c] += w * s * s
+            effect[0, c] += w * z
+            effect[1, c] += w * z * z
+
+
+@compiled
+def _expect(weight: FloatArray, values: FloatArray, out: FloatArray) -> None:
+    """Sum over nodes of weight times a function of the node, by cluster."""
+    for c in range(weight.shape[1]):
+        out[c] = 0.0
+    for q in range(weight.shape[0]):
+        value = values[q]
+        for c in range(weight.shape[1]):
+            out[c] += weight[q, c] * value
+
+
+@compiled
+def _add(
+    trials: FloatArray,
+    copies: FloatArray,
+    prob: FloatArray,
+    weight: FloatArray,
+    scores: FloatArray,
+    low: float,
+    step: float,
+    first: FloatArray,
+    second: FloatArray,
+    means: FloatArray,
+    moment: FloatArray,
+    values: FloatArray,
+    grad: FloatArray,
+    hess: FloatArray,
+) -> None:
+    """Sums over clusters: gradient, and the Hessian above its diagonal."""
+    n_arms, n = trials.shape
+    n_nodes = values.size
+    for c in range(n):
+        grad[n_arms] += copies[c] * first[c]
+        hess[n_arms, n_arms] += copies[c] * (second[c] - first[c] * first[c])
+    for k in range(n_arms):
+        mean = means[k]
+        _expect(weight, prob[k], mean)
+        _expect(scores, prob[k], moment)
+        for c in range(n):
+            held = copies[c] * trials[k, c]
+            grad[k] -= held * mean[c]
+            hess[k, n_arms] -= held * (moment[c] - mean[c] * first[c])
+        for power in range(3):  # E[z^power p (1 - p)]
+            for q in range(n_nodes):
+                z = low + q * step
+                values[q] = prob[k, q] * (1 - prob[k, q])
+                for _ in range(power):
+                    values[q] *= z
+            _expect(weight, values, moment)
+            total = 0.0
+            for c in range(n):
+                total += copies[c] * trials[k, c] * moment[c]
+            row, column = (k if power < 2 else n_arms), (k if power == 0 else n_arms)
+            hess[row, column] -= total
+        for j in range(k + 1):
+            for q in range(n_nodes):
+                values[q] = prob[k, q] * prob[j, q]
+            _expect(weight, values, moment)
+            total = 0.0
+            for c in range(n):
+                spread = moment[c] - mean[c] * means[j, c]
+                total += copies[c] * trials[k, c] * trials[j, c] * spread
+            hess[j, k] += total

@@ -1,0 +1,168 @@
+"""Posterior of the hierarchical binomial model as weighted points, with gates and refinement."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wavewise.estimate.binomial_counts import Counts
+from wavewise.estimate.binomial_diagnostics import BinomialDiagnostics
+from wavewise.estimate.binomial_likelihood import node_count, node_step
+from wavewise.estimate.binomial_posterior import LogPosterior
+from wavewise.estimate.binomial_priors import BinomialPrior
+from wavewise.estimate.binomial_profile import profile
+from wavewise.estimate.binomial_proposal import proposal_of
+from wavewise.estimate.hierarchical_points import lattice
+from wavewise.estimate.normal_importance import importance, pareto_k, split_t
+from wavewise.estimate.normal_mode import Peak
+from wavewise.results import FloatArray
+
+__all__ = ["PointFit", "fit_points", "refine"]
+
+# the posterior is computed at this many points at least
+_LEAST_POINTS = 512
+_N_REFITS = 4
+_N_PROBES = 12
+# an error of the log posterior that is not worth finer nodes
+_QUADRATURE_GOAL, _N_FINER = 0.01, 2
+
+
+@dataclass(frozen=True, eq=False)
+class PointFit:
+    """Weighted points that stand for the posterior.
+
+    Parameters
+    ----------
+    points : (n_points, n_dims) array of float
+        beta of every arm, then log kappa, then what else the model has.
+    weights : (n_points,) array of float
+        Sum to 1.
+    diagnostics : BinomialDiagnostics
+    posterior : LogPosterior
+        With the nodes that were used.
+    """
+
+    points: FloatArray
+    weights: FloatArray
+    diagnostics: BinomialDiagnostics
+    posterior: LogPosterior
+
+
+def fit_points(
+    counts: Counts, prior: BinomialPrior, n_points: int, rng: np.random.Generator
+) -> PointFit:
+    """Posterior of (beta, log kappa), refined until the gates are passed or attempts run out.
+
+    Raises
+    ------
+    EstimationError
+        The posterior has no mode, or does not end. Gates that fail are for the caller to see in
+        `diagnostics.faults`.
+    """
+    found = profile(counts, prior)
+    proposal = proposal_of(found, counts.arm_trials, found.posterior.values)
+    uniforms = lattice(max(n_points, _LEAST_POINTS), counts.n_arms + 1, rng)
+    points, log_proposal = proposal.points(uniforms)
+    posterior = found.posterior
+    fit = _weighted(posterior, points, log_proposal)
+    for _ in range(_N_FINER):
+        if fit.diagnostics.quadrature_error < _QUADRATURE_GOAL:
+            break
+        posterior = posterior.finer()
+        fit = _weighted(posterior, points, log_proposal)
+    return refine(fit, rng) if fit.diagnostics.faults else fit
+
+
+def refine(fit: PointFit, rng: np.random.Generator) -> PointFit:
+    """Ever more points, from t distributions around the last ones, with finer nodes if need be."""
+    n_points, failed = fit.points.shape[0], fit.diagnostics.faults
+    for attempt in range(1, _N_REFITS + 1):
+        posterior = fit.posterior
+        if fit.diagnostics.quadrature_error > _QUADRATURE_GOAL:
+            posterior = posterior.finer()
+        n_points = min(4 * n_points, 32768)
+        fit = _around(fit, posterior, n_points, rng)
+        record = replace(fit.diagnostics, n_refinements=attempt, failed=failed)
+        fit = replace(fit, diagnostics=record)
+        if not record.faults:
+            break
+        failed += record.faults
+    return fit
+
+
+def _around(
+    fit: PointFit, posterior: LogPosterior, n_points: int, rng: np.random.Generator
+) -> PointFit:
+    """Points from a split t around the weighted points of an earlier fit."""
+    proposal = split_t(posterior.values, _centre(fit.points, _flattened(fit.weights)))
+    found = importance(posterior.values, proposal, lattice(n_points, fit.points.shape[1], rng))
+    diagnostics = BinomialDiagnostics(
+        method="importance",
+        n_points=n_points,
+        ess_share=found.ess_share if found.usable else 0.0,
+        pareto_k=found.pareto_k,
+        n_nodes=_n_nodes(posterior, fit.points[np.argmax(fit.weights)]),
+        step_sd=posterior.coarse,
+        quadrature_error=quadrature_error(posterior, found.x, found.weights),
+        n_broken=found.n_broken,
+    )
+    return PointFit(found.x, found.weights, diagnostics, posterior)
+
+
+def _centre(points: FloatArray, weights: FloatArray) -> Peak:
+    """Mean and root of the covariance of weighted points."""
+    mean = weights @ points
+    away = points - mean
+    covariance = (away * weights[:, None]).T @ away
+    ridge = 1e-9 * np.trace(covariance) + 1e-12
+    return Peak(mean, math.nan, np.linalg.cholesky(covariance + ridge * np.eye(mean.size)))
+
+
+def _flattened(weights: FloatArray) -> FloatArray:
+    """Weights to a power that leaves at least 100 equally good points, to learn moments from."""
+    weights = np.where(np.isfinite(weights), weights, 0.0)
+    for power in (1.0, 0.5, 0.25, 0.1, 0.03):
+        flat = weights**power
+        flat /= flat.sum()
+        if 1 / (flat**2).sum() > min(100, 0.2 * weights.size):
+            return flat
+    return np.full(weights.size, 1 / weights.size)
+
+
+def _weighted(posterior: LogPosterior, points: FloatArray, log_proposal: FloatArray) -> PointFit:
+    """Weights of points from a normalized proposal, and the gates."""
+    log_weight = posterior.values(points) - log_proposal
+    broken = np.isnan(log_weight) | (log_weight == np.inf)
+    log_weight = np.where(broken, -np.inf, log_weight)
+    raw = np.exp(log_weight - log_weight.max())
+    weights = raw / raw.sum()
+    diagnostics = BinomialDiagnostics(
+        method="importance",
+        n_points=weights.size,
+        ess_share=float(1 / (weights.size * (weights**2).sum())),
+        pareto_k=pareto_k(log_weight),
+        n_nodes=_n_nodes(posterior, points[0]),
+        step_sd=posterior.coarse,
+        quadrature_error=quadrature_error(posterior, points, weights),
+        n_broken=int(broken.sum()),
+    )
+    return PointFit(points, weights, diagnostics, posterior)
+
+
+def quadrature_error(posterior: LogPosterior, points: FloatArray, weights: FloatArray) -> float:
+    """Largest change of the log posterior over a few points when the nodes are refined.
+
+    A change that all points share does not matter; what is left is measured from their median.
+    """
+    likely = np.flatnonzero(weights > 0.05 / weights.size)
+    if likely.size == 0:
+        return math.inf
+    probes = points[likely[:: max(likely.size // _N_PROBES, 1)][:_N_PROBES]]
+    change = posterior.finer().values(probes) - posterior.values(probes)
+    return float(np.abs(change - np.median(change)).max())
+
+
+def _n_nodes(posterior: LogPosterior, point: FloatArray) -> int:
+    kappa = math.exp(point[posterior.counts.n_arms])
+    step = node_step(kappa, posterior.counts.blocks[0].info, posterior.coarse)
+    return node_count(posterior.span[0, 0], posterior.span[0, 1], step)

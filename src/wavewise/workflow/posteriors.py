@@ -1,0 +1,193 @@
+"""What a study's models believe of its arms, from closed waves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from wavewise.decide import best_arm
+from wavewise.design.plan import Model
+from wavewise.errors import InputError, StateError, UnavailableError
+from wavewise.estimate import beta_binomial, hierarchical_binomial, posterior_predictive_check
+from wavewise.results import CheckResult, FloatArray
+from wavewise.streams import stream
+from wavewise.workflow.frames import WaveData, wave_data
+from wavewise.workflow.study import Study
+
+if TYPE_CHECKING:
+    from wavewise.estimate import BetaBinomial, HierarchicalBinomial
+
+__all__ = ["Evidence", "evidence_of", "model_check", "posterior_of", "require_closed"]
+
+FITTED_KINDS = ("beta binomial", "hierarchical binomial")
+N_DRAWS = 8192  # of posteriors that decide: a probability of 1/2 is then known to .006
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a model learns from: one row a unit, the control left out.
+
+    Parameters
+    ----------
+    arms : tuple of str
+        All arms of the waves but the control, in the order of the study file.
+    rows : polars.DataFrame
+        Columns ``arm``, ``successes``, ``trials``, ``cluster``.
+    """
+
+    arms: tuple[str, ...]
+    rows: pl.DataFrame
+
+    def columns(self) -> tuple[FloatArray, FloatArray, list[str], list[str]]:
+        """Successes, trials, arms and clusters of the units, each of length (n_units,)."""
+        rows = self.rows
+        counts = rows["successes"].to_numpy(), rows["trials"].to_numpy()
+        return *counts, rows["arm"].to_list(), rows["cluster"].to_list()
+
+    def totals(self) -> pl.DataFrame:
+        """Successes and trials of each arm, zero where it has no units."""
+        sums = self.rows.group_by("arm").agg(pl.col("successes", "trials").sum())
+        table = pl.DataFrame({"arm": self.arms})
+        return table.join(sums, on="arm", how="left", maintain_order="left").fill_null(0.0)
+
+
+def posterior_of(
+    study: Study, model_name: str, wave_ids: Sequence[str]
+) -> "BetaBinomial | HierarchicalBinomial":
+    """Posterior of the arms from closed waves, the control left out.
+
+    Parameters
+    ----------
+    study : Study
+        An open study.
+    model_name : str
+        A model of the study file.
+    wave_ids : sequence of str
+        Waves that it learns from.
+
+    Raises
+    ------
+    StateError
+        If a wave is not closed.
+    UnavailableError
+        If the model is of a kind that no decision can be made from here.
+    """
+    model = study.spec.models[model_name]
+    if model.kind not in FITTED_KINDS:
+        raise UnavailableError(
+            f"model '{model_name}' is of kind '{model.kind}'; decisions and reports learn from "
+            f"{' or '.join(FITTED_KINDS)}; fit it with wavewise.estimate.hierarchical_normal"
+        )
+    evidence = evidence_of(study, model, wave_ids)
+    if model.kind == "beta binomial":
+        total = evidence.totals()
+        counts = total["successes"].to_numpy(), total["trials"].to_numpy()
+        return beta_binomial(*counts, prior=model.prior, arms=evidence.arms)
+    rng = stream(study.spec.study.seed, "posterior", model_name, *wave_ids)
+    return _hierarchical(evidence, model, rng)
+
+
+def _hierarchical(
+    evidence: Evidence, model: Model, rng: np.random.Generator
+) -> "HierarchicalBinomial":
+    return hierarchical_binomial(
+        *evidence.columns(),
+        overdispersion=model.overdispersion,
+        clusters=model.clusters,
+        rng=rng,
+        n_draws=N_DRAWS,
+    )
+
+
+def model_check(study: Study, model_name: str, wave_ids: Sequence[str]) -> CheckResult | None:
+    """Whether a hierarchical model could have made the data, and what the choice would change.
+
+    None for models that have no such check.
+    """
+    model = study.spec.models[model_name]
+    if model.kind != "hierarchical binomial":
+        return None
+    rng = stream(study.spec.study.seed, "model check", model_name, *wave_ids)
+    evidence = evidence_of(study, model, wave_ids)
+    plain = _hierarchical(evidence, model, rng)
+    check = posterior_predictive_check(plain, *evidence.columns(), rng=rng)
+    if check.passed is not False or model.overdispersion is not None:
+        return check
+    other = model.model_copy(update={"overdispersion": "beta-binomial"})
+    return replace(
+        check, text=f"{check.text} {_change(plain, _hierarchical(evidence, other, rng))}"
+    )
+
+
+def _change(plain: "HierarchicalBinomial", other: "HierarchicalBinomial") -> str:
+    """What the overdispersed model would decide, beside the plain one."""
+    chosen, instead = best_arm(plain), best_arm(other)
+    same = "the same arm" if chosen.arm == instead.arm else f"{instead.arm} instead"
+    return (
+        f"That model chooses {same}: {instead.arm} is best with probability "
+        f"{instead.prob_optimal:.3f} and expected to lose {100 * instead.policy_regret:.2f} "
+        f"percentage points; in the plain model {chosen.arm} is best with probability "
+        f"{chosen.prob_optimal:.3f}."
+    )
+
+
+def evidence_of(study: Study, model: Model, wave_ids: Sequence[str]) -> Evidence:
+    """Rows of the units whose outcome is known, over closed waves.
+
+    Raises
+    ------
+    StateError
+        If a wave is not closed.
+    """
+    require_closed(study, wave_ids)
+    waves = [study.wave(wave_id) for wave_id in wave_ids]
+    arms = dict.fromkeys(
+        arm.id for wave in waves for arm in study.spec.arms_of(wave) if arm.id != wave.control_id
+    )
+    rows = pl.concat([_rows(study, model, wave.id, wave.control_id) for wave in waves])
+    return Evidence(tuple(arms), rows)
+
+
+def _rows(study: Study, model: Model, wave_id: str, control: str | None) -> pl.DataFrame:
+    data = wave_data(study, wave_id)
+    trials = f"{model.outcome}.trials"
+    one = pl.repeat(1.0, len(data), eager=True)
+    frame = pl.DataFrame(
+        {
+            "arm": data.arm,
+            "successes": data.outcomes[model.outcome].cast(pl.Float64),
+            "trials": data.outcomes[trials].cast(pl.Float64) if trials in data.outcomes else one,
+            "cluster": _cluster(data, model),
+        }
+    )
+    return frame.filter(pl.col("successes").is_not_null() & (pl.col("arm") != (control or "")))
+
+
+def _cluster(data: WaveData, model: Model) -> pl.Series:
+    if model.cluster is None:
+        return pl.repeat("all", len(data), eager=True)
+    if model.cluster not in data.units.fields.columns:
+        raise InputError(
+            f"found no column '{model.cluster}' in the people file; needed the clusters of the "
+            "model; name it in [units]"
+        )
+    return data.units.fields[model.cluster].cast(pl.String)
+
+
+def require_closed(study: Study, wave_ids: Sequence[str]) -> None:
+    """Refuse where one of the waves is not closed.
+
+    Raises
+    ------
+    StateError
+        With the waves that are not.
+    """
+    rows = {wave_id: study.store.wave(wave_id) for wave_id in wave_ids}
+    waiting = [name for name, row in rows.items() if row is None or row.state != "closed"]
+    if waiting:
+        raise StateError(
+            f"waves {', '.join(waiting)} are not closed; needed the outcomes of "
+            f"{', '.join(wave_ids)}; close them first"
+        )
