@@ -128,9 +128,8 @@ def main():
     peer = None if options.no_nutpie else nutpie_fits(data, 4)
     if peer:
         slow = float(np.median([spent for spent, _ in peer]))
-        print(
-            f"nutpie 4 x (2000 + 2000)  {slow:8.2f} s   RMSE {rmse([p for _, p in peer], exact):.4f}"
-        )
+        error = rmse([p for _, p in peer], exact)
+        print(f"nutpie 4 x (2000 + 2000)  {slow:8.2f} s   RMSE {error:.4f}")
     for n_draws in (512, 1024, 4096):
         middle, least = seconds(lambda i, n=n_draws: fit(data, i, n), options.repeats)
         error = rmse([fit(data, i, n_draws)[0] for i in range(options.repeats)], exact)
@@ -142,9 +141,8 @@ def main():
         start = time.perf_counter()
         done = fit_many(many, each, rng=np.random.default_rng(0), n_threads=n_threads)
         rate = 1000 / (time.perf_counter() - start)
-        print(
-            f"batch of 1,000, {n_threads} threads: {rate:.0f} fits/s, least ess {done.ess_share.min():.2f}"
-        )
+        least_ess = done.ess_share.min()
+        print(f"batch of 1,000, {n_threads} threads: {rate:.0f} fits/s, least ess {least_ess:.2f}")
     first, second = cold_start()
     print(f"cold start {first:.1f} s, with the cache {second:.1f} s")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

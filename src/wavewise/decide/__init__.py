@@ -3,8 +3,11 @@
 Functions on posteriors or plain arrays, with no study at all. Each loads on first use.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from wavewise.lazy import LazyPackage
 
 if TYPE_CHECKING:
     from wavewise.decide.allocation import NextShares, next_shares
@@ -12,23 +15,53 @@ if TYPE_CHECKING:
     from wavewise.decide.choice import BestArm, best_arm
     from wavewise.decide.exploration import exploration_shares
     from wavewise.decide.fractions import with_control, with_floor
+    from wavewise.decide.personalize import (
+        best_on_average,
+        cautious,
+        personalize,
+        random_policy,
+        uniform,
+        uniform_best,
+    )
+    from wavewise.decide.policy import Policy, load_policy
+    from wavewise.decide.policy_tree import policy_tree
+    from wavewise.decide.targeting import target
     from wavewise.decide.wave_shares import shares
 
 __all__ = [
     "BestArm",
     "NextShares",
+    "Policy",
     "StopOrGo",
     "best_arm",
+    "best_on_average",
+    "cautious",
     "exploration_shares",
+    "load_policy",
     "next_shares",
+    "personalize",
+    "policy_tree",
+    "random_policy",
     "shares",
     "stop_or_go",
+    "target",
+    "uniform",
+    "uniform_best",
     "with_control",
     "with_floor",
 ]
 
-# No module bears the name of a function: importing it would hide the function.
 _HOMES = {
+    "Policy": "wavewise.decide.policy",
+    "best_on_average": "wavewise.decide.personalize",
+    "cautious": "wavewise.decide.personalize",
+    "load_policy": "wavewise.decide.policy",
+    "personalize": "wavewise.decide.personalize",
+    "policy_tree": "wavewise.decide.policy_tree",
+    "random_policy": "wavewise.decide.personalize",
+    "target": "wavewise.decide.targeting",
+    "uniform": "wavewise.decide.personalize",
+    "uniform_best": "wavewise.decide.personalize",
     "BestArm": "wavewise.decide.choice",
     "NextShares": "wavewise.decide.allocation",
     "StopOrGo": "wavewise.decide.another_wave",
@@ -50,3 +83,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+sys.modules[__name__].__class__ = LazyPackage

@@ -6,8 +6,9 @@
 
 import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from wavewise.lazy import LazyPackage
 
 if TYPE_CHECKING:
     from wavewise.estimate.ate import Effects, ate
@@ -21,17 +22,20 @@ if TYPE_CHECKING:
         Normal,
         StudentT,
     )
+    from wavewise.estimate.causal_forest import CausalForest, causal_forest
     from wavewise.estimate.contrasts import pair_margins
     from wavewise.estimate.hierarchical_binomial import hierarchical_binomial
     from wavewise.estimate.hierarchical_normal import HierarchicalNormal, hierarchical_normal
     from wavewise.estimate.hierarchical_posterior import HierarchicalBinomial
     from wavewise.estimate.hierarchical_predictive import posterior_predictive_check
     from wavewise.estimate.hierarchical_sensitivity import PriorSensitivity, prior_sensitivity
+    from wavewise.estimate.neighbours import Neighbours, neighbours
     from wavewise.estimate.normal_priors import NormalPriors, SdPrior, scaled_priors, study_priors
 
 __all__ = [
     "BetaBinomial",
     "BinomialPrior",
+    "CausalForest",
     "Effects",
     "Flat",
     "HalfNormal",
@@ -39,6 +43,7 @@ __all__ = [
     "HierarchicalBinomial",
     "HierarchicalNormal",
     "InverseChiSquare",
+    "Neighbours",
     "Normal",
     "NormalPriors",
     "PriorSensitivity",
@@ -46,8 +51,10 @@ __all__ = [
     "StudentT",
     "ate",
     "beta_binomial",
+    "causal_forest",
     "hierarchical_binomial",
     "hierarchical_normal",
+    "neighbours",
     "pair_margins",
     "posterior_predictive_check",
     "prior_sensitivity",
@@ -56,6 +63,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Neighbours": "wavewise.estimate.neighbours",
+    "neighbours": "wavewise.estimate.neighbours",
+    "CausalForest": "wavewise.estimate.causal_forest",
+    "causal_forest": "wavewise.estimate.causal_forest",
     "BetaBinomial": "wavewise.estimate.beta_binomial",
     "BinomialPrior": "wavewise.estimate.binomial_priors",
     "Effects": "wavewise.estimate.ate",
@@ -92,14 +103,4 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-class _Functions(ModuleType):
-    """A package in which a function wins over the submodule of the same name."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # loading the submodule `ate` binds it here as `ate`: bind its function `ate` instead
-        if isinstance(value, ModuleType) and name in _HOMES:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Functions
+sys.modules[__name__].__class__ = LazyPackage

@@ -1,1 +1,71 @@
-"""What a rule is worth on fresh data, never on the data that taught it."""
+"""Evaluation on fresh data: what a policy is worth, whom to target, whether predictions hold.
+
+Functions on arrays and frozen policies, with no study at all. Each loads on first use.
+"""
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from wavewise.lazy import LazyPackage
+
+if TYPE_CHECKING:
+    from wavewise.evaluate.assigned import mixture_propensity
+    from wavewise.evaluate.calibration import Calibration, best_linear_projection, calibration
+    from wavewise.evaluate.contrast import PolicyEstimate, policy_contrast, policy_value
+    from wavewise.evaluate.cost_curve import CostCurve, cost_curve
+    from wavewise.evaluate.paired import PairedContrast, paired_contrast
+    from wavewise.evaluate.regression import Coefficients
+    from wavewise.evaluate.scores import DoublyRobustScores, doubly_robust_scores
+    from wavewise.evaluate.toc import TargetingCurve, toc
+
+__all__ = [
+    "Calibration",
+    "Coefficients",
+    "CostCurve",
+    "DoublyRobustScores",
+    "PairedContrast",
+    "PolicyEstimate",
+    "TargetingCurve",
+    "best_linear_projection",
+    "calibration",
+    "cost_curve",
+    "doubly_robust_scores",
+    "mixture_propensity",
+    "paired_contrast",
+    "policy_contrast",
+    "policy_value",
+    "toc",
+]
+
+_HOMES = {
+    "Calibration": "wavewise.evaluate.calibration",
+    "Coefficients": "wavewise.evaluate.regression",
+    "CostCurve": "wavewise.evaluate.cost_curve",
+    "DoublyRobustScores": "wavewise.evaluate.scores",
+    "PairedContrast": "wavewise.evaluate.paired",
+    "PolicyEstimate": "wavewise.evaluate.contrast",
+    "TargetingCurve": "wavewise.evaluate.toc",
+    "best_linear_projection": "wavewise.evaluate.calibration",
+    "calibration": "wavewise.evaluate.calibration",
+    "cost_curve": "wavewise.evaluate.cost_curve",
+    "doubly_robust_scores": "wavewise.evaluate.scores",
+    "mixture_propensity": "wavewise.evaluate.assigned",
+    "paired_contrast": "wavewise.evaluate.paired",
+    "policy_contrast": "wavewise.evaluate.contrast",
+    "policy_value": "wavewise.evaluate.contrast",
+    "toc": "wavewise.evaluate.toc",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'wavewise.evaluate' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+sys.modules[__name__].__class__ = LazyPackage

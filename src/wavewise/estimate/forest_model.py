@@ -1,0 +1,98 @@
+"""Trees and what turns their leaves into effects and standard errors, for any units."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from wavewise.errors import InputError
+from wavewise.estimate.forest_covariates import Binning
+from wavewise.estimate.forest_engine import ArmTrees, apply_trees
+from wavewise.estimate.forest_error import bag_std_error, estimates_by_leaf
+from wavewise.estimate.forest_input import Training
+from wavewise.estimate.forest_shrink import Shrinkage
+from wavewise.results import FloatArray, IntArray
+
+__all__ = ["ForestModel", "in_row_order", "node_sizes"]
+
+ByteArray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class ForestModel:
+    """A grown forest, arms in internal order.
+
+    Parameters
+    ----------
+    trees : ArmTrees
+    binning : Binning
+    shrinkage : Shrinkage
+    position : (n_effects,) array of int
+        Internal place of each public arm.
+    n_threads : int or None
+    training : Training or None
+        None once loaded from a file.
+    """
+
+    trees: ArmTrees
+    binning: Binning
+    shrinkage: Shrinkage
+    position: IntArray
+    n_threads: int | None
+    training: Training | None
+
+    def effects(self, bins: ByteArray) -> FloatArray:
+        """Shrunk effects of binned units, (n_units, n_effects)."""
+        leaf = self.trees.means[:, 1:] - self.trees.means[:, :1]
+        sums = apply_trees(self.trees, leaf, bins, out_of_bag=False, n_threads=self.n_threads)
+        return self.shrinkage.effects(sums.mean)[:, self.position]
+
+    def std_error(self, bins: ByteArray, *, out_of_bag: bool = False) -> FloatArray:
+        """Their standard errors, (n_units, n_effects)."""
+        leaf = estimates_by_leaf(self.trees, self.shrinkage)
+        sums = apply_trees(
+            self.trees, leaf, bins, out_of_bag=out_of_bag, moments=True, n_threads=self.n_threads
+        )
+        return bag_std_error(sums)[:, self.position]
+
+    def std_error_oob(self) -> FloatArray:
+        """Standard errors of the training units from trees that they were not in."""
+        if self.training is None:
+            raise InputError("forest: found no training units; load gives the stored errors")
+        errors = self.std_error(self.training.bins, out_of_bag=True)
+        return in_row_order(self.training, errors, np.nan)
+
+    def importance(self) -> FloatArray:
+        """Estimation units sorted by splits on each covariate, as shares."""
+        trees, p = self.trees, len(self.binning.columns)
+        size, column = node_sizes(trees), trees.nodes[:, 0]
+        counts = np.bincount(column[column >= 0], weights=size[column >= 0], minlength=p)
+        shares: FloatArray = counts / max(float(counts.sum()), 1.0)
+        return shares
+
+
+def node_sizes(trees: ArmTrees) -> FloatArray:
+    """Estimation units in each node, (n_nodes,): leaves first, parents as sums."""
+    first_leaf = np.repeat(np.cumsum(trees.n_leaves) - trees.n_leaves, trees.n_nodes)
+    first_node = np.repeat(np.cumsum(trees.n_nodes) - trees.n_nodes, trees.n_nodes)
+    column, child = trees.nodes[:, 0], trees.nodes[:, 3]
+    size = np.zeros(column.size)
+    is_leaf = column < 0
+    size[is_leaf] = trees.size[(first_leaf + child)[is_leaf]]
+    left = first_node + child
+    waiting = np.flatnonzero(~is_leaf)
+    while waiting.size:  # children are made after their parents: level by level from below
+        ready = (size[left[waiting]] > 0) & (size[left[waiting] + 1] > 0)
+        done = waiting[ready]
+        size[done] = size[left[done]] + size[left[done] + 1]
+        waiting = waiting[~ready]
+    return size
+
+
+def in_row_order(training: Training, values: FloatArray, empty: float) -> FloatArray:
+    """Values from canonical order to the caller's rows; `empty` where the arm was left out."""
+    among_kept = np.empty_like(values)
+    among_kept[training.order] = values
+    rows = np.full((training.kept.size, values.shape[1]), empty)
+    rows[training.kept] = among_kept
+    return rows

@@ -1,0 +1,60 @@
+"""Fingerprints of units' data: whether two sets of units are the same, without keeping them."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wavewise.estimate.labels import encode
+from wavewise.estimate.neighbour_columns import named_columns
+
+__all__ = ["UInt64Array", "row_fingerprints"]
+
+UInt64Array = npt.NDArray[np.uint64]
+
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+
+
+def row_fingerprints(X: Any, arm: Any, outcome: Any) -> UInt64Array:
+    """A 64-bit hash of each unit's covariates, arm and outcome, shape (n_units,).
+
+    Notes
+    -----
+    Splitmix64's finalizer, chained over the columns in the order of their names; text by the first
+    eight bytes of its SHA-256. The same data give the same numbers on every machine, in any order
+    of units or columns.
+    """
+    columns = named_columns(X)
+    n_units = next(iter(columns.values())).size
+    state = np.full(n_units, _ODD)
+    for name in sorted(columns):
+        state = _mix(state ^ _bits(columns[name], name))
+    for name, values in (("arm", encode(arm, "arm", n_units)),):
+        state = _mix(state ^ _text_bits(np.array(values.names, dtype=object), name)[values.codes])
+    numbers = np.asarray(outcome, dtype=np.float64)
+    return _mix(state ^ _bits(numbers, "outcome"))
+
+
+def _mix(state: UInt64Array) -> UInt64Array:
+    state = state + _ODD
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def _bits(values: npt.NDArray[Any], name: str) -> UInt64Array:
+    if values.dtype.kind != "f":
+        return _text_bits(values, name)
+    # one not-a-number, and one zero
+    clean = np.where(np.isnan(values), np.nan, values + 0.0)
+    return np.ascontiguousarray(clean).view(np.uint64)
+
+
+def _text_bits(values: npt.NDArray[Any], name: str) -> UInt64Array:
+    import hashlib  # noqa: PLC0415 (only text needs it)
+
+    known: dict[Any, int] = {}
+    for value in set(values.tolist()):
+        digest = hashlib.sha256(f"{name}|{value is None}|{value}".encode()).digest()
+        known[value] = int.from_bytes(digest[:8], "little")
+    return np.array([known[value] for value in values.tolist()], dtype=np.uint64)

@@ -1,0 +1,330 @@
+"""The value of a policy, and the difference between two, from randomized units."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from wavewise.errors import EstimationError, InputError
+from wavewise.estimate.effect_table import check_level
+from wavewise.evaluate.assigned import assigned_shares
+from wavewise.evaluate.fresh import Basis, check_basis
+from wavewise.evaluate.inputs import read_drawn
+from wavewise.evaluate.precision import interval, p_value, std_error
+from wavewise.evaluate.scores import DoublyRobustScores, doubly_robust_scores
+from wavewise.results import FloatArray, NotEstimable, Provenance
+
+__all__ = ["PolicyEstimate", "policy_contrast", "policy_value"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyEstimate:
+    """A policy's value, or the difference between two.
+
+    Parameters
+    ----------
+    name : str
+        The policy, or ``a minus b``.
+    estimate, std_error : float
+        In units of the outcome, per unit of the whole population.
+    conf_low, conf_high : float
+        Confidence interval at `level`.
+    p_value : float or NotEstimable
+        Two-sided, of no difference; of a value it is not asked.
+    level : float
+    n_units : int
+    share_differs : float
+        Share of units for whom the two policies differ, in [0, 1]; 1 for a value.
+    basis : str
+        ``fresh``, ``out-of-bag`` or ``cross-fitted``.
+    unchecked : tuple of str
+        Policies that learned from something but keep no fingerprints of it, or are plain arrays:
+        that they did not learn from these units is your word.
+    provenance : Provenance
+    """
+
+    name: str
+    estimate: float
+    std_error: float
+    conf_low: float
+    conf_high: float
+    p_value: float | NotEstimable
+    level: float
+    n_units: int
+    share_differs: float
+    basis: Basis
+    unchecked: tuple[str, ...]
+    provenance: Provenance
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row."""
+        p = None if isinstance(self.p_value, NotEstimable) else self.p_value
+        return pl.DataFrame(
+            {
+                "contrast": [self.name],
+                "estimate": [self.estimate],
+                "std_error": [self.std_error],
+                "conf_low": [self.conf_low],
+                "conf_high": [self.conf_high],
+                "p_value": [p],
+                "share_differs": [self.share_differs],
+                "n_units": [self.n_units],
+            },
+            schema_overrides={"p_value": pl.Float64},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The estimate as plain values, for JSON."""
+        return {
+            "version": 1,
+            "kind": "policy estimate",
+            **self.to_frame().to_dicts()[0],
+            "level": self.level,
+            "basis": self.basis,
+            "unchecked": list(self.unchecked),
+            "provenance": self.provenance.to_dict(),
+        }
+
+    def summary(self) -> str:
+        """The estimate in one or two sentences."""
+        numbers = (
+            f"{self.estimate:.4g} (standard error {self.std_error:.2g}, {self.level:.0%} interval "
+            f"{self.conf_low:.4g} to {self.conf_high:.4g})"
+        )
+        on = {
+            "fresh": "units that the policies did not learn from",
+            "out-of-bag": "the units learned from, each by the model without it",
+            "cross-fitted": "units declared as cross-fitted",
+        }[self.basis]
+        text = f"{self.name}: {numbers}, on {self.n_units:,} units: {on}."
+        if self.unchecked:
+            text += f" That this holds for {', '.join(self.unchecked)} is declared, not checked."
+        if isinstance(self.p_value, NotEstimable):
+            return text
+        return f"{text} The policies differ for {self.share_differs:.1%} of them."
+
+
+def policy_value(
+    policy: Any,
+    X: Any,
+    arm: Any,
+    outcome: Any,
+    *,
+    propensity: Any,
+    cluster: Any = None,
+    arms: Sequence[Any] | None = None,
+    predicted: Any = None,
+    basis: Basis = "fresh",
+    level: float = 0.95,
+) -> PolicyEstimate:
+    """Mean outcome if everybody were assigned by the policy, from randomized units.
+
+    Parameters, errors and notes are those of `policy_contrast`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> arm = np.array(["sms", "control"] * 100)
+    >>> found = policy_value(np.full(200, "sms"), None, arm, (arm == "sms") * 1.0,
+    ...                      propensity={"sms": 0.5, "control": 0.5})
+    >>> round(found.estimate, 6)
+    1.0
+    """
+    scores, shares = _read(
+        (policy,), X, arm, outcome, propensity, cluster, arms=arms, predicted=predicted, basis=basis
+    )
+    values = (shares[0] * scores.values).sum(axis=1)
+    reason = NotEstimable("a value is not tested against 0; contrast it with another policy")
+    return _estimate(
+        (_name(policy, "policy"),),
+        values,
+        scores,
+        share=1.0,
+        basis=basis,
+        unchecked=_unchecked((policy,)),
+        level=level,
+        p=reason,
+    )
+
+
+def policy_contrast(
+    policy_a: Any,
+    policy_b: Any,
+    X: Any,
+    arm: Any,
+    outcome: Any,
+    *,
+    propensity: Any,
+    cluster: Any = None,
+    arms: Sequence[Any] | None = None,
+    predicted: Any = None,
+    basis: Basis = "fresh",
+    level: float = 0.95,
+) -> PolicyEstimate:
+    """Mean outcome under policy a less that under policy b, paired where they agree.
+
+    Parameters
+    ----------
+    policy_a, policy_b : Policy, or array of arms of shape (n_units,)
+        Assignments as arrays carry no origin: that they are not learned from these outcomes is
+        then your word.
+    X : array-like, shape (n_units, n_covariates); mapping; or frame
+        Covariates of the policies and of the outcome model; None where both policies are arrays.
+    arm : array-like, shape (n_units,)
+        Arm that was drawn.
+    outcome : array-like, shape (n_units,)
+        Finite numbers.
+    propensity : mapping of arm to share; frame or array of shape (n_units, n_arms); or (n_units,)
+        Probabilities with which arms were drawn, as stored when they were.
+    cluster : array-like, shape (n_units,), optional
+        Groups that were randomized together.
+    arms : sequence of labels, optional
+        All arms, in the order of the columns of `propensity`.
+    predicted : array of float, shape (n_units, n_arms), optional
+        Predicted outcomes; by default cross-fitted.
+    basis : {"fresh", "out-of-bag", "cross-fitted"}
+        What the policies owe to these outcomes: nothing; or each unit is assigned by the model
+        without it; or you declare the same of your own assignments.
+    level : float
+        In (0, 1).
+
+    Returns
+    -------
+    PolicyEstimate
+
+    Raises
+    ------
+    StateError
+        Where a policy learned from the outcomes of these units.
+    InputError
+        Where arrays do not fit together.
+    EstimationError
+        Where a policy assigns an arm that the unit could not have drawn.
+
+    Notes
+    -----
+    ``(1/n) sum_i sum_a (pi_a(a | x_i) - pi_b(a | x_i)) Gamma_ia`` with doubly robust scores
+    ``Gamma``. A unit for whom the policies agree adds exactly 0 and no noise, so that the standard
+    error falls with the square root of the share of units for whom they differ. Comparing the
+    means of two randomized halves instead would carry the noise of all.
+
+    References
+    ----------
+    Dudik, Erhan, Langford and Li (2014), *Doubly robust policy evaluation and optimization*; Imai
+    and Li (2023), *Experimental evaluation of individualized treatment rules*.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.integers(0, 2, 2000)
+    >>> arm = rng.choice(["a", "b"], 2000)
+    >>> y = (arm == np.where(x, "a", "b")) + rng.normal(size=2000)
+    >>> found = policy_contrast(np.where(x, "a", "b"), np.full(2000, "a"), {"x": x}, arm, y,
+    ...                         propensity={"a": 0.5, "b": 0.5})
+    >>> found.conf_low < 0.5 < found.conf_high
+    True
+    """
+    scores, shares = _read(
+        (policy_a, policy_b), X, arm, outcome, propensity, cluster,
+        arms=arms, predicted=predicted, basis=basis,
+    )  # fmt: skip
+    gap = shares[0] - shares[1]
+    values = (gap * scores.values).sum(axis=1)
+    names = (_name(policy_a, "policy a"), _name(policy_b, "policy b"))
+    return _estimate(
+        names,
+        values,
+        scores,
+        share=float((np.abs(gap) > 0).any(axis=1).mean()),
+        basis=basis,
+        unchecked=_unchecked((policy_a, policy_b)),
+        level=level,
+        p=None,
+    )
+
+
+def _read(
+    policies: tuple[Any, ...],
+    X: Any,
+    arm: Any,
+    outcome: Any,
+    propensity: Any,
+    cluster: Any,
+    *,
+    arms: Sequence[Any] | None,
+    predicted: Any,
+    basis: Basis,
+) -> tuple[DoublyRobustScores, list[FloatArray]]:
+    """Scores, and each policy's probabilities over the same arms."""
+    check_basis(basis)
+    drawn = read_drawn(arm, outcome, propensity, arms)
+    shares = [assigned_shares(policy, X, arm, drawn, basis) for policy in policies]
+    if drawn.possible is not None:
+        for policy, share in zip(policies, shares, strict=True):
+            lost = ((share > 0) & ~drawn.possible).any(axis=1)
+            if lost.any():
+                raise EstimationError(
+                    f"{_name(policy, 'policy')}: assigns {int(lost.sum()):,} of {lost.size:,} "
+                    "units an arm that they had probability 0 to draw; needed a positive one; "
+                    "evaluate on units that could draw it"
+                )
+    scores = doubly_robust_scores(
+        X, arm, drawn.outcome, propensity=propensity, arms=drawn.arms, cluster=cluster,
+        predicted=predicted,
+    )  # fmt: skip
+    return scores, shares
+
+
+def _estimate(
+    names: tuple[str, ...],
+    values: FloatArray,
+    scores: DoublyRobustScores,
+    *,
+    share: float,
+    basis: Basis,
+    unchecked: tuple[str, ...],
+    level: float,
+    p: NotEstimable | None,
+) -> PolicyEstimate:
+    level = check_level(level)
+    if values.size < 2:
+        raise InputError(f"found {values.size} unit; needed two or more for a standard error")
+    # sums in the order of size, so that the order of units does not matter
+    estimate = float(np.sort(values).mean())
+    error = std_error(values - estimate, scores.cluster)
+    df = None if scores.cluster is None else float(scores.cluster.max())
+    low, high = interval(estimate, error, level, df)
+    return PolicyEstimate(
+        name=" minus ".join(names),
+        estimate=estimate,
+        std_error=error,
+        conf_low=low,
+        conf_high=high,
+        p_value=p_value(estimate, error, df) if p is None else p,
+        level=level,
+        n_units=int(values.size),
+        share_differs=share,
+        basis=basis,
+        unchecked=unchecked,
+        provenance=Provenance(
+            f"doubly robust policy value, {basis} basis", scores.provenance.data_hash
+        ),
+    )
+
+
+def _name(policy: Any, default: str) -> str:
+    return str(getattr(policy, "name", default))
+
+
+def _unchecked(policies: tuple[Any, ...]) -> tuple[str, ...]:
+    """Policies of which nothing tells what they learned from."""
+    names = ("policy a", "policy b")
+    return tuple(
+        _name(policy, default)
+        for policy, default in zip(policies, names, strict=False)
+        if getattr(policy, "trained_on", "") is not None
+        and not np.size(getattr(policy, "trained_rows", ()))
+    )

@@ -1,0 +1,222 @@
+"""Targeting operator characteristic: whether the units ranked first gain more than the average."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from wavewise.errors import InputError
+from wavewise.estimate.effect_table import Estimate, check_level
+from wavewise.evaluate.inputs import one_number_a_unit, read_cluster
+from wavewise.evaluate.precision import influence_estimate, std_error
+from wavewise.evaluate.ranking import Ranking, rank_units
+from wavewise.results import FloatArray, IntArray, Provenance, hash_arrays
+
+__all__ = ["TargetingCurve", "toc"]
+
+_SHARES = np.arange(1, 101) / 100
+_WIDTH = 0.025
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TargetingCurve:
+    """Gain of messaging the units ranked first.
+
+    Parameters
+    ----------
+    autoc : Estimate
+        Area under the TOC: weighs the units ranked first most.
+    qini : Estimate
+        The same weighted by the share messaged.
+    curve : polars.DataFrame
+        Columns share, toc, std_error, gain: for each share messaged, the mean effect among them
+        less the mean of all; its standard error; the mean effect times the share.
+    average : Estimate
+        Mean score: the effect of messaging everybody.
+    n_units, n_tied : int
+        Units, and those whose priority another unit shares.
+    provenance : Provenance
+    """
+
+    autoc: Estimate
+    qini: Estimate
+    curve: pl.DataFrame
+    average: Estimate
+    n_units: int
+    n_tied: int
+    provenance: Provenance
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row for each of AUTOC, Qini and the average."""
+        rows = [
+            {
+                "measure": e.name, "estimate": e.estimate, "std_error": e.std_error,
+                "conf_low": e.conf[0], "conf_high": e.conf[1], "p_value": e.p_value,
+                "n_units": e.n_units,
+            }
+            for e in (self.autoc, self.qini, self.average)
+            if isinstance(e.conf, tuple)
+        ]  # fmt: skip
+        return pl.DataFrame(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The curve as plain values, for JSON."""
+        return {
+            "version": 1,
+            "kind": "targeting curve",
+            "rows": self.to_frame().to_dicts(),
+            "curve": self.curve.to_dicts(),
+            "n_units": self.n_units,
+            "n_tied": self.n_tied,
+            "provenance": self.provenance.to_dict(),
+        }
+
+    def summary(self) -> str:
+        """Whether the ranking finds those who gain more, in plain words."""
+        e = self.autoc
+        if not isinstance(e.conf, tuple) or not isinstance(e.std_error, float):
+            return str(e.conf)
+        clear = e.conf[0] > 0 or e.conf[1] < 0
+        words = "ranks units" if clear else "does not surely rank units"
+        side = " the wrong way round" if clear and e.conf[1] < 0 else ""
+        return (
+            f"The priority {words} by how much they gain{side}: AUTOC {e.estimate:.4g} (standard "
+            f"error {e.std_error:.2g}, interval {e.conf[0]:.4g} to {e.conf[1]:.4g}) on "
+            f"{self.n_units:,} units, {self.n_tied:,} of them tied."
+        )
+
+
+def toc(priority: Any, scores: Any, *, cluster: Any = None, level: float = 0.95) -> TargetingCurve:
+    """Targeting operator characteristic of a priority, with AUTOC and Qini.
+
+    Parameters
+    ----------
+    priority : array-like, shape (n_units,)
+        Larger is first; learned from other units, or out of bag.
+    scores : array-like, shape (n_units,)
+        Doubly robust scores of one effect, e.g. ``doubly_robust_scores(...).effect("sms")``.
+    cluster : array-like, shape (n_units,), optional
+        Groups that were randomized together.
+    level : float
+        In (0, 1).
+
+    Returns
+    -------
+    TargetingCurve
+
+    Raises
+    ------
+    InputError
+        Where arrays do not fit together, or all priorities are equal.
+
+    Notes
+    -----
+    With ``G(u)`` the sum of scores of the first share ``u`` of units over all ``n``, straight
+    between units, ``TOC(u) = G(u) / u - G(1)``, ``AUTOC = int TOC(u) du`` and
+    ``Qini = int u TOC(u) du``. Units with equal priority are one straight piece, which is the mean
+    over all orders of them in the limit of many units. Standard errors are by the influence
+    function with the ranks' own noise in it; at a share of the curve the mean effect of the unit at
+    the margin is taken from the 2.5 % of ranks on either side.
+
+    References
+    ----------
+    Yadlowsky, Fleming, Shah, Brunskill and Wager (2025), *Evaluating treatment prioritization rules
+    via rank-weighted average treatment effects*, JASA 120, sections 2 and 3.
+
+    Examples
+    --------
+    >>> found = toc([3.0, 2.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0])
+    >>> round(found.qini.estimate, 6)
+    0.125
+    """
+    check_level(level)
+    values = one_number_a_unit(scores, "scores", None)
+    first = one_number_a_unit(priority, "priority", values.size)
+    if values.size < 2 or first.min() == first.max():
+        raise InputError(
+            f"priority: found one value, {first[0]:.6g}, for all {first.size:,} units; needed "
+            "priorities that differ; equal ones rank nobody"
+        )
+    groups = read_cluster(cluster, values.size)
+    ranking = rank_units(first, values)
+    areas = {"AUTOC": (_autoc_weight, _autoc_mass, 1.0), "Qini": (_qini_weight, _qini_mass, 0.5)}
+    found = {
+        name: _area(name, ranking, values, groups, parts, level) for name, parts in areas.items()
+    }
+    tied = ranking.size[ranking.size > 1].sum()
+    return TargetingCurve(
+        autoc=found["AUTOC"],
+        qini=found["Qini"],
+        curve=_curve(ranking, values, groups),
+        average=_mean_estimate("average", values, groups, level),
+        n_units=int(values.size),
+        n_tied=int(tied),
+        provenance=Provenance("TOC by influence function", hash_arrays(p=first, s=values)),
+    )
+
+
+def _autoc_weight(share: FloatArray) -> FloatArray:
+    """Weight of a unit at a rank: int_v^1 du / u."""
+    return -np.log(share)
+
+
+def _autoc_mass(share: FloatArray) -> FloatArray:
+    """Weight of all units up to a rank."""
+    inside = np.maximum(share, 1e-300)
+    return np.asarray(share - share * np.log(inside))
+
+
+def _qini_weight(share: FloatArray) -> FloatArray:
+    return 1.0 - share
+
+
+def _qini_mass(share: FloatArray) -> FloatArray:
+    return share - share**2 / 2
+
+
+def _area(
+    name: str,
+    ranking: Ranking,
+    scores: FloatArray,
+    cluster: IntArray | None,
+    parts: Any,
+    level: float,
+) -> Estimate:
+    weight, mass, total = parts
+    part = np.diff(mass(np.concatenate([[0.0], ranking.share])))
+    average = float((ranking.mean * ranking.size).sum()) / scores.size
+    estimate = float((ranking.mean * part).sum()) - total * average
+    # own score; own place among the ranks, which moves those behind; the average
+    own = (scores - ranking.mean[ranking.group]) * (part * scores.size / ranking.size)[
+        ranking.group
+    ]
+    fall = weight(ranking.share) * (ranking.mean - np.append(ranking.mean[1:], 0.0))
+    fall[-1] = 0.0
+    behind = np.cumsum(fall[::-1])[::-1]
+    ranks = behind[ranking.group] - float((fall * ranking.share).sum())
+    influence = own + ranks - total * (scores - average)
+    return influence_estimate(name, estimate, influence, cluster, level)
+
+
+def _curve(ranking: Ranking, scores: FloatArray, cluster: IntArray | None) -> pl.DataFrame:
+    """The curve at each per cent."""
+    shares = np.concatenate([[0.0], ranking.share])
+    gains = np.interp(_SHARES, shares, np.concatenate([[0.0], ranking.gain]))
+    slopes = ranking.local_mean(_SHARES, _WIDTH)
+    average, before = gains[-1], shares[:-1]
+    errors = []
+    for share, gain, slope in zip(_SHARES, gains, slopes, strict=True):
+        inside = np.clip((share - before) / (ranking.share - before), 0.0, 1.0)[ranking.group]
+        influence = inside * (scores - slope) + slope * share - gain
+        errors.append(std_error(influence / share - (scores - average), cluster))
+    return pl.DataFrame(
+        {"share": _SHARES, "toc": gains / _SHARES - average, "std_error": errors, "gain": gains}
+    )
+
+
+def _mean_estimate(
+    name: str, scores: FloatArray, cluster: IntArray | None, level: float
+) -> Estimate:
+    mean = float(np.sort(scores).mean())
+    return influence_estimate(name, mean, scores - mean, cluster, level)

@@ -1,0 +1,233 @@
+"""Kernels against plain, slow implementations of the same definitions."""
+
+import numpy as np
+import pytest
+
+from wavewise.estimate.causal_forest import causal_forest
+from wavewise.estimate.forest_engine import Units, apply_trees, grow_trees
+from wavewise.estimate.forest_error import bag_std_error
+from wavewise.estimate.forest_shrink import fit_shrinkage, parts_of_arms
+
+N_ARMS = 3
+
+
+def make_units(seed, n=400, weighted=False, n_arms=N_ARMS):
+    rng = np.random.default_rng(seed)
+    bins = rng.integers(0, 7, size=(n, 4)).astype(np.uint8)
+    bins[:, 3] = np.maximum(bins[:, 3], 1)
+    arm = rng.integers(0, n_arms, n)
+    outcome = (bins[:, 0] > 3) * (arm == 1) + rng.normal(size=n)
+    weight = rng.integers(1, 4, n) * 1.0 if weighted else np.ones(n)
+    return Units(bins, np.full(4, 7), arm, n_arms, outcome, weight, np.arange(n))
+
+
+def gradient_score(units, left, right):
+    """sum_k (mean rho_k)^2 of both children times their sizes, with rho from the definition.
+
+    rho_i = A^-1 (W_i - W_bar)(Y_i - mean of i's arm): Athey, Tibshirani and Wager (2019, eq. 20).
+    """
+    both = np.concatenate([left, right])
+    arm, y = units.arm[both], units.outcome[both]
+    W = (arm[:, None] == np.arange(1, units.n_arms)) * 1.0
+    centred = W - W.mean(axis=0)
+    A = centred.T @ centred / both.size
+    means = np.array([y[arm == a].mean() if (arm == a).any() else 0 for a in range(units.n_arms)])
+    rho = (np.linalg.solve(A, centred.T) * (y - means[arm])).T
+    first, second = rho[: left.size], rho[left.size :]
+    return (first.sum(0) ** 2).sum() / left.size + (second.sum(0) ** 2).sum() / right.size
+
+
+def route(bins, node, nodes):
+    """Leaf of one unit, as `ArmTrees.nodes` is documented."""
+    while nodes[node, 0] >= 0:
+        c, low, span, child = nodes[node]
+        node = child if low <= bins[c] <= low + span else child + 1
+    return nodes[node, 3]
+
+
+def trees_of(trees):
+    node, leaf = 0, 0
+    for n_nodes, n_leaves in zip(trees.n_nodes, trees.n_leaves, strict=True):
+        yield (
+            trees.nodes[node : node + n_nodes],
+            trees.means[leaf : leaf + n_leaves],
+            trees.size[leaf : leaf + n_leaves],
+        )
+        node, leaf = node + n_nodes, leaf + n_leaves
+
+
+def kept_halves(units, trees):
+    """Which units could be in a leaf: those inside the group."""
+    return np.unpackbits(trees.inside, axis=1, count=units.n_units).astype(bool)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_leaf_means_are_those_of_half_of_the_group(weighted):
+    """Each leaf's size and means come from a subset: found again by brute force over the group."""
+    units = make_units(1, weighted=weighted)
+    trees = grow_trees(units, n_groups=4, min_leaf=4, n_tried=4, seed=3)
+    inside = kept_halves(units, trees)
+    for t, (nodes, means, size) in enumerate(trees_of(trees)):
+        group = np.flatnonzero(inside[t // 2])
+        leaf = np.array([route(units.bins[i], 0, nodes) for i in group])
+        assert size.sum() == pytest.approx(group.size / 2, abs=N_ARMS)
+        assert (np.bincount(leaf, minlength=size.size) >= size).all()
+        for k in range(size.size):
+            for a in range(N_ARMS):
+                members = group[(leaf == k) & (units.arm[group] == a)]
+                y = units.outcome[members]
+                assert y.min() - 1e-12 <= means[k, a] <= y.max() + 1e-12
+                assert members.size >= 4
+
+
+def test_group_sums_equal_a_walk_down_every_tree():
+    units = make_units(2)
+    trees = grow_trees(units, n_groups=6, min_leaf=3, n_tried=3, seed=5)
+    effects = trees.means[:, 1:] - trees.means[:, :1]
+    fast = apply_trees(trees, effects, units.bins, out_of_bag=True, moments=True)
+    inside = kept_halves(units, trees)
+    first = np.cumsum(trees.n_leaves) - trees.n_leaves
+    values = np.stack(
+        [
+            [effects[first[t] + route(row, 0, nodes)] for row in units.bins]
+            for t, (nodes, _, _) in enumerate(trees_of(trees))
+        ]
+    )
+    for i in range(units.n_units):
+        out = np.flatnonzero(~inside[:, i])
+        a, b = values[2 * out, i], values[2 * out + 1, i]
+        middle = (a + b) / 2
+        assert fast.n_groups[i] == out.size == 3
+        np.testing.assert_allclose(fast.mean[i], middle.mean(0), rtol=1e-12)
+        np.testing.assert_allclose(fast.square[i], (middle**2).mean(0), rtol=1e-12)
+        np.testing.assert_allclose(fast.within[i], ((a - b) ** 2).mean(0), rtol=1e-12)
+
+
+def test_halves_are_drawn_within_arms_and_pairs_of_groups_are_complements():
+    units = make_units(4, n=601)
+    inside = kept_halves(units, grow_trees(units, n_groups=8, min_leaf=3, n_tried=4, seed=9))
+    np.testing.assert_array_equal(inside[0::2], ~inside[1::2])
+    for group in inside:
+        for a in range(N_ARMS):
+            of_arm = units.arm == a
+            assert abs(group[of_arm].sum() - of_arm.sum() / 2) <= 0.5
+    # every unit is as likely as any other
+    many = kept_halves(units, grow_trees(units, n_groups=400, min_leaf=50, n_tried=1, seed=1))
+    share = many[0::2].mean(axis=0)
+    assert abs(share - 0.5).max() < 5 * np.sqrt(0.25 / 200)
+
+
+@pytest.mark.parametrize("n_arms", [2, 3, 5])
+def test_the_first_split_is_the_best_by_the_definition(n_arms):
+    """Score of every threshold from pseudo-outcomes, on the units of the split half."""
+    from wavewise.estimate.forest_engine import _columns, _data, _rules
+    from wavewise.estimate.forest_grow import add_units, new_work
+    from wavewise.estimate.forest_split import score_all
+
+    units = make_units(6, n=300, n_arms=n_arms)
+    data, columns = _data(units), _columns(units)
+    rules = _rules(units, data, 1, 4, None)
+    work = new_work(units.n_units, data.words.shape[1], columns, rules)
+    work.histograms[0][:] = 0
+    add_units(work.histograms[0], columns.base, data.words.view(np.uint8), data.value, 0, 300, 1)
+    work.tried[:] = np.arange(4)
+    score_all(work.histograms[0], columns, rules, work)
+    y_step = np.ptp(units.outcome) / ((2**31 - 1) // 300)
+    for c in range(4):
+        for side in (0, 1):
+            if side == 0 and c == 3:
+                continue  # never missing
+            ours, slow = [], []
+            for t in range(side, 6):
+                goes = (units.bins[:, c] <= t) & (units.bins[:, c] >= side)
+                left, right = np.flatnonzero(goes), np.flatnonzero(~goes)
+                if min(left.size, right.size) < 15:
+                    assert work.score[c, side, t] <= 0
+                    continue
+                ours.append(work.score[c, side, t])
+                slow.append(gradient_score(units, left, right))
+            ours = np.array(ours) / y_step**2 * y_step**2
+            np.testing.assert_allclose(ours / ours[0], np.array(slow) / slow[0], rtol=1e-4)
+
+
+def test_standard_errors_by_hand():
+    """Little bags in a few lines, where the positive part does not bite."""
+    rng = np.random.default_rng(8)
+    half = rng.normal(0, 2, size=(4000, 1))
+    trees = half + rng.normal(0, 1, size=(4000, 2))
+    from wavewise.estimate.forest_engine import GroupSums
+
+    middle, apart = trees.mean(1), trees[:, 0] - trees[:, 1]
+    sums = GroupSums(
+        np.array([4000]),
+        middle.mean()[None, None],
+        (middle**2).mean()[None, None],
+        (apart**2).mean()[None, None],
+    )
+    found = bag_std_error(sums)[0, 0] ** 2
+    expected = middle.var() - (apart**2).mean() / 4 + middle.var() / 4000
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert found == pytest.approx(4.0, rel=0.1)
+
+
+def test_shrinkage_is_least_squares_between_none_and_all():
+    from scipy.optimize import lsq_linear
+
+    rng = np.random.default_rng(9)
+    n, k = 3000, 4
+    tau = rng.normal(size=(n, k)) + rng.normal(size=(n, 1))
+    arm = rng.integers(0, k + 1, n)
+    e = np.full((n, k + 1), 1 / (k + 1))
+    own = np.where(arm > 0, tau[np.arange(n), np.maximum(arm - 1, 0)], 0)
+    outcome = 0.6 * (own - 0.2 * tau.sum(1)) + rng.normal(size=n)
+    parts = parts_of_arms(None, k)
+    np.testing.assert_allclose(sum(parts.values()), np.eye(k), atol=1e-12)
+    fitted = fit_shrinkage(tau, outcome, arm, e, np.zeros(k), parts)
+    W = (arm[:, None] == np.arange(1, k + 1)) - e[:, 1:]
+    deviation = tau - tau.mean(0)
+    design = np.column_stack([(W * (deviation @ part)).sum(1) for part in parts.values()])
+    expected = lsq_linear(design, outcome, (0, 1)).x
+    np.testing.assert_allclose(list(fitted.parts.values()), expected, atol=1e-6)
+
+
+def test_two_factor_parts_are_additive_effects():
+    factor = np.array([[0, 0, 0, 1, 1], [0, 2, 3, 2, 3]])
+    parts = parts_of_arms(factor, 4)
+    assert list(parts) == ["all arms", "first message", "second message", "each pair"]
+    np.testing.assert_allclose(sum(parts.values()), np.eye(4), atol=1e-12)
+    first = np.array([1.0, 1, -1, -1])
+    np.testing.assert_allclose(parts["first message"] @ first, first, atol=1e-12)
+    np.testing.assert_allclose(parts["second message"] @ first, 0, atol=1e-12)
+    for part in parts.values():
+        np.testing.assert_allclose(part @ part, part, atol=1e-12)
+
+
+def test_centring_is_what_it_says():
+    """Without centring, shrinking and tuning the effects are plain means of leaf differences."""
+    rng = np.random.default_rng(10)
+    X, arm = rng.normal(size=(500, 2)), rng.choice(["c", "t"], 500)
+    outcome = rng.normal(size=500)
+    forest = causal_forest(
+        X,
+        arm,
+        outcome,
+        control="c",
+        propensity={"c": 0.5, "t": 0.5},
+        n_trees=12,
+        rng=rng,
+        min_arm_leaf=20,
+        shrink=False,
+        centre=False,
+    )
+    trees, bins = forest._model.trees, forest._model.binning.bins(X)
+    effects = trees.means[:, 1] - trees.means[:, 0]
+    first = np.cumsum(trees.n_leaves) - trees.n_leaves
+    slow = np.mean(
+        [
+            [effects[first[t] + route(row, 0, nodes)] for row in bins]
+            for t, (nodes, _, _) in enumerate(trees_of(trees))
+        ],
+        axis=0,
+    )
+    shift = forest.effects(X)[:, 0] - slow
+    np.testing.assert_allclose(shift, shift[0], atol=1e-12)  # recentred at the average effect

@@ -1,0 +1,264 @@
+"""TOC, cost curves, calibration and projection: by hand, by brute force, and bad input."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from wavewise.errors import EstimationError, InputError
+from wavewise.evaluate import best_linear_projection, calibration, cost_curve, toc
+
+
+def areas_by_integration(priority, scores, n_steps=400_000):
+    """AUTOC and Qini from a gain curve straight between groups, by the midpoint rule."""
+    values = np.unique(priority)[::-1]
+    share = np.cumsum([np.mean(priority == v) for v in values])
+    gain = np.cumsum([scores[priority == v].sum() for v in values]) / scores.size
+    u = (np.arange(n_steps) + 0.5) / n_steps
+    at = np.interp(u, np.append(0, share), np.append(0, gain)) / u - gain[-1]
+    return at.mean(), (u * at).mean()
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_areas_equal_their_definition(ties) -> None:
+    rng = np.random.default_rng(1)
+    priority = rng.integers(0, 6, 60).astype(float) if ties else rng.normal(size=60)
+    scores = priority + rng.normal(size=60)
+    found = toc(priority, scores)
+    autoc, qini = areas_by_integration(priority, scores)
+    assert found.autoc.estimate == pytest.approx(autoc, abs=2e-5)
+    assert found.qini.estimate == pytest.approx(qini, abs=2e-5)
+    assert found.n_tied == (60 if ties else 0)
+
+
+def test_ties_are_the_mean_over_all_orders() -> None:
+    rng = np.random.default_rng(2)
+    priority, scores = np.repeat([2.0, 1.0, 0.0], 200), rng.normal(size=600)
+    tied = toc(priority, scores)
+    broken = [toc(priority + 1e-6 * rng.random(600), scores) for _ in range(300)]
+    for name in ("autoc", "qini"):
+        values = [getattr(b, name).estimate for b in broken]
+        gap = abs(np.mean(values) - getattr(tied, name).estimate)
+        assert gap < 4 * np.std(values) / np.sqrt(300)
+
+
+def jackknife(statistic, n):
+    values = np.array([statistic(np.arange(n) != i) for i in range(n)])
+    return np.sqrt((n - 1) * values.var())
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_standard_errors_equal_the_jackknife(ties) -> None:
+    rng = np.random.default_rng(3)
+    n = 400
+    priority = rng.integers(0, 5, n).astype(float) if ties else rng.normal(size=n)
+    scores = priority + rng.normal(size=n)
+    found = toc(priority, scores)
+    for name, slack in (("autoc", 0.08), ("qini", 0.02)):
+        error = jackknife(
+            lambda keep, m=name: getattr(toc(priority[keep], scores[keep]), m).estimate, n
+        )
+        assert getattr(found, name).std_error == pytest.approx(error, rel=slack)
+
+
+def test_curve_ends_at_the_average_and_knows_its_noise() -> None:
+    rng = np.random.default_rng(4)
+    n = 2000
+    priority = rng.normal(size=n)
+    scores = priority + rng.normal(size=n)
+    found = toc(priority, scores)
+    last = found.curve.to_dicts()[-1]
+    assert last["toc"] == pytest.approx(0, abs=1e-12)
+    assert last["std_error"] == pytest.approx(0, abs=1e-12)
+    assert last["gain"] == pytest.approx(found.average.estimate)
+    row = found.curve.to_dicts()[19]
+    boot = []
+    for _ in range(300):
+        pick = rng.integers(0, n, n)
+        boot.append(toc(priority[pick], scores[pick]).curve["toc"][19])
+    assert row["std_error"] == pytest.approx(np.std(boot), rel=0.15)
+
+
+def test_toc_speaks() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=500)
+    good = toc(x, x + rng.normal(size=500))
+    assert good.summary().startswith("The priority ranks units")
+    assert "wrong way round" in toc(-x, x + rng.normal(size=500)).summary()
+    assert "does not surely" in toc(rng.normal(size=500), x).summary()
+    assert good.to_dict()["version"] == 1
+    assert good.to_frame()["measure"].to_list() == ["AUTOC", "Qini", "average"]
+    doubled = toc(np.repeat(x, 2), np.repeat(x, 2), cluster=np.repeat(np.arange(500), 2))
+    assert doubled.qini.std_error == pytest.approx(toc(x, x).qini.std_error, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("priority", "scores", "text"),
+    [
+        ([1, 1], [1, 2], "found one value, 1, for all"),
+        ([1, 2, 3], [1, 2], "needed (2,)"),
+        ([1, np.nan], [1, 2], "priority: found 1 of 2 values missing"),
+        ([1, 2], [1, np.inf], "scores: found 1 of 2"),
+        ([1], [1], "found one value"),
+        (["a", "b"], [1, 2], "priority: found text"),
+    ],
+)
+def test_toc_names_what_is_wrong(priority, scores, text) -> None:
+    import re
+
+    with pytest.raises(InputError, match=re.escape(text)):
+        toc(priority, scores)
+
+
+def best_gain_by_brute_force(effects, cost, budget):
+    """The best whole assignment within a budget, by trying all."""
+    n, k = effects.shape
+    best = (0.0, None)
+    for choice in product(range(k + 1), repeat=n):
+        pick = [(i, a) for i, a in enumerate(choice) if a < k]
+        if sum(cost[a] for _, a in pick) <= budget * n + 1e-9:
+            gain = sum(effects[i, a] for i, a in pick) / n
+            best = max(best, (gain, choice), key=lambda pair: pair[0])
+    return best[0]
+
+
+def test_path_is_best_at_its_corners_and_above_all_whole_choices() -> None:
+    rng = np.random.default_rng(6)
+    effects, cost = rng.normal(0.3, 1, (5, 2)), np.array([1.0, 1.7])
+    curve = cost_curve(effects, effects, cost)
+    for spend in curve.spend[1:]:
+        best = best_gain_by_brute_force(effects, cost, spend)
+        assert curve.gain(float(spend)).estimate == pytest.approx(best)
+    for spend in np.linspace(0, curve.max_spend, 7):
+        assert (
+            curve.gain(float(spend)).estimate
+            >= best_gain_by_brute_force(effects, cost, spend) - 1e-12
+        )
+    assert curve.gain(99).estimate == pytest.approx(np.maximum(effects.max(axis=1), 0).mean())
+
+
+def test_one_arm_with_unit_cost_is_the_qini_curve() -> None:
+    rng = np.random.default_rng(7)
+    tau = rng.random(300)
+    scores = tau + rng.normal(size=300)
+    curve, ranks = cost_curve(tau, scores, 1.0), toc(tau, scores)
+    for row in ranks.curve.to_dicts()[9::10]:
+        assert curve.gain(row["share"]).estimate == pytest.approx(row["gain"])
+
+
+def test_equal_effects_spend_in_a_straight_line() -> None:
+    scores = np.random.default_rng(8).normal(1, 1, (200, 1))
+    line = cost_curve(np.ones((200, 1)), scores)
+    assert line.gain(0.3).estimate == pytest.approx(0.3 * scores.mean())
+    assert line.gain(0.3).std_error == pytest.approx(
+        0.3 * scores.std(ddof=1) / np.sqrt(200), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("spend", [0.3, 0.8])
+def test_cost_curve_standard_errors_equal_the_bootstrap(spend) -> None:
+    rng = np.random.default_rng(9)
+    n = 1500
+    tau = np.column_stack([rng.normal(0.2, 1, n), rng.normal(0.4, 1, n)])
+    scores, cost = tau + rng.normal(0, 2, (n, 2)), np.array([1.0, 2.0])
+    other = np.tile(tau.mean(axis=0), (n, 1))
+    curve, plain = cost_curve(tau, scores, cost), cost_curve(other, scores, cost)
+    gains, gaps = [], []
+    for _ in range(300):
+        pick = rng.integers(0, n, n)
+        one = cost_curve(tau[pick], scores[pick], cost)
+        two = cost_curve(other[pick], scores[pick], cost)
+        gains.append(one.gain(spend).estimate)
+        gaps.append(one.difference(two, spend).estimate)
+    assert curve.gain(spend).std_error == pytest.approx(np.std(gains), rel=0.15)
+    assert curve.difference(plain, spend).std_error == pytest.approx(np.std(gaps), rel=0.15)
+    assert curve.difference(curve, spend).std_error == 0
+
+
+def test_cost_curve_speaks_and_costs_may_differ_by_unit() -> None:
+    rng = np.random.default_rng(10)
+    tau = rng.random((50, 2))
+    curve = cost_curve(tau, tau, rng.uniform(0.5, 2, (50, 2)))
+    assert curve.to_frame().columns == ["spend", "gain", "std_error", "promised"]
+    assert curve.to_dict()["version"] == 1
+    assert "Promised" in curve.summary()
+    assert curve.gain(0).std_error == 0
+    assert (np.diff(curve.ratio) < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("effects", "scores", "cost", "text"),
+    [
+        ([[1.0]], [[1.0, 2.0]], 1, "needed (1, 1)"),
+        ([[-1.0]], [[1.0]], 1, "found none above 0 among 1"),
+        ([[1.0]], [[np.nan]], 1, "scores: found shape"),
+        ([[1.0]], [[1.0]], 0, "not finite numbers above 0"),
+        ([[1.0]], [[1.0]], [1, 2], "cost: found shape (2,)"),
+        ("text", [[1.0]], 1, "effects: found text"),
+    ],
+)
+def test_cost_curve_names_what_is_wrong(effects, scores, cost, text) -> None:
+    import re
+
+    with pytest.raises(InputError, match=re.escape(text)):
+        cost_curve(effects, scores, cost)
+
+
+def test_curves_of_other_units_and_bad_spends_are_refused() -> None:
+    one, two = cost_curve([1.0, 2.0], [1.0, 2.0]), cost_curve([1.0], [1.0])
+    with pytest.raises(InputError, match="curves of 2 and 1 units"):
+        one.difference(two, 0.5)
+    with pytest.raises(InputError, match="spend: found -1"):
+        one.gain(-1)
+
+
+def test_calibration_finds_half_of_what_is_promised_twice() -> None:
+    rng = np.random.default_rng(11)
+    tau = rng.normal(1, 1, 20_000)
+    promised = 1 + 2 * (tau - 1)
+    found = calibration(promised, tau + rng.normal(size=20_000))
+    assert found.line.estimate == pytest.approx([1, 0.5], abs=0.05)
+    assert "units differ in the way" in found.summary()
+    assert found.to_frame()["n_units"].sum() == 20_000
+    noise = calibration(rng.normal(1, 1, 2000), rng.normal(1, 1, 2000))
+    assert "no evidence" in noise.summary()
+    assert found.to_dict()["version"] == 1
+    with pytest.raises(EstimationError, match="needed effects that differ"):
+        calibration([1, 1], [1, 2])
+    with pytest.raises(InputError, match="n_groups: found 1"):
+        calibration(tau, tau, n_groups=1)
+
+
+def test_projection_equals_statsmodels_with_hc3_and_clusters() -> None:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import statsmodels.api as sm
+
+    rng = np.random.default_rng(12)
+    X = {"age": rng.normal(size=300), "urban": rng.integers(0, 2, 300).astype(float)}
+    scores = 1 + X["age"] + rng.normal(size=300) * (1 + X["urban"])
+    columns = np.column_stack([X["age"], X["urban"]])
+    design = sm.add_constant(columns - columns.mean(axis=0))
+    found = best_linear_projection(X, scores)
+    peer = sm.OLS(scores, design).fit(cov_type="HC3")
+    np.testing.assert_allclose(found.estimate, peer.params)
+    np.testing.assert_allclose(found.std_error, peer.bse)
+    groups = np.repeat(np.arange(60), 5)
+    clustered = best_linear_projection(X, scores, cluster=groups)
+    peer = sm.OLS(scores, design).fit(cov_type="cluster", cov_kwds={"groups": groups})
+    np.testing.assert_allclose(clustered.std_error, peer.bse)
+    assert found.names == ("constant", "age", "urban")
+    assert "best linear projection, HC3" in found.summary()
+    assert found.to_dict()["version"] == 1
+
+
+def test_projection_names_what_is_wrong() -> None:
+    x = np.arange(20.0)
+    with pytest.raises(EstimationError, match="'twice' is a combination"):
+        best_linear_projection({"x": x, "twice": 2 * x}, x)
+    with pytest.raises(EstimationError, match="one does not vary"):
+        best_linear_projection({"x": x, "one": np.ones(20)}, x)
+    with pytest.raises(InputError, match="needed more units"):
+        best_linear_projection({"x": [1.0, 2.0]}, [1.0, 2.0])
