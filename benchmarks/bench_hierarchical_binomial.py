@@ -86,7 +86,7 @@ def nutpie_fits(data, n_fits):
     with pm.Model() as model:
         beta = pm.Flat("beta", shape=6)
         kappa = pm.HalfNormal("kappa", 1.0)
-        eta = pm.Normal("eta", 0.0, 1.0, shape=school.max() + 1)
+        eta = pm.Normal("eta", 0.0, 1.0, shape=int(school.max()) + 1)
         pm.Binomial("y", n=n, logit_p=beta[arm] + kappa * eta[school], observed=y)
     compiled = nutpie.compile_pymc_model(model)
     out = []
