@@ -33,7 +33,7 @@ def test_public_names_exist(name: str) -> None:
         assert getattr(folder, public) is not None
 
 
-def test_issue_names_are_public() -> None:
+def test_names_that_scripts_rely_on() -> None:
     assert callable(wavewise.randomize.assign)
     assert callable(wavewise.estimate.ate)
     assert callable(wavewise.estimate.beta_binomial)

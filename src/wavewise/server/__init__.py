@@ -1,0 +1,1 @@
+"""The server: programs and providers talk to a study over HTTP."""
