@@ -1,5 +1,6 @@
 """``observe`` and ``wave close``: events in, outcomes frozen."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -89,10 +90,11 @@ def close_wave(study: Study, wave_id: str) -> Done:
         return _told(study, wave, "Outcomes as imported.")
     _refuse_early(study, wave)
     members = wave_data(study, wave_id).units
+    rules = [_rule(study, wave, o) for o in study.spec.outcomes if o not in score_outcomes(study)]
     made = outcome_values(
         study.store.events(),
         pl.DataFrame({"unit_id": members.ids, "time_zone": members.time_zone}),
-        [_rule(study, wave, outcome) for outcome in study.spec.outcomes if not outcome.periods],
+        rules,
         starts=wave.starts,
         window_days=wave.window_days,
         default_time_zone=study.spec.study.time_zone,
@@ -100,10 +102,12 @@ def close_wave(study: Study, wave_id: str) -> Done:
     made.raise_if_bad()
     scores = scores_to_freeze(study, wave_id)
     study.store.close_wave(wave_id, study.clock(), made.to_store(), scores)
-    return _told(study, wave, _flow_text(made.flow))
+    return _told(study, wave, _flow_text(made.flow, rules))
 
 
-def _flow_text(flow: EventFlow) -> str:
+def _flow_text(flow: EventFlow, rules: Sequence[OutcomeRule]) -> str:
+    if not rules:
+        return "No outcome is made from events."
     return (
         f"Events of its units: {flow.in_window:,} in the window, {flow.before:,} before it, "
         f"{flow.after:,} after it, {flow.other_kind:,} of kinds that no outcome uses; "

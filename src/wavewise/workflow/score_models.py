@@ -151,8 +151,8 @@ def _rows(study: Study, model: Model, outcome: Outcome, wave_ids: Sequence[str])
         one = {"period": pl.lit(outcome.id), "treated": pl.lit(value=True)}
         return units.with_columns(score=pl.concat(scores), **one)
     begins = first_periods(outcome, order) or {}
-    last = max(wave_ids, key=order.index)
-    frozen = study.store.frozen_scores(last).filter(outcome_id=outcome.id)
+    frozen = study.store.frozen_scores(_closed_last(study, wave_ids))
+    frozen = frozen.filter(outcome_id=outcome.id)
     periods = pl.DataFrame({"period": outcome.periods}).with_row_index("place")
     starts = {wave: outcome.periods.index(begins[wave]) for wave in wave_ids}
     start = pl.col("wave").replace_strict(starts, return_dtype=pl.Int64)
@@ -166,6 +166,12 @@ def _rows(study: Study, model: Model, outcome: Outcome, wave_ids: Sequence[str])
             maintain_order="left",
         )
     )
+
+
+def _closed_last(study: Study, wave_ids: Sequence[str]) -> str:
+    """The wave whose closing froze scores of all of them."""
+    closed = {row.wave_id: row.closed_at for row in study.store.waves() if row.closed_at}
+    return max(wave_ids, key=closed.__getitem__)
 
 
 def _single(data: WaveData, outcome: Outcome) -> pl.Series:

@@ -1,5 +1,6 @@
 """Scores of a study: deliveries in, what closed waves use of them, early against late ones."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -91,16 +92,18 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def scores_to_freeze(study: Study, wave_id: str) -> pl.DataFrame | None:
-    """Scores that count now, of the units of this wave and of those opened before; None if none.
+    """Scores that count now, of the units of this wave and of closed ones; None if none can be.
 
-    Earlier waves' units are frozen again with every later wave, since their later periods come in
-    by then.
+    Closed waves' units are frozen again with every later wave, since their later periods come in by
+    then.
     """
+    closed = {row.wave_id for row in study.store.waves() if row.state == "closed"}
+    return _counting(study, closed | {wave_id}) if score_outcomes(study) else None
+
+
+def _counting(study: Study, wave_ids: Collection[str]) -> pl.DataFrame:
     outcomes = score_outcomes(study)
-    if not outcomes:
-        return None
-    opened = {row.wave_id for row in study.store.waves()} | {wave_id}
-    units = pl.concat([study.store.assignment(wave)["unit_id"] for wave in sorted(opened)])
+    units = pl.concat([study.store.assignment(wave)["unit_id"] for wave in sorted(wave_ids)])
     counts = {outcome.id: outcome.delivery for outcome in outcomes}
     kept = study.store.score_deliveries(list(counts))
     kept = kept.filter(pl.col("unit_id").is_in(units.unique().implode()))
@@ -127,13 +130,12 @@ def after_closing(study: Study) -> list[str]:
 
     The latest closed wave speaks for all units that it froze.
     """
-    closed = [row.wave_id for row in study.store.waves() if row.state == "closed"]
+    closed = sorted((row.closed_at, row.wave_id) for row in study.store.waves() if row.closed_at)
     if not closed or not score_outcomes(study):
         return []
-    frozen = study.store.frozen_scores(closed[-1])
-    now = scores_to_freeze(study, closed[-1])
-    if now is None:
-        return []
+    last = closed[-1][1]
+    frozen = study.store.frozen_scores(last)
+    now = _counting(study, [wave_id for _, wave_id in closed])
     keys = ["outcome_id", "unit_id", "period"]
     both = now.join(frozen.select(*keys, was="score"), on=keys, how="left")
     n_new = both["was"].null_count()
@@ -141,7 +143,7 @@ def after_closing(study: Study) -> list[str]:
     if not n_new and not n_revised:
         return []
     return [
-        f"After wave {closed[-1]} was closed {n_new:,} scores came and {n_revised:,} were revised; "
+        f"After wave {last} was closed {n_new:,} scores came and {n_revised:,} were revised; "
         "its analysis keeps what was frozen."
     ]
 
