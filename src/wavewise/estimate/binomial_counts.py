@@ -1,13 +1,17 @@
 """Rows of the hierarchical binomial model: checked, and summed to (cluster, arm) counts."""
 
 import itertools
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wavewise.errors import EstimationError, Fault, InputError
+from wavewise.estimate.binomial_exp import SingleArray
+from wavewise.estimate.binomial_likelihood import ARMS_AT_ONCE
 from wavewise.estimate.labels import Labels, encode, group_sum
 from wavewise.results import FloatArray, IntArray
 
@@ -16,6 +20,7 @@ __all__ = ["Block", "Cells", "Counts", "Rows", "collapse", "read_rows", "to_cell
 # information of the clusters of one block: at most this many times apart, at least so many clusters
 _BLOCK_RATIO, _BLOCK_SIZE = 4.0, 128
 _LISTED = 5
+_MODERATE_TRIALS, _MODERATE_SUM = 2_000.0, 10_000.0
 # clusters that the inner loops do at once; without a rest they need no slow one by one
 _VECTOR = 16
 
@@ -104,6 +109,40 @@ class Counts:
     blocks: tuple[Block, ...]
     starts: IntArray
     of_cluster: IntArray
+
+    @cached_property
+    def flat(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """The blocks one after the other, for compiled code: successes, trials, copies, info.
+
+        A block's trials are a whole matrix (n_arms, n) from n_arms * start on.
+        """
+        return (
+            np.concatenate([block.successes for block in self.blocks]),
+            np.concatenate([block.trials.reshape(-1) for block in self.blocks]),
+            np.concatenate([block.copies for block in self.blocks]),
+            np.array([block.info for block in self.blocks]),
+        )
+
+    @cached_property
+    def single(self) -> tuple[tuple[SingleArray, SingleArray], ...]:
+        """Successes and trials of each block in single precision, arms in whole groups."""
+        more = -self.n_arms % ARMS_AT_ONCE
+        return tuple(
+            (
+                block.successes.astype(np.float32),
+                np.pad(block.trials, ((0, more), (0, 0))).astype(np.float32),
+            )
+            for block in self.blocks
+        )
+
+    @cached_property
+    def is_moderate(self) -> bool:
+        """Whether single precision serves: no cluster is large, and there are not too many.
+
+        Rounding errs by about 1e-7 of a cluster's log likelihood, at most 1e-3 in all.
+        """
+        trials = max(float(block.trials.sum(axis=0).max()) for block in self.blocks)
+        return trials <= _MODERATE_TRIALS and trials * math.sqrt(self.starts[-1]) <= _MODERATE_SUM
 
     @property
     def n_arms(self) -> int:

@@ -1,96 +1,120 @@
-"""Mode of the log posterior, in all parameters and in beta at a given kappa."""
+"""Mode of the log posterior: Newton steps in all parameters, or in beta at a given kappa."""
+
+import math
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dpotri
 
-from wavewise.errors import EstimationError
-from wavewise.estimate.binomial_posterior import LogPosterior, Slopes
+from wavewise.estimate.binomial_exp import compiled
+from wavewise.estimate.binomial_slopes import Problem, Scratch, slopes_at
 from wavewise.results import FloatArray
 
-__all__ = ["beta_mode", "inverse_of_negative", "joint_mode"]
+__all__ = ["FOUND", "NO_MODE", "NO_STEP", "N_STEPS", "climb", "inverse_of_negative"]
 
-_N_STEPS = 60
+FOUND, NO_MODE, NO_STEP = 0, 1, 2
+N_STEPS = 60
+_N_HALVINGS = 30
 _LONGEST = 2.0  # in any coordinate of one step
 
 
-def inverse_of_negative(hess: FloatArray) -> FloatArray:
-    """Inverse of minus a Hessian, made positive definite where it is not.
+@compiled
+def inverse_of_negative(hess: FloatArray, n: int, inverse: FloatArray) -> float:
+    """Inverse of minus the first n rows and columns of a Hessian; half its log determinant.
 
     Directions in which the log posterior is not concave get the curvature of their own size.
     """
-    root, bad = dpotrf(-hess, lower=1)
-    if bad == 0:
-        inverse, _ = dpotri(root, lower=1)
-        return np.asarray(np.tril(inverse) + np.tril(inverse, -1).T)
-    values, vectors = np.linalg.eigh(-hess)
-    floor = 1e-6 * max(float(np.abs(values).max()), 1e-6)
-    return np.asarray((vectors / np.maximum(np.abs(values), floor)) @ vectors.T)
+    root = np.empty((n, n))
+    for i in range(n):
+        for j in range(i + 1):
+            total = -hess[i, j]
+            for m in range(j):
+                total -= root[i, m] * root[j, m]
+            if i != j:
+                root[i, j] = total / root[j, j]
+            elif total > 0.0:
+                root[i, i] = math.sqrt(total)
+            else:
+                return _inverse_where_not_concave(hess, n, inverse)
+    half_log_det = 0.0
+    column = np.empty(n)
+    for c in range(n):
+        half_log_det -= math.log(root[c, c])
+        for i in range(c, n):  # root x = e_c
+            total = 1.0 if i == c else 0.0
+            for m in range(c, i):
+                total -= root[i, m] * column[m]
+            column[i] = total / root[i, i]
+        for i in range(n - 1, c - 1, -1):  # root' y = x, of which only rows from c on are kept
+            total = column[i]
+            for m in range(i + 1, n):
+                total -= root[m, i] * inverse[m, c]
+            inverse[i, c] = total / root[i, i]
+        for i in range(c, n):
+            inverse[c, i] = inverse[i, c]
+    return half_log_det
 
 
-def joint_mode(posterior: LogPosterior) -> tuple[FloatArray, Slopes]:
-    """Mode in (beta, log kappa), (n_arms + 1,), near enough to be a centre, and the slopes there.
+@compiled
+def _inverse_where_not_concave(hess: FloatArray, n: int, inverse: FloatArray) -> float:
+    values, vectors = np.linalg.eigh(-hess[:n, :n].copy())
+    floor = 1e-6 * max(np.abs(values).max(), 1e-6)
+    half_log_det = 0.0
+    for m in range(n):
+        half_log_det -= 0.5 * math.log(max(values[m], floor))
+    for i in range(n):
+        for j in range(n):
+            total = 0.0
+            for m in range(n):
+                total += vectors[i, m] * vectors[j, m] / max(values[m], floor)
+            inverse[i, j] = total
+    return half_log_det
 
-    Raises
-    ------
-    EstimationError
-        No mode was reached.
+
+@compiled
+def climb(
+    problem: Problem, point: FloatArray, n_free: int, enough: float, out: Scratch
+) -> tuple[int, float]:
+    """Newton steps in the first `n_free` coordinates, shortened until they gain.
+
+    Ends when half a step's gain is below `enough`. Moves `point`; `out` holds the slopes one step
+    before the mode, the returned value that gain too. A status other than FOUND says why not.
     """
-    counts = posterior.counts
-    failures = counts.arm_trials - counts.arm_successes
-    start = np.log((counts.arm_successes + 0.5) / (failures + 0.5))
-    point = np.concatenate([start, [np.log(0.5)]])
-    return _climb(posterior, point, np.ones(point.size, dtype=bool), 0.01)
-
-
-def beta_mode(posterior: LogPosterior, point: FloatArray) -> tuple[FloatArray, Slopes]:
-    """Mode in beta with log kappa held, from a point near it, and the slopes at the last step.
-
-    Notes
-    -----
-    The mode is one Newton step beyond the point of the slopes, and its value is better by half
-    the step's gain: `value` says so already.
-    """
-    free = np.ones(point.size, dtype=bool)
-    free[-1] = False
-    return _climb(posterior, point, free, 0.02)
-
-
-def _climb(
-    posterior: LogPosterior, point: FloatArray, free: np.ndarray, enough: float
-) -> tuple[FloatArray, Slopes]:
-    """Newton steps, shortened until they gain, until half a step's gain is below `enough`."""
-    index = np.flatnonzero(free)
-    current = posterior.slopes(point)
-    for _ in range(_N_STEPS):
-        grad = current.grad[index]
-        step = inverse_of_negative(current.hess[np.ix_(index, index)]) @ grad
-        gain = 0.5 * float(grad @ step)
-        step *= min(1.0, _LONGEST / max(float(np.abs(step).max()), 1e-300))
-        moved = point.copy()
-        moved[index] += step
+    n_dims = point.size
+    inverse, step, moved = np.empty((n_free, n_free)), np.empty(n_free), np.empty(n_dims)
+    trial = Scratch(
+        np.empty(n_dims),
+        np.empty((n_dims, n_dims)),
+        np.empty(out.reference.size),
+        np.empty(out.effect.shape),
+    )
+    value = slopes_at(problem, point, out)
+    for _ in range(N_STEPS):
+        inverse_of_negative(out.hess, n_free, inverse)
+        gain, longest = 0.0, 1e-300
+        for i in range(n_free):
+            step[i] = 0.0
+            for j in range(n_free):
+                step[i] += inverse[i, j] * out.grad[j]
+            gain += 0.5 * out.grad[i] * step[i]
+            longest = max(longest, abs(step[i]))
+        part = min(1.0, _LONGEST / longest)
         if gain < enough:
-            better = Slopes(
-                current.value + gain, current.grad, current.hess, current.reference, current.effect
-            )
-            return moved, better
-        point, current = _accepted(posterior, point, current, index, step)
-    raise EstimationError(
-        f"hierarchical binomial model: found no mode in {_N_STEPS} Newton steps; needed one; look "
-        "for arms with almost no successes or failures, or give a proper prior on beta"
-    )
-
-
-def _accepted(
-    posterior: LogPosterior, point: FloatArray, current: Slopes, index: np.ndarray, step: FloatArray
-) -> tuple[FloatArray, Slopes]:
-    """The longest of step, step / 2, step / 4 ... that does not lose."""
-    for halving in range(30):
-        moved = point.copy()
-        moved[index] += step * 0.5**halving
-        trial = posterior.slopes(moved)
-        if np.isfinite(trial.value) and trial.value >= current.value - 1e-9 * abs(current.value):
-            return moved, trial
-    raise EstimationError(
-        "hierarchical binomial model: found no step that raises the posterior; needed one; the "
-        "counts may be too large for the quadrature"
-    )
+            for i in range(n_free):
+                point[i] += part * step[i]
+            return FOUND, value + gain
+        for halving in range(_N_HALVINGS + 1):
+            if halving == _N_HALVINGS:
+                return NO_STEP, value
+            moved[:] = point
+            for i in range(n_free):
+                moved[i] += part * step[i]
+            found = slopes_at(problem, moved, trial)
+            if math.isfinite(found) and found >= value - 1e-9 * abs(value):
+                break
+            part *= 0.5
+        point[:] = moved
+        value = found
+        out.grad[:] = trial.grad
+        out.hess[:] = trial.hess
+        out.reference[:] = trial.reference
+        out.effect[:] = trial.effect
+    return NO_MODE, value
