@@ -111,29 +111,15 @@ class Counts:
     of_cluster: IntArray
 
     @cached_property
-    def flat(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """The blocks one after the other, for compiled code: successes, trials, copies, info.
-
-        A block's trials are a whole matrix (n_arms, n) from n_arms * start on.
-        """
-        return (
-            np.concatenate([block.successes for block in self.blocks]),
-            np.concatenate([block.trials.reshape(-1) for block in self.blocks]),
-            np.concatenate([block.copies for block in self.blocks]),
-            np.array([block.info for block in self.blocks]),
-        )
-
-    @cached_property
     def single(self) -> tuple[tuple[SingleArray, SingleArray], ...]:
         """Successes and trials of each block in single precision, arms in whole groups."""
-        more = -self.n_arms % ARMS_AT_ONCE
-        return tuple(
-            (
-                block.successes.astype(np.float32),
-                np.pad(block.trials, ((0, more), (0, 0))).astype(np.float32),
-            )
-            for block in self.blocks
-        )
+        n_rows = -(-self.n_arms // ARMS_AT_ONCE) * ARMS_AT_ONCE
+        out = []
+        for block in self.blocks:
+            trials = np.zeros((n_rows, block.copies.size), dtype=np.float32)
+            trials[: self.n_arms] = block.trials
+            out.append((block.successes.astype(np.float32), trials))
+        return tuple(out)
 
     @cached_property
     def is_moderate(self) -> bool:

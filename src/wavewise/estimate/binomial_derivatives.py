@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wavewise.estimate.binomial_counts import Block
-from wavewise.estimate.binomial_exp import compiled, exp_in_place
+from wavewise.estimate.binomial_exp import compiled, exp_in_place, inner
 from wavewise.estimate.binomial_likelihood import node_count, node_step, softplus_table
 from wavewise.results import FloatArray, IntArray
 
@@ -112,7 +112,8 @@ def block_slopes(
     _weigh(successes, trials, table, center, kappa, low, step, weight, logs, scratch, bits)
     scores = np.empty((n_nodes, n))
     first, second = np.zeros(n), np.zeros(n)
-    effect[:] = 0.0
+    for c in range(n):
+        effect[0, c], effect[1, c] = 0.0, 0.0
     _residuals(successes, trials, prob, weight, low, step, scores, first, second, effect)
     _add(
         trials,
@@ -181,7 +182,7 @@ def _weigh(
         logs[0, c] += math.log(logs[1, c]) + log_step
 
 
-@compiled
+@inner
 def _residuals(
     successes: FloatArray,
     trials: FloatArray,
@@ -213,7 +214,7 @@ def _residuals(
             effect[1, c] += w * z * z
 
 
-@compiled
+@inner
 def _expect(weight: FloatArray, values: FloatArray, out: FloatArray) -> None:
     """Sum over nodes of weight times a function of the node, by cluster."""
     for c in range(weight.shape[1]):
@@ -224,7 +225,7 @@ def _expect(weight: FloatArray, values: FloatArray, out: FloatArray) -> None:
             out[c] += weight[q, c] * value
 
 
-@compiled
+@inner
 def _add(
     trials: FloatArray,
     copies: FloatArray,

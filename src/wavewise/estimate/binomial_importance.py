@@ -20,9 +20,9 @@ from wavewise.results import FloatArray
 __all__ = ["PointFit", "fit_points", "refine"]
 
 # the posterior is computed at this many points at least
-_LEAST_POINTS = 512
+_LEAST_POINTS = 128
 _N_REFITS = 4
-_N_PROBES = 12
+_N_PROBES = 8
 # an error of the log posterior that is not worth finer nodes
 _QUADRATURE_GOAL, _N_FINER = 0.01, 2
 

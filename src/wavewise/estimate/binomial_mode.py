@@ -1,41 +1,53 @@
 """Mode of the log posterior: Newton steps in all parameters, or in beta at a given kappa."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
+from wavewise.errors import EstimationError
 from wavewise.estimate.binomial_exp import compiled
-from wavewise.estimate.binomial_slopes import Problem, Scratch, slopes_at
+from wavewise.estimate.binomial_slopes import Problem, Scratch, empty_scratch, slopes_at
 from wavewise.results import FloatArray
 
-__all__ = ["FOUND", "NO_MODE", "NO_STEP", "N_STEPS", "climb", "inverse_of_negative"]
+__all__ = ["Peak", "climb", "inverse_of_negative"]
 
-FOUND, NO_MODE, NO_STEP = 0, 1, 2
-N_STEPS = 60
-_N_HALVINGS = 30
+_N_STEPS, _N_HALVINGS = 60, 30
 _LONGEST = 2.0  # in any coordinate of one step
+
+
+@dataclass(frozen=True, eq=False)
+class Peak:
+    """Mode of the log posterior, in all coordinates or in beta.
+
+    Parameters
+    ----------
+    point : (n_arms + 1,) array of float
+        The mode: one Newton step beyond the point of the slopes.
+    value : float
+        Log posterior there: better by half the last step's gain than where the slopes are.
+    slopes : Scratch
+    """
+
+    point: FloatArray
+    value: float
+    slopes: Scratch
 
 
 @compiled
 def inverse_of_negative(hess: FloatArray, n: int, inverse: FloatArray) -> float:
     """Inverse of minus the first n rows and columns of a Hessian; half its log determinant.
 
-    Directions in which the log posterior is not concave get the curvature of their own size.
+    Where the log posterior is not concave, the diagonal is raised until it is.
     """
-    root = np.empty((n, n))
+    root, column = np.empty((n, n)), np.empty(n)
+    largest = 1e-6
     for i in range(n):
-        for j in range(i + 1):
-            total = -hess[i, j]
-            for m in range(j):
-                total -= root[i, m] * root[j, m]
-            if i != j:
-                root[i, j] = total / root[j, j]
-            elif total > 0.0:
-                root[i, i] = math.sqrt(total)
-            else:
-                return _inverse_where_not_concave(hess, n, inverse)
+        largest = max(largest, abs(hess[i, i]))
+    ridge = 0.0
+    while not _factored(hess, n, ridge, root):
+        ridge = max(10 * ridge, 1e-6 * largest)
     half_log_det = 0.0
-    column = np.empty(n)
     for c in range(n):
         half_log_det -= math.log(root[c, c])
         for i in range(c, n):  # root x = e_c
@@ -54,67 +66,70 @@ def inverse_of_negative(hess: FloatArray, n: int, inverse: FloatArray) -> float:
 
 
 @compiled
-def _inverse_where_not_concave(hess: FloatArray, n: int, inverse: FloatArray) -> float:
-    values, vectors = np.linalg.eigh(-hess[:n, :n].copy())
-    floor = 1e-6 * max(np.abs(values).max(), 1e-6)
-    half_log_det = 0.0
-    for m in range(n):
-        half_log_det -= 0.5 * math.log(max(values[m], floor))
+def _factored(hess: FloatArray, n: int, ridge: float, root: FloatArray) -> bool:
+    """Whether minus the Hessian with a ridge has a Cholesky root, which is written out."""
     for i in range(n):
-        for j in range(n):
-            total = 0.0
-            for m in range(n):
-                total += vectors[i, m] * vectors[j, m] / max(values[m], floor)
-            inverse[i, j] = total
-    return half_log_det
+        for j in range(i + 1):
+            total = -hess[i, j]
+            for m in range(j):
+                total -= root[i, m] * root[j, m]
+            if i != j:
+                root[i, j] = total / root[j, j]
+            elif total + ridge > 0.0:
+                root[i, i] = math.sqrt(total + ridge)
+            else:
+                return False
+    return True
 
 
 @compiled
-def climb(
-    problem: Problem, point: FloatArray, n_free: int, enough: float, out: Scratch
-) -> tuple[int, float]:
-    """Newton steps in the first `n_free` coordinates, shortened until they gain.
+def _newton_step(grad: FloatArray, hess: FloatArray, n_free: int, step: FloatArray) -> float:
+    """Step in the first coordinates, no longer than a bound; returns half the whole step's gain."""
+    inverse = np.empty((n_free, n_free))
+    inverse_of_negative(hess, n_free, inverse)
+    gain, longest = 0.0, 1e-300
+    for i in range(step.size):
+        step[i] = 0.0
+    for i in range(n_free):
+        for j in range(n_free):
+            step[i] += inverse[i, j] * grad[j]
+        gain += 0.5 * grad[i] * step[i]
+        longest = max(longest, abs(step[i]))
+    part = min(1.0, _LONGEST / longest)
+    for i in range(n_free):
+        step[i] *= part
+    return gain
 
-    Ends when half a step's gain is below `enough`. Moves `point`; `out` holds the slopes one step
-    before the mode, the returned value that gain too. A status other than FOUND says why not.
+
+def climb(problem: Problem, point: FloatArray, n_free: int, enough: float) -> Peak:
+    """Mode in the first `n_free` coordinates by Newton steps, shortened until they gain.
+
+    Ends when half a step's gain is below `enough`.
+
+    Raises
+    ------
+    EstimationError
+        No mode was reached.
     """
-    n_dims = point.size
-    inverse, step, moved = np.empty((n_free, n_free)), np.empty(n_free), np.empty(n_dims)
-    trial = Scratch(
-        np.empty(n_dims),
-        np.empty((n_dims, n_dims)),
-        np.empty(out.reference.size),
-        np.empty(out.effect.shape),
-    )
-    value = slopes_at(problem, point, out)
-    for _ in range(N_STEPS):
-        inverse_of_negative(out.hess, n_free, inverse)
-        gain, longest = 0.0, 1e-300
-        for i in range(n_free):
-            step[i] = 0.0
-            for j in range(n_free):
-                step[i] += inverse[i, j] * out.grad[j]
-            gain += 0.5 * out.grad[i] * step[i]
-            longest = max(longest, abs(step[i]))
-        part = min(1.0, _LONGEST / longest)
+    current, trial = empty_scratch(problem), None
+    value, step = slopes_at(problem, point, current), np.empty(point.size)
+    for _ in range(_N_STEPS):
+        gain = _newton_step(current.grad, current.hess, n_free, step)
         if gain < enough:
-            for i in range(n_free):
-                point[i] += part * step[i]
-            return FOUND, value + gain
-        for halving in range(_N_HALVINGS + 1):
-            if halving == _N_HALVINGS:
-                return NO_STEP, value
-            moved[:] = point
-            for i in range(n_free):
-                moved[i] += part * step[i]
-            found = slopes_at(problem, moved, trial)
+            return Peak(point + step, value + gain, current)
+        trial = trial or empty_scratch(problem)
+        for _ in range(_N_HALVINGS):
+            found = slopes_at(problem, point + step, trial)
             if math.isfinite(found) and found >= value - 1e-9 * abs(value):
                 break
-            part *= 0.5
-        point[:] = moved
-        value = found
-        out.grad[:] = trial.grad
-        out.hess[:] = trial.hess
-        out.reference[:] = trial.reference
-        out.effect[:] = trial.effect
-    return NO_MODE, value
+            step *= 0.5
+        else:
+            raise EstimationError(
+                "hierarchical binomial model: found no step that raises the posterior; needed one; "
+                "the counts may be too large for the quadrature"
+            )
+        point, value, current, trial = point + step, found, trial, current
+    raise EstimationError(
+        f"hierarchical binomial model: found no mode in {_N_STEPS} Newton steps; needed one; look "
+        "for arms with almost no successes or failures, or give a proper prior on beta"
+    )

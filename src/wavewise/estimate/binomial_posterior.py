@@ -10,7 +10,7 @@ from wavewise.estimate.binomial_likelihood import (
     add_log_likelihood_single,
 )
 from wavewise.estimate.binomial_priors import BinomialPrior
-from wavewise.estimate.binomial_slopes import Problem, Scratch, slopes_at
+from wavewise.estimate.binomial_slopes import Problem, empty_scratch, slopes_at
 from wavewise.results import FloatArray
 
 __all__ = ["COARSE", "REACH", "LogPosterior", "Slopes", "bounded"]
@@ -95,7 +95,8 @@ class LogPosterior:
         c = self.counts
         inside = bounded(points, c.n_arms)
         centers = c.centers(inside)
-        out = inside[:, : c.n_arms] @ c.arm_successes - centers * c.arm_successes.sum()
+        linear = np.einsum("ij,j->i", inside[:, : c.n_arms], c.arm_successes)
+        out = linear - centers * c.arm_successes.sum()
         for b, block in enumerate(c.blocks):
             reference = self.reference[c.starts[b] : c.starts[b + 1]]
             nodes = (block.info, self.span[b, 0], self.span[b, 1], self.coarse)
@@ -119,25 +120,11 @@ class LogPosterior:
     @property
     def problem(self) -> Problem:
         """The same for compiled code, with the finer nodes that derivatives need."""
-        c = self.counts
-        successes, trials, copies, info = c.flat
-        return Problem(
-            c.arm_successes,
-            c.arm_trials,
-            successes,
-            trials,
-            copies,
-            info,
-            c.starts,
-            self.span,
-            _FINER * self.coarse,
-            self.prior.code,
-        )
+        return Problem(self.counts, self.span, _FINER * self.coarse, self.prior.code)
 
     def slopes(self, point: FloatArray) -> Slopes:
         """Log posterior and its derivatives at one point, (n_arms + 1,)."""
-        n_dims, n = point.size, int(self.counts.starts[-1])
-        out = Scratch(np.empty(n_dims), np.empty((n_dims, n_dims)), np.empty(n), np.empty((2, n)))
+        out = empty_scratch(self.problem)
         return Slopes(slopes_at(self.problem, point, out), *out)
 
     def around(self, reference: FloatArray, low: FloatArray, high: FloatArray) -> "LogPosterior":
@@ -155,9 +142,6 @@ class LogPosterior:
         return replace(self, span=span, reference=reference, is_single=self.counts.is_moderate)
 
     def finer(self) -> "LogPosterior":
-        """The same with half the step, a wider span and double precision.
-
-        What the error of the nodes and of rounding is measured by.
-        """
+        """The same with half the step and a wider span: what the nodes' error is measured by."""
         extra = np.array([-1.5, 1.5])
-        return replace(self, span=self.span + extra, coarse=self.coarse / 2, is_single=False)
+        return replace(self, span=self.span + extra, coarse=self.coarse / 2)

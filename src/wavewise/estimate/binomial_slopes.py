@@ -1,27 +1,27 @@
-"""Log posterior of (beta, log kappa) at one point with its derivatives, compiled as a whole."""
+"""Log posterior of (beta, log kappa) at one point with its derivatives."""
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
+from wavewise.estimate.binomial_counts import Counts
 from wavewise.estimate.binomial_derivatives import block_slopes
-from wavewise.estimate.binomial_exp import compiled
+from wavewise.estimate.binomial_exp import compiled, inner
 from wavewise.estimate.binomial_priors import FLAT, NORMAL, STUDENT_T
-from wavewise.results import FloatArray, IntArray
+from wavewise.results import FloatArray
 
-__all__ = ["Problem", "Scratch", "log_prior_slopes", "slopes_at"]
+__all__ = ["Problem", "Scratch", "add_prior", "empty_scratch", "log_prior_slopes", "slopes_at"]
 
 
-class Problem(NamedTuple):
-    """Counts, nodes and priors as compiled code takes them.
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Counts, nodes and priors, laid out for compiled code.
 
     Parameters
     ----------
-    arm_successes, arm_trials : (n_arms,) array of float
-    successes, copies : (n_distinct,) array of float
-    trials : (n_arms * n_distinct,) array of float
-        Block after block, each (n_arms, n).
-    info : (n_blocks,) array of float
-    starts : (n_blocks + 1,) array of int
+    counts : Counts
     span : (n_blocks, 2) array of float
         First and last node in z.
     coarse : float
@@ -30,13 +30,7 @@ class Problem(NamedTuple):
         `BinomialPrior.code`.
     """
 
-    arm_successes: FloatArray
-    arm_trials: FloatArray
-    successes: FloatArray
-    trials: FloatArray
-    copies: FloatArray
-    info: FloatArray
-    starts: IntArray
+    counts: Counts
     span: FloatArray
     coarse: float
     prior: FloatArray
@@ -62,7 +56,13 @@ class Scratch(NamedTuple):
     effect: FloatArray
 
 
-@compiled
+def empty_scratch(problem: Problem) -> Scratch:
+    """Room for the slopes of a problem."""
+    n_dims, n = problem.counts.n_arms + 1, int(problem.counts.starts[-1])
+    return Scratch(np.empty(n_dims), np.empty((n_dims, n_dims)), np.empty(n), np.empty((2, n)))
+
+
+@inner
 def log_prior_slopes(kind: float, df: float, scale: float, x: float) -> tuple[float, float, float]:
     """Log density of one coordinate's prior up to a constant, and its two derivatives."""
     if kind == FLAT:
@@ -79,44 +79,35 @@ def log_prior_slopes(kind: float, df: float, scale: float, x: float) -> tuple[fl
     return value, -power / x + 0.5 / x**2, power / x**2 - 1 / x**3
 
 
-@compiled
 def slopes_at(problem: Problem, point: FloatArray, out: Scratch) -> float:
     """Log posterior at a point; gradient and Hessian in (beta, log kappa) go into `out`."""
-    n_arms = problem.arm_successes.size
-    grad, hess = out.grad, out.hess
-    hess[:] = 0.0
-    grad[n_arms] = 0.0
-    total, center = 0.0, 0.0
-    for k in range(n_arms):
-        grad[k] = problem.arm_successes[k]
-        total += problem.arm_successes[k]
-        center += point[k] * problem.arm_successes[k]
-    center /= max(total, 1e-300)
-    value = 0.0
-    for k in range(n_arms):
-        value += problem.arm_successes[k] * (point[k] - center)
-    for b in range(problem.info.size):
-        first, last = problem.starts[b], problem.starts[b + 1]
+    counts = problem.counts
+    total = max(float(counts.arm_successes.sum()), 1e-300)
+    center = float((point[:-1] * counts.arm_successes).sum()) / total
+    out.grad[:-1], out.grad[-1], out.hess[:] = counts.arm_successes, 0.0, 0.0
+    value = float((counts.arm_successes * (point[:-1] - center)).sum())
+    for b, block in enumerate(counts.blocks):
+        first, last = counts.starts[b], counts.starts[b + 1]
         value += block_slopes(
             point,
             center,
-            problem.successes[first:last],
-            problem.trials[n_arms * first : n_arms * last].reshape(n_arms, last - first),
-            problem.copies[first:last],
-            problem.info[b],
+            block.successes,
+            block.trials,
+            block.copies,
+            block.info,
             problem.span[b, 0],
             problem.span[b, 1],
             problem.coarse,
-            grad,
-            hess,
+            out.grad,
+            out.hess,
             out.reference[first:last],
             out.effect[:, first:last],
         )
-    return value + _add_prior(problem.prior, point, grad, hess)
+    return value + add_prior(problem.prior, point, out.grad, out.hess)
 
 
 @compiled
-def _add_prior(prior: FloatArray, point: FloatArray, grad: FloatArray, hess: FloatArray) -> float:
+def add_prior(prior: FloatArray, point: FloatArray, grad: FloatArray, hess: FloatArray) -> float:
     """Add the prior, and turn derivatives in kappa into derivatives in its log."""
     n_arms = point.size - 1
     value = 0.0
