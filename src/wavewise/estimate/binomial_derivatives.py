@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wavewise.estimate.binomial_counts import Block
-from wavewise.estimate.binomial_exp import compiled, exp_in_place, inner
+from wavewise.estimate.binomial_exp import compiled, exp_in_place
 from wavewise.estimate.binomial_likelihood import node_count, node_step, softplus_table
 from wavewise.results import FloatArray, IntArray
 
@@ -182,7 +182,7 @@ def _weigh(
         logs[0, c] += math.log(logs[1, c]) + log_step
 
 
-@inner
+@compiled
 def _residuals(
     successes: FloatArray,
     trials: FloatArray,
@@ -214,7 +214,7 @@ def _residuals(
             effect[1, c] += w * z * z
 
 
-@inner
+@compiled
 def _expect(weight: FloatArray, values: FloatArray, out: FloatArray) -> None:
     """Sum over nodes of weight times a function of the node, by cluster."""
     for c in range(weight.shape[1]):
@@ -225,7 +225,7 @@ def _expect(weight: FloatArray, values: FloatArray, out: FloatArray) -> None:
             out[c] += weight[q, c] * value
 
 
-@inner
+@compiled
 def _add(
     trials: FloatArray,
     copies: FloatArray,

@@ -19,7 +19,6 @@ __all__ = [
     "compiled",
     "exp_in_place",
     "exp_single",
-    "inner",
     "log1p_exp",
     "softplus_in_place",
 ]
@@ -44,26 +43,17 @@ _C3, _C4, _C5, _C6 = _F(1 / 6), _F(1 / 24), _F(1 / 120), _F(1 / 720)
 _EXPONENT_BITS_SINGLE, _ONE_BITS_SINGLE = np.int32(23), np.int32(127 << 23)
 
 
-def _compiled(function: F, **options: bool) -> F:
-    options |= {"nogil": True}
-    try:
-        compiler = njit(cache=True, error_model="numpy", fastmath={"contract"}, **options)
-        return cast(F, compiler(function))
-    except RuntimeError:  # no writable folder for the cache
-        return cast(F, njit(error_model="numpy", fastmath={"contract"}, **options)(function))
-
-
 def compiled(function: F) -> F:
     """The function compiled on first use, without the lock; cached where a folder allows it."""
-    return _compiled(function)
+    try:
+        return cast(
+            F, njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(function)
+        )
+    except RuntimeError:  # no writable folder for the cache
+        return cast(F, njit(nogil=True, error_model="numpy", fastmath={"contract"})(function))
 
 
-def inner(function: F) -> F:
-    """The same for functions that only compiled code calls: compiling takes half as long."""
-    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-
-
-@inner
+@compiled
 def exp_in_place(x: FloatArray, power: FloatArray, bits: IntArray, n: int) -> None:
     """X becomes exp(x) for its first n elements, to 1e-8 of itself; |x| is cut at 700.
 
@@ -83,7 +73,7 @@ def exp_in_place(x: FloatArray, power: FloatArray, bits: IntArray, n: int) -> No
         x[i] *= power[i]
 
 
-@inner
+@compiled
 def exp_single(x: np.float32) -> np.float32:
     """Exp of one number in single precision, to 2e-7 of itself; |x| is cut at 87."""
     v = min(max(x, -_LARGEST_SINGLE), _LARGEST_SINGLE)
@@ -96,7 +86,7 @@ def exp_single(x: np.float32) -> np.float32:
     return near * power.view(np.float32)
 
 
-@inner
+@compiled
 def softplus_in_place(
     x: FloatArray, prob: FloatArray, power: FloatArray, bits: IntArray, n: int
 ) -> None:

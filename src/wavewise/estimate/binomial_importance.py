@@ -111,9 +111,9 @@ def _around(
 
 def _centre(points: FloatArray, weights: FloatArray) -> Peak:
     """Mean and root of the covariance of weighted points."""
-    mean = weights @ points
+    mean = np.einsum("i,ij->j", weights, points)
     away = points - mean
-    covariance = (away * weights[:, None]).T @ away
+    covariance = np.einsum("ij,ik->jk", away * weights[:, None], away)
     ridge = 1e-9 * np.trace(covariance) + 1e-12
     return Peak(mean, math.nan, np.linalg.cholesky(covariance + ridge * np.eye(mean.size)))
 

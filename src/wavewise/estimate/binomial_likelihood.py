@@ -9,7 +9,6 @@ from wavewise.estimate.binomial_exp import (
     compiled,
     exp_in_place,
     exp_single,
-    inner,
     softplus_in_place,
 )
 from wavewise.results import FloatArray, IntArray
@@ -67,7 +66,7 @@ def softplus_table(
     softplus_in_place(table, prob, power, bits, n_arms * n_nodes)
 
 
-@inner
+@compiled
 def _sum_over_nodes(
     successes: FloatArray,
     trials: FloatArray,
@@ -106,7 +105,7 @@ def _sum_over_nodes(
             total[c] += x[c]
 
 
-@inner
+@compiled
 def _sum_over_nodes_single(
     successes: SingleArray,
     trials: SingleArray,
@@ -150,7 +149,7 @@ def _sum_over_nodes_single(
             total[c] += exp_single(x[c] - failed)
 
 
-@inner
+@compiled
 def _sum_of_logs(total: FloatArray, copies: FloatArray, reference: FloatArray) -> float:
     """Sum of copies * (log(total) + reference), four logs at once where that is safe."""
     value = 0.0

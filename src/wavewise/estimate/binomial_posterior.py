@@ -1,6 +1,6 @@
 """Log posterior of (beta, log kappa), and its derivatives."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -77,7 +77,7 @@ class LogPosterior:
     span: FloatArray
     reference: FloatArray
     coarse: float = COARSE
-    is_single: bool = False
+    is_single: bool = field(default=False, kw_only=True)
 
     @classmethod
     def of(cls, counts: Counts, prior: BinomialPrior, wide: float = 5.5) -> "LogPosterior":

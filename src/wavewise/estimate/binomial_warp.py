@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
-from wavewise.estimate.binomial_exp import inner
+from wavewise.estimate.binomial_exp import compiled
 from wavewise.results import FloatArray
 
 __all__ = ["LIMIT", "N_KNOTS", "Warps", "identity", "warp_at", "warp_of"]
@@ -41,7 +41,7 @@ def identity(n_arms: int) -> Warps:
     )
 
 
-@inner
+@compiled
 def warp_at(values: FloatArray, slopes: FloatArray, score: float) -> tuple[float, float]:
     """T and its derivative at one score."""
     width = 2 * LIMIT / (N_KNOTS - 1)
