@@ -57,7 +57,7 @@ def normalized(weights: FloatArray | None, n_draws: int) -> FloatArray:
 
 def _averaged(share: FloatArray, values: FloatArray) -> FloatArray:
     """Weighted sum of each column, in an order that no number of threads changes."""
-    return np.einsum("i,ij->j", share, values)
+    return np.asarray(np.einsum("i,ij->j", share, values))
 
 
 def mean(draws: FloatArray, weights: FloatArray | None = None) -> FloatArray:

@@ -138,7 +138,9 @@ class Counts:
     def centers(self, points: FloatArray) -> FloatArray:
         """Mean of beta weighted by the arms' successes, at each point, (n_points,)."""
         total = max(float(self.arm_successes.sum()), 1e-300)
-        return np.einsum("ij,j->i", points[:, : self.n_arms], self.arm_successes / total)
+        return np.asarray(
+            np.einsum("ij,j->i", points[:, : self.n_arms], self.arm_successes / total)
+        )
 
 
 def read_rows(successes: Any, trials: Any, arm: Any, cluster: Any) -> Rows:
