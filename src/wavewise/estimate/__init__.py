@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wavewise.estimate.hierarchical_sensitivity import PriorSensitivity, prior_sensitivity
     from wavewise.estimate.neighbours import Neighbours, neighbours
     from wavewise.estimate.normal_priors import NormalPriors, SdPrior, scaled_priors, study_priors
+    from wavewise.estimate.winner import Winner, winner
 
 __all__ = [
     "BetaBinomial",
@@ -49,6 +50,7 @@ __all__ = [
     "PriorSensitivity",
     "SdPrior",
     "StudentT",
+    "Winner",
     "ate",
     "beta_binomial",
     "causal_forest",
@@ -60,6 +62,7 @@ __all__ = [
     "prior_sensitivity",
     "scaled_priors",
     "study_priors",
+    "winner",
 ]
 
 _HOMES = {
@@ -90,6 +93,8 @@ _HOMES = {
     "prior_sensitivity": "wavewise.estimate.hierarchical_sensitivity",
     "scaled_priors": "wavewise.estimate.normal_priors",
     "study_priors": "wavewise.estimate.normal_priors",
+    "Winner": "wavewise.estimate.winner",
+    "winner": "wavewise.estimate.winner",
 }
 
 
