@@ -19,12 +19,12 @@ from wavewise.store.engine import WRITE, engine_for
 
 NOW = datetime(2023, 10, 9, tzinfo=UTC)
 
-LATER = """
+LATER = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "test_0002"
-down_revision = "0001"
+revision = "test_later"
+down_revision = "{schema.HEAD}"
 branch_labels = None
 depends_on = None
 
@@ -115,13 +115,13 @@ def test_older_database_is_migrated_and_keeps_its_rows(
         store.put_result("w1", "analysis", {"kept": True}, NOW)
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts)
-    (scripts / "versions" / "0002_test.py").write_text(LATER)
+    (scripts / "versions" / "9999_test.py").write_text(LATER)
     monkeypatch.setattr(migrate, "SCRIPTS", scripts)
-    monkeypatch.setattr(migrate, "HEAD", "test_0002")
-    monkeypatch.setattr("wavewise.store.store.HEAD", "test_0002")
+    monkeypatch.setattr(migrate, "HEAD", "test_later")
+    monkeypatch.setattr("wavewise.store.store.HEAD", "test_later")
     with Store.open(url) as store, store._reading() as connection:
         columns = [column["name"] for column in inspect(connection).get_columns("unit")]
-        assert migrate.current_revision(connection, url) == "test_0002"
+        assert migrate.current_revision(connection, url) == "test_later"
     assert "erased_at_utc_us" in columns
     with Store.open(url) as store:
         assert store.latest_result("w1", "analysis").payload == {"kept": True}
@@ -134,13 +134,21 @@ def test_failed_migration_changes_nothing(
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts)
     broken = LATER + "    raise RuntimeError('half-way')\n"
-    (scripts / "versions" / "0002_test.py").write_text(broken)
+    (scripts / "versions" / "9999_test.py").write_text(broken)
     with monkeypatch.context() as patched:
         patched.setattr(migrate, "SCRIPTS", scripts)
-        patched.setattr(migrate, "HEAD", "test_0002")
-        patched.setattr("wavewise.store.store.HEAD", "test_0002")
+        patched.setattr(migrate, "HEAD", "test_later")
+        patched.setattr("wavewise.store.store.HEAD", "test_later")
         with pytest.raises(RuntimeError, match="half-way"):
             Store.open(url)
     with Store.open(url) as store, store._reading() as connection:
         columns = [column["name"] for column in inspect(connection).get_columns("unit")]
     assert "erased_at_utc_us" not in columns
+
+
+def test_database_of_the_first_tables_gets_the_later_ones(url: str) -> None:
+    with connected(url) as connection:
+        command.upgrade(configured(connection), "0001")
+    with Store.open(url) as store:
+        assert store.score_deliveries().is_empty()
+        assert store.frozen_scores("w1").is_empty()

@@ -10,6 +10,7 @@ from wavewise.design.values import ClockTime, Frozen, Identifier, Table
 __all__ = [
     "Attempts",
     "Channel",
+    "Collect",
     "Derived",
     "Flow",
     "FlowStep",
@@ -60,6 +61,17 @@ class Message(Table):
     """Fields set for this message, e.g. { level = "intermediate" }."""
 
 
+class Collect(Frozen):
+    """Digits that a person types during a call, such as a new telephone number, ended by #."""
+
+    least: Annotated[int, Field(gt=0, le=20)]
+    """Fewest digits."""
+    most: Annotated[int, Field(gt=0, le=20)]
+    """Most digits; the last one ends the number without #."""
+    next: str
+    """Next step, or "hang up"."""
+
+
 class FlowStep(Frozen):
     """One step of a call: play a prompt, wait for a key, go on."""
 
@@ -73,6 +85,11 @@ class FlowStep(Frozen):
     """Next step where no key is pressed, or "hang up"."""
     event: str | None = None
     """Kind of the event that reaching this step records."""
+    collect: Collect | None = None
+    """Where the person types a number instead of one key."""
+    action: Literal["opt out", "change number"] | None = None
+    """What reaching this step does: nothing is sent any more, or the collected number is called
+    from now on."""
 
 
 class Flow(Frozen):

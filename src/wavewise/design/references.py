@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from wavewise.design.known import Known, listing, refer
-from wavewise.design.messages import Flow, Message, placeholders
+from wavewise.design.messages import Flow, FlowStep, Message, placeholders
 from wavewise.design.outcomes import Outcome
+from wavewise.design.periods import period_faults
 from wavewise.design.plan import Model, Planning
 from wavewise.design.wave_references import wave_faults
 from wavewise.design.wave_times import schedule_faults
@@ -15,6 +16,7 @@ from wavewise.errors import Fault
 __all__ = ["reference_faults"]
 
 SEND_FIELD = "set"  # in prompts: the number of the send
+PHONE_KEYS = frozenset("0123456789*#")
 
 
 def reference_faults(sound: Mapping[str, Any], raw: Mapping[str, Any]) -> list[Fault]:
@@ -34,6 +36,7 @@ def reference_faults(sound: Mapping[str, Any], raw: Mapping[str, Any]) -> list[F
         _messages,
         _flows,
         _outcomes,
+        period_faults,
         schedule_faults,
         wave_faults,
         _models,
@@ -124,17 +127,33 @@ def _flow(name: str, flow: Flow) -> Iterator[Fault]:
         yield Fault(f"flows.{name}.start", f"'{flow.start}'", f"a step ({listing(flow.steps)})")
     for step_name, step in flow.steps.items():
         path = f"flows.{name}.steps.{step_name}"
-        for key, target in step.keys.items():
+        targets = {f"keys.{key}": target for key, target in step.keys.items()}
+        targets["on_timeout"] = step.on_timeout
+        if step.collect is not None:
+            targets["collect.next"] = step.collect.next
+            yield from _collect(step, path)
+        for place, target in targets.items():
             if target not in ends:
-                yield Fault(
-                    f"{path}.keys.{key}", f"'{target}'", f'a step or "hang up" ({listing(ends)})'
-                )
-        if step.on_timeout not in ends:
-            yield Fault(
-                f"{path}.on_timeout",
-                f"'{step.on_timeout}'",
-                f'a step or "hang up" ({listing(ends)})',
-            )
+                needed = f'a step or "hang up" ({listing(ends)})'
+                yield Fault(f"{path}.{place}", f"'{target}'", needed)
+        for key in step.keys:
+            if key not in PHONE_KEYS:
+                needed = "one key of a telephone, 0 to 9, * or #"
+                yield Fault(f"{path}.keys.{key}", f"'{key}'", needed)
+    if any(step.action == "change number" for step in flow.steps.values()) and not any(
+        step.collect for step in flow.steps.values()
+    ):
+        needed = "a step with collect, in which the new number is typed"
+        yield Fault(f"flows.{name}.steps", "action 'change number'", needed)
+
+
+def _collect(step: FlowStep, path: str) -> Iterator[Fault]:
+    """Faults of a step in which a number is typed."""
+    if step.keys:
+        yield Fault(f"{path}.keys", "keys beside collect", "either keys or collect")
+    if step.collect is not None and step.collect.least > step.collect.most:
+        found = f"least {step.collect.least} above most {step.collect.most}"
+        yield Fault(f"{path}.collect", found, "least no larger than most")
 
 
 def _outcomes(known: Known) -> Iterator[Fault]:

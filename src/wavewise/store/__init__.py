@@ -8,10 +8,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wavewise.store.rows import AddedEvents, ResultRow, VersionRow, WaveRow, from_us, to_us
+    from wavewise.store.rows import (
+        AddedEvents,
+        AddedScores,
+        ResultRow,
+        VersionRow,
+        WaveRow,
+        from_us,
+        to_us,
+    )
     from wavewise.store.store import Store
 
-__all__ = ["AddedEvents", "ResultRow", "Store", "VersionRow", "WaveRow", "from_us", "to_us"]
+__all__ = [
+    "AddedEvents",
+    "AddedScores",
+    "ResultRow",
+    "Store",
+    "VersionRow",
+    "WaveRow",
+    "from_us",
+    "to_us",
+]
 
 _HOMES = {"Store": "wavewise.store.store"}
 

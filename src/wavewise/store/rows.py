@@ -8,7 +8,15 @@ from typing import Any, Literal
 
 from wavewise.errors import InputError
 
-__all__ = ["AddedEvents", "ResultRow", "VersionRow", "WaveRow", "from_us", "to_us"]
+__all__ = [
+    "AddedEvents",
+    "AddedScores",
+    "ResultRow",
+    "VersionRow",
+    "WaveRow",
+    "from_us",
+    "to_us",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -161,4 +169,23 @@ class AddedEvents:
     n_new: int
     n_repeated: int
     n_conflicting: int
+    n_unknown_unit: int = 0
+
+
+@dataclass(frozen=True)
+class AddedScores:
+    """Counts of one file of scores.
+
+    Parameters
+    ----------
+    n_new : int
+        Scores that were added, each a delivery of a unit and period.
+    n_repeated : int
+        Scores that were known already.
+    n_unknown_unit : int
+        Among the new ones, scores of units that were not imported; they are kept.
+    """
+
+    n_new: int
+    n_repeated: int
     n_unknown_unit: int = 0

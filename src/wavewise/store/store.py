@@ -8,6 +8,7 @@ from wavewise.store.events import Events
 from wavewise.store.migrate import current_revision, make_ready
 from wavewise.store.results import Results
 from wavewise.store.schema import HEAD
+from wavewise.store.scores import Scores
 from wavewise.store.units import Units
 from wavewise.store.versions import Versions
 from wavewise.store.waves import Waves
@@ -15,8 +16,8 @@ from wavewise.store.waves import Waves
 __all__ = ["Store"]
 
 
-class Store(Versions, Units, Waves, Events, Results, Database):
-    """A study's database: versions, units, waves, events, results.
+class Store(Versions, Units, Waves, Events, Scores, Results, Database):
+    """A study's database: versions, units, waves, events, scores, results.
 
     Every write is one transaction: all of it or nothing, also when the process is killed.
 

@@ -16,6 +16,7 @@ from wavewise.store.packed import plain_json, unpack
 from wavewise.store.problems import broken_rule
 from wavewise.store.rows import WaveRow, from_us, to_us
 from wavewise.store.schema import assignment, outcome, wave
+from wavewise.store.scores import append_frozen
 
 __all__ = ["Waves"]
 
@@ -63,9 +64,13 @@ class Waves(Database):
             _append_outcomes(connection, row.wave_id, values)
 
     def close_wave(
-        self, wave_id: str, closed_at: datetime, outcomes: pl.DataFrame | None = None
+        self,
+        wave_id: str,
+        closed_at: datetime,
+        outcomes: pl.DataFrame | None = None,
+        scores: pl.DataFrame | None = None,
     ) -> None:
-        """Freeze one outcome row a unit and close the wave: both or neither.
+        """Freeze one outcome row a unit, and scores, and close the wave: all or nothing.
 
         Parameters
         ----------
@@ -76,6 +81,8 @@ class Waves(Database):
         outcomes : DataFrame
             Columns unit_id and values_json (outcome id to number or null); one row a unit. None
             freezes those that came with the assignment.
+        scores : DataFrame, optional
+            The scores that count for this wave, as :meth:`Scores.frozen_scores` gives them back.
 
         Raises
         ------
@@ -88,6 +95,7 @@ class Waves(Database):
         with self._writing() as connection:
             _close(connection, wave_id, closed_at)
             _append_outcomes(connection, wave_id, rows)
+            append_frozen(connection, wave_id, scores)
 
     def waves(self) -> tuple[WaveRow, ...]:
         """All waves, the first opened first."""

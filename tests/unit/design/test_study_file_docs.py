@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from wavewise.design import find_faults
 from wavewise.design.arms import Arm, OrderedPairs, PolicyRule
-from wavewise.design.messages import Attempts, Derived, Flow, FlowStep, Message, Schedule
+from wavewise.design.messages import Attempts, Collect, Derived, Flow, FlowStep, Message, Schedule
 from wavewise.design.outcomes import Outcome
 from wavewise.design.plan import (
     Analysis,
@@ -40,6 +40,7 @@ MODELS: dict[str, tuple[type[BaseModel], ...]] = {
     "[[messages]]": (Message,),
     "[flows.NAME]": (Flow,),
     "flows.NAME.steps.STEP": (FlowStep,),
+    "flows.NAME.steps.STEP.collect": (Collect,),
     "[[arms]]": (Arm,),
     "policy": (PolicyRule,),
     "[schedules.NAME]": (Schedule,),

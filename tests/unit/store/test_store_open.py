@@ -13,6 +13,7 @@ from sqlalchemy import event
 from wavewise.errors import StoreError
 from wavewise.store import Store, engine
 from wavewise.store.engine import engine_for
+from wavewise.store.schema import HEAD
 
 NOW = datetime(2023, 10, 9, tzinfo=UTC)
 
@@ -89,7 +90,7 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
 def test_newer_database_is_refused(shared_url: str) -> None:
     with Store.open(shared_url) as store, store._writing() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(StoreError, match=r"revision '9999'; needed '0001' or older.*upgrade"):
+    with pytest.raises(StoreError, match=rf"revision '9999'; needed '{HEAD}' or older.*upgrade"):
         Store.open(shared_url)
 
 
