@@ -56,8 +56,14 @@ def test_resealing_is_one_transaction(store: Store, units: pl.DataFrame) -> None
     assert store.contacts()["key_id"].to_list() == ["k2", "k2"]
 
 
-def refused(id: str, unit: str, channel: str | None = None) -> pl.DataFrame:
-    row = {"refusal_id": id, "unit_id": unit, "channel": channel, "source": "stop", "at_utc_us": 5}
+def refused(name: str, unit: str, channel: str | None = None) -> pl.DataFrame:
+    row = {
+        "refusal_id": name,
+        "unit_id": unit,
+        "channel": channel,
+        "source": "stop",
+        "at_utc_us": 5,
+    }
     return pl.DataFrame([row], schema_overrides={"channel": pl.String})
 
 
