@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from wavewise.evaluate.contrast import PolicyEstimate, policy_contrast, policy_value
     from wavewise.evaluate.cost_curve import CostCurve, cost_curve
     from wavewise.evaluate.paired import PairedContrast, paired_contrast
+    from wavewise.evaluate.power import power
+    from wavewise.evaluate.power_result import Power
     from wavewise.evaluate.regression import Coefficients
     from wavewise.evaluate.scores import DoublyRobustScores, doubly_robust_scores
     from wavewise.evaluate.toc import TargetingCurve, toc
@@ -26,6 +28,7 @@ __all__ = [
     "DoublyRobustScores",
     "PairedContrast",
     "PolicyEstimate",
+    "Power",
     "TargetingCurve",
     "best_linear_projection",
     "calibration",
@@ -35,6 +38,7 @@ __all__ = [
     "paired_contrast",
     "policy_contrast",
     "policy_value",
+    "power",
     "toc",
 ]
 
@@ -45,6 +49,7 @@ _HOMES = {
     "DoublyRobustScores": "wavewise.evaluate.scores",
     "PairedContrast": "wavewise.evaluate.paired",
     "PolicyEstimate": "wavewise.evaluate.contrast",
+    "Power": "wavewise.evaluate.power_result",
     "TargetingCurve": "wavewise.evaluate.toc",
     "best_linear_projection": "wavewise.evaluate.calibration",
     "calibration": "wavewise.evaluate.calibration",
@@ -54,6 +59,7 @@ _HOMES = {
     "paired_contrast": "wavewise.evaluate.paired",
     "policy_contrast": "wavewise.evaluate.contrast",
     "policy_value": "wavewise.evaluate.contrast",
+    "power": "wavewise.evaluate.power",
     "toc": "wavewise.evaluate.toc",
 }
 
