@@ -130,7 +130,7 @@ def main():
         slow = float(np.median([spent for spent, _ in peer]))
         error = rmse([p for _, p in peer], exact)
         print(f"nutpie 4 x (2000 + 2000)  {slow:8.2f} s   RMSE {error:.4f}")
-    for n_draws in (512, 1024, 4096):
+    for n_draws in (128, 256, 512, 1024):
         middle, least = seconds(lambda i, n=n_draws: fit(data, i, n), options.repeats)
         error = rmse([fit(data, i, n_draws)[0] for i in range(options.repeats)], exact)
         line = f"{n_draws:6} points  median {1000 * middle:6.2f} ms, least {1000 * least:6.2f} ms"
@@ -139,7 +139,7 @@ def main():
     many, each = make_counts(np.random.default_rng(2), 1000)
     for n_threads in (1, 2):
         start = time.perf_counter()
-        done = fit_many(many, each, rng=np.random.default_rng(0), n_threads=n_threads)
+        done = fit_many(many, each, rng=np.random.default_rng(0), n_points=256, n_threads=n_threads)
         rate = 1000 / (time.perf_counter() - start)
         least_ess = done.ess_share.min()
         print(f"batch of 1,000, {n_threads} threads: {rate:.0f} fits/s, least ess {least_ess:.2f}")

@@ -73,3 +73,19 @@ def test_failures_for_successes(seed):
     assert (np.abs(mirrored.mean + post.mean) < 6 * post.sd / np.sqrt(512)).all()
     assert (np.abs(mirrored.success_prob + post.success_prob - 1) < 0.02).all()
     assert abs(mirrored.kappa_mean - post.kappa_mean) < 0.1 * post.kappa_sd + 0.02
+
+
+def test_results_do_not_depend_on_threads() -> None:
+    """The same bytes with one and with two threads of the linear algebra library."""
+    from threadpoolctl import threadpool_limits
+
+    rng = np.random.default_rng(5)
+    arm, cluster = rng.integers(0, 6, 2000), rng.integers(0, 300, 2000)
+    y, found = rng.binomial(9, 0.1, 2000), []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            post = hierarchical_binomial(
+                y, np.full(2000, 9), arm, cluster, rng=np.random.default_rng(1)
+            )
+            found.append(post.draws.tobytes() + post.policy_regret.tobytes())
+    assert found[0] == found[1]

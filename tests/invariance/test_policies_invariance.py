@@ -107,3 +107,15 @@ def test_scaled_outcomes_scale_contrasts(seed) -> None:
         policy_contrast(a, b, None, arm, values, propensity=SHARES) for values in (y, 4 * y)
     )
     np.testing.assert_allclose([4 * one.estimate, 4 * one.std_error], [two.estimate, two.std_error])
+
+
+def test_neighbours_do_not_depend_on_threads() -> None:
+    import numba
+
+    X, arm, y, _ = draw(3)
+    found, before = [], numba.get_num_threads()
+    for threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
+        numba.set_num_threads(threads)
+        found.append(neighbours(X, arm, y, control="control", k=9).to_bytes())
+    numba.set_num_threads(before)
+    assert found[0] == found[1]

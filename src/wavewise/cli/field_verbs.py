@@ -94,15 +94,20 @@ def _add_observe(app: typer.Typer) -> None:
     def observe(
         folder: Folder,
         file: File,
-        kind: Annotated[str | None, typer.Option(help="Kind of all events in the file.")] = None,
+        kind: Annotated[
+            str | None, typer.Option(help="Kind of all events in the file; or: scores.")
+        ] = None,
+        delivered: Annotated[
+            str | None, typer.Option(help="Date of all scores, for a file without that column.")
+        ] = None,
         encoding: Encoding = "utf-8",
         store: StoreUrl = None,
     ) -> Done:
-        """Add events from a file; the same event may come many times."""
+        """Add events or scores from a file; the same one may come many times."""
         from wavewise.workflow.observe import observe as work
 
         with opened(folder, store) as study:
-            return work(study, file, kind=kind, encoding=encoding)
+            return work(study, file, kind=kind, delivered=delivered, encoding=encoding)
 
 
 def _add_data(app: typer.Typer) -> None:

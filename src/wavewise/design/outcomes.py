@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
-from wavewise.design.values import Table
+from wavewise.design.values import DeliveryChoice, Table
 
 __all__ = ["Outcome"]
 
@@ -31,8 +31,10 @@ class Outcome(Table):
     """Number of trials, for kind "successes"; "sets" takes it from the schedule."""
     periods: tuple[str, ...] = ()
     """Names of the occasions on which a score is taken."""
-    delivery: Literal["first", "latest"] = "latest"
-    """Which delivery of a revised score counts."""
+    begins: dict[str, str] = Field(default_factory=dict)
+    """Wave: the first period after it began. Not needed with one period more than waves."""
+    delivery: DeliveryChoice = "latest"
+    """Which delivery of a score counts: "first", "latest", or the last one up to a date."""
     higher_is_better: bool = True
     """False where the programme wants less of it."""
 

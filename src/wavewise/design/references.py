@@ -7,6 +7,7 @@ from typing import Any
 from wavewise.design.known import Known, listing, refer
 from wavewise.design.messages import Flow, FlowStep, Message, placeholders
 from wavewise.design.outcomes import Outcome
+from wavewise.design.periods import period_faults
 from wavewise.design.plan import Model, Planning
 from wavewise.design.wave_references import wave_faults
 from wavewise.design.wave_times import schedule_faults
@@ -35,6 +36,7 @@ def reference_faults(sound: Mapping[str, Any], raw: Mapping[str, Any]) -> list[F
         _messages,
         _flows,
         _outcomes,
+        period_faults,
         schedule_faults,
         wave_faults,
         _models,

@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import date, time
 from fractions import Fraction
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -23,6 +23,7 @@ __all__ = [
     "TAG",
     "CalendarDay",
     "ClockTime",
+    "DeliveryChoice",
     "Frozen",
     "Identifier",
     "Identifiers",
@@ -102,6 +103,15 @@ def _day(value: Any) -> date:
     raise _fault(f"a date such as 2023-10-09, in the years {FIRST_YEAR} to {LAST_YEAR}")
 
 
+def _delivery(value: Any) -> date | str:
+    if value in ("first", "latest"):
+        return str(value)
+    try:
+        return _day(value)
+    except PydanticCustomError:
+        raise _fault('"first", "latest", or a date such as 2023-10-09') from None
+
+
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -153,6 +163,13 @@ CalendarDay = Annotated[
     date,
     BeforeValidator(_day),
     WithJsonSchema({"type": "string", "format": "date"}),
+]
+DeliveryChoice = Annotated[
+    Literal["first", "latest"] | date,
+    BeforeValidator(_delivery),
+    WithJsonSchema(
+        {"anyOf": [{"enum": ["first", "latest"]}, {"type": "string", "format": "date"}]}
+    ),
 ]
 Identifier = Annotated[
     str,

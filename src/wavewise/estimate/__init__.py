@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from wavewise.estimate.hierarchical_sensitivity import PriorSensitivity, prior_sensitivity
     from wavewise.estimate.neighbours import Neighbours, neighbours
     from wavewise.estimate.normal_priors import NormalPriors, SdPrior, scaled_priors, study_priors
+    from wavewise.estimate.score_panels import ScorePanels, score_panels
+    from wavewise.estimate.winner import Winner, winner
 
 __all__ = [
     "BetaBinomial",
@@ -47,8 +49,10 @@ __all__ = [
     "Normal",
     "NormalPriors",
     "PriorSensitivity",
+    "ScorePanels",
     "SdPrior",
     "StudentT",
+    "Winner",
     "ate",
     "beta_binomial",
     "causal_forest",
@@ -59,7 +63,9 @@ __all__ = [
     "posterior_predictive_check",
     "prior_sensitivity",
     "scaled_priors",
+    "score_panels",
     "study_priors",
+    "winner",
 ]
 
 _HOMES = {
@@ -79,6 +85,8 @@ _HOMES = {
     "Normal": "wavewise.estimate.binomial_priors",
     "NormalPriors": "wavewise.estimate.normal_priors",
     "PriorSensitivity": "wavewise.estimate.hierarchical_sensitivity",
+    "ScorePanels": "wavewise.estimate.score_panels",
+    "score_panels": "wavewise.estimate.score_panels",
     "SdPrior": "wavewise.estimate.normal_priors",
     "StudentT": "wavewise.estimate.binomial_priors",
     "ate": "wavewise.estimate.ate",
@@ -90,6 +98,8 @@ _HOMES = {
     "prior_sensitivity": "wavewise.estimate.hierarchical_sensitivity",
     "scaled_priors": "wavewise.estimate.normal_priors",
     "study_priors": "wavewise.estimate.normal_priors",
+    "Winner": "wavewise.estimate.winner",
+    "winner": "wavewise.estimate.winner",
 }
 
 

@@ -55,15 +55,20 @@ def normalized(weights: FloatArray | None, n_draws: int) -> FloatArray:
     return array / total
 
 
+def _averaged(share: FloatArray, values: FloatArray) -> FloatArray:
+    """Weighted sum of each column, in an order that no number of threads changes."""
+    return np.asarray(np.einsum("i,ij->j", share, values))
+
+
 def mean(draws: FloatArray, weights: FloatArray | None = None) -> FloatArray:
     """Posterior mean by arm, (n_arms,)."""
-    return np.asarray(normalized(weights, draws.shape[0]) @ draws)
+    return _averaged(normalized(weights, draws.shape[0]), draws)
 
 
 def sd(draws: FloatArray, weights: FloatArray | None = None) -> FloatArray:
     """Posterior standard deviation by arm, (n_arms,)."""
     centred = draws - mean(draws, weights)
-    return np.sqrt(normalized(weights, draws.shape[0]) @ centred**2)
+    return np.sqrt(_averaged(normalized(weights, draws.shape[0]), centred**2))
 
 
 def prob_optimal(draws: FloatArray, weights: FloatArray | None = None) -> FloatArray:
@@ -75,8 +80,8 @@ def prob_optimal(draws: FloatArray, weights: FloatArray | None = None) -> FloatA
     its weight, so that arms which are the same in every draw get the same probability.
     """
     best = draws == draws.max(axis=1, keepdims=True)
-    prob = normalized(weights, draws.shape[0]) @ (best / best.sum(1, keepdims=True))
-    return np.asarray(np.minimum(prob, 1.0))  # sums of weights may round above 1
+    prob = _averaged(normalized(weights, draws.shape[0]), best / best.sum(1, keepdims=True))
+    return np.asarray(prob / prob.sum())  # the weights sum to 1 but for rounding
 
 
 def policy_regret(values: FloatArray, weights: FloatArray | None = None) -> FloatArray:
@@ -89,7 +94,7 @@ def policy_regret(values: FloatArray, weights: FloatArray | None = None) -> Floa
     weights : (n_draws,) array of float, optional
     """
     loss = values.max(axis=1, keepdims=True) - values
-    return np.asarray(normalized(weights, values.shape[0]) @ loss)
+    return _averaged(normalized(weights, values.shape[0]), loss)
 
 
 def checked_prob(prob: float) -> float:
@@ -236,7 +241,7 @@ def contrast(
         against=against,
         mean=float(mean(difference[:, None], weights)[0]),
         sd=float(sd(difference[:, None], weights)[0]),
-        prob_greater=float(share @ above),
+        prob_greater=float((share * above).sum()),
         draws=read_only(difference),
         weights=weights,
     )

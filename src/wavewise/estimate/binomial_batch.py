@@ -115,7 +115,7 @@ def _fit(
             arm_draws.mean(beta, fit.weights),
             arm_draws.sd(beta, fit.weights),
             [
-                float(fit.weights @ np.exp(fit.points[:, n_arms])),
+                float((fit.weights * np.exp(fit.points[:, n_arms])).sum()),
                 fit.diagnostics.ess_share,
                 fit.diagnostics.pareto_k,
             ],

@@ -1,13 +1,17 @@
 """Rows of the hierarchical binomial model: checked, and summed to (cluster, arm) counts."""
 
 import itertools
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wavewise.errors import EstimationError, Fault, InputError
+from wavewise.estimate.binomial_exp import SingleArray
+from wavewise.estimate.binomial_likelihood import ARMS_AT_ONCE
 from wavewise.estimate.labels import Labels, encode, group_sum
 from wavewise.results import FloatArray, IntArray
 
@@ -16,6 +20,7 @@ __all__ = ["Block", "Cells", "Counts", "Rows", "collapse", "read_rows", "to_cell
 # information of the clusters of one block: at most this many times apart, at least so many clusters
 _BLOCK_RATIO, _BLOCK_SIZE = 4.0, 128
 _LISTED = 5
+_MODERATE_TRIALS, _MODERATE_SUM = 2_000.0, 10_000.0
 # clusters that the inner loops do at once; without a rest they need no slow one by one
 _VECTOR = 16
 
@@ -105,6 +110,26 @@ class Counts:
     starts: IntArray
     of_cluster: IntArray
 
+    @cached_property
+    def single(self) -> tuple[tuple[SingleArray, SingleArray], ...]:
+        """Successes and trials of each block in single precision, arms in whole groups."""
+        n_rows = -(-self.n_arms // ARMS_AT_ONCE) * ARMS_AT_ONCE
+        out = []
+        for block in self.blocks:
+            trials = np.zeros((n_rows, block.copies.size), dtype=np.float32)
+            trials[: self.n_arms] = block.trials
+            out.append((block.successes.astype(np.float32), trials))
+        return tuple(out)
+
+    @cached_property
+    def is_moderate(self) -> bool:
+        """Whether single precision serves: no cluster is large, and there are not too many.
+
+        Rounding errs by about 1e-7 of a cluster's log likelihood, at most 1e-3 in all.
+        """
+        trials = max(float(block.trials.sum(axis=0).max()) for block in self.blocks)
+        return trials <= _MODERATE_TRIALS and trials * math.sqrt(self.starts[-1]) <= _MODERATE_SUM
+
     @property
     def n_arms(self) -> int:
         """How many arms."""
@@ -113,7 +138,9 @@ class Counts:
     def centers(self, points: FloatArray) -> FloatArray:
         """Mean of beta weighted by the arms' successes, at each point, (n_points,)."""
         total = max(float(self.arm_successes.sum()), 1e-300)
-        return np.asarray(points[:, : self.n_arms] @ (self.arm_successes / total))
+        return np.asarray(
+            np.einsum("ij,j->i", points[:, : self.n_arms], self.arm_successes / total)
+        )
 
 
 def read_rows(successes: Any, trials: Any, arm: Any, cluster: Any) -> Rows:

@@ -10,7 +10,7 @@ from wavewise.estimate.binomial_exp import compiled, exp_in_place
 from wavewise.estimate.binomial_likelihood import node_count, node_step, softplus_table
 from wavewise.results import FloatArray, IntArray
 
-__all__ = ["Nodes", "add_derivatives", "at_nodes"]
+__all__ = ["Nodes", "at_nodes", "block_slopes"]
 
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -69,10 +69,26 @@ def at_nodes(
     return Nodes(low, step, prob, weight, logs[0])
 
 
-def add_derivatives(block: Block, nodes: Nodes, grad: FloatArray, hess: FloatArray) -> FloatArray:
-    """Add one block's part of the gradient and the upper Hessian in (beta, kappa).
+@compiled
+def block_slopes(
+    point: FloatArray,
+    center: float,
+    successes: FloatArray,
+    trials: FloatArray,
+    copies: FloatArray,
+    info: float,
+    low: float,
+    high: float,
+    coarse: float,
+    grad: FloatArray,
+    hess: FloatArray,
+    reference: FloatArray,
+    effect: FloatArray,
+) -> float:
+    """Log likelihood of one block; adds its part of the gradient and the upper Hessian.
 
-    Returns mean and standard deviation of each cluster's z, (2, n_clusters).
+    Fills `reference` (n_clusters,), the clusters' log likelihoods, and `effect` (2, n_clusters),
+    mean and standard deviation of each cluster's z.
 
     Notes
     -----
@@ -84,40 +100,43 @@ def add_derivatives(block: Block, nodes: Nodes, grad: FloatArray, hess: FloatArr
     ----------
     Louis (1982), *JRSS B* 44, 226-233, equation 3.2.
     """
-    n = block.successes.size
-    scores, effect = np.empty(nodes.weight.shape), np.zeros((2, n))
+    n_arms, n = trials.shape
+    kappa = math.exp(point[n_arms])
+    n_nodes = node_count(low, high, node_step(kappa, info, coarse))
+    step = (high - low) / (n_nodes - 1)
+    prob, scratch = np.empty((n_arms, n_nodes)), np.empty(max(n_arms * n_nodes, n))
+    weight, logs = np.empty((n_nodes, n)), np.empty((2, n))
+    table = np.empty(n_arms * n_nodes)
+    bits = scratch.view(np.int64)
+    softplus_table(point, n_arms, low, step, n_nodes, table, prob.reshape(-1), scratch, bits)
+    _weigh(successes, trials, table, center, kappa, low, step, weight, logs, scratch, bits)
+    scores = np.empty((n_nodes, n))
     first, second = np.zeros(n), np.zeros(n)
-    _residuals(
-        block.successes,
-        block.trials,
-        nodes.prob,
-        nodes.weight,
-        nodes.low,
-        nodes.step,
-        scores,
-        first,
-        second,
-        effect,
-    )
-    means, moment = np.empty(block.trials.shape), np.empty(n)
+    for c in range(n):
+        effect[0, c], effect[1, c] = 0.0, 0.0
+    _residuals(successes, trials, prob, weight, low, step, scores, first, second, effect)
     _add(
-        block.trials,
-        block.copies,
-        nodes.prob,
-        nodes.weight,
+        trials,
+        copies,
+        prob,
+        weight,
         scores,
-        nodes.low,
-        nodes.step,
+        low,
+        step,
         first,
         second,
-        means,
-        moment,
-        np.empty(nodes.weight.shape[0]),
+        np.empty((n_arms, n)),
+        np.empty(n),
+        np.empty(n_nodes),
         grad,
         hess,
     )
-    effect[1] = np.sqrt(np.maximum(effect[1] - effect[0] ** 2, 0.0))
-    return effect
+    value = 0.0
+    for c in range(n):
+        effect[1, c] = math.sqrt(max(effect[1, c] - effect[0, c] * effect[0, c], 0.0))
+        reference[c] = logs[0, c]
+        value += copies[c] * logs[0, c]
+    return value
 
 
 @compiled

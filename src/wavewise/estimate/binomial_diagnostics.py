@@ -8,7 +8,7 @@ from wavewise.results import CheckResult
 
 __all__ = ["LEAST_ESS", "MOST_PARETO_K", "BinomialDiagnostics", "refused"]
 
-LEAST_ESS, MOST_PARETO_K, MOST_QUADRATURE_ERROR, MOST_R_HAT = 300.0, 0.7, 0.05, 1.02
+LEAST_ESS, MOST_PARETO_K, MOST_QUADRATURE_ERROR, MOST_R_HAT = 100.0, 0.7, 0.05, 1.02
 
 
 @dataclass(frozen=True)

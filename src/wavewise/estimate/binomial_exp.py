@@ -6,15 +6,24 @@ several elements at once; without reordering, so that every machine gets the sam
 
 import math
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from wavewise.results import FloatArray, IntArray
 
-__all__ = ["compiled", "exp_in_place", "log1p_exp", "softplus_in_place"]
+__all__ = [
+    "SingleArray",
+    "compiled",
+    "exp_in_place",
+    "exp_single",
+    "log1p_exp",
+    "softplus_in_place",
+]
 
+SingleArray: TypeAlias = npt.NDArray[np.float32]
 F = TypeVar("F", bound=Callable[..., object])
 
 _LOG2_E = 1.4426950408889634
@@ -23,6 +32,15 @@ _TO_WHOLE = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to whole numbers
 _EXPONENT_BITS = np.int64(52)
 _ONE_BITS = np.int64(1023) << np.int64(52)
 _LARGEST = 700.0
+
+# the same in single precision: twice as many at once
+_F = np.float32
+_LARGEST_SINGLE, _LOG2_E_SINGLE = _F(87.0), _F(1.4426950408889634)
+_LN2_HIGH, _LN2_LOW = _F(0.693359375), _F(-2.12194440e-4)
+_TO_WHOLE_SINGLE = _F(12582912.0)  # 1.5 * 2^23
+_ONE_HALF, _ONE = _F(0.5), _F(1.0)
+_C3, _C4, _C5, _C6 = _F(1 / 6), _F(1 / 24), _F(1 / 120), _F(1 / 720)
+_EXPONENT_BITS_SINGLE, _ONE_BITS_SINGLE = np.int32(23), np.int32(127 << 23)
 
 
 def compiled(function: F) -> F:
@@ -53,6 +71,19 @@ def exp_in_place(x: FloatArray, power: FloatArray, bits: IntArray, n: int) -> No
         bits[i] = (bits[i] << _EXPONENT_BITS) + _ONE_BITS
     for i in range(n):
         x[i] *= power[i]
+
+
+@compiled
+def exp_single(x: np.float32) -> np.float32:
+    """Exp of one number in single precision, to 2e-7 of itself; |x| is cut at 87."""
+    v = min(max(x, -_LARGEST_SINGLE), _LARGEST_SINGLE)
+    shifted = np.float32(v * _LOG2_E_SINGLE + _TO_WHOLE_SINGLE)
+    whole = shifted - _TO_WHOLE_SINGLE
+    r = (v - whole * _LN2_HIGH) - whole * _LN2_LOW
+    high = _C3 + r * (_C4 + r * (_C5 + r * _C6))
+    near = _ONE + r * (_ONE + r * (_ONE_HALF + r * high))
+    power = np.int32((shifted.view(np.int32) << _EXPONENT_BITS_SINGLE) + _ONE_BITS_SINGLE)
+    return near * power.view(np.float32)
 
 
 @compiled

@@ -20,9 +20,9 @@ from wavewise.results import FloatArray
 __all__ = ["PointFit", "fit_points", "refine"]
 
 # the posterior is computed at this many points at least
-_LEAST_POINTS = 512
+_LEAST_POINTS = 128
 _N_REFITS = 4
-_N_PROBES = 12
+_N_PROBES = 8
 # an error of the log posterior that is not worth finer nodes
 _QUADRATURE_GOAL, _N_FINER = 0.01, 2
 
@@ -111,9 +111,9 @@ def _around(
 
 def _centre(points: FloatArray, weights: FloatArray) -> Peak:
     """Mean and root of the covariance of weighted points."""
-    mean = weights @ points
+    mean = np.einsum("i,ij->j", weights, points)
     away = points - mean
-    covariance = (away * weights[:, None]).T @ away
+    covariance = np.einsum("ij,ik->jk", away * weights[:, None], away)
     ridge = 1e-9 * np.trace(covariance) + 1e-12
     return Peak(mean, math.nan, np.linalg.cholesky(covariance + ridge * np.eye(mean.size)))
 

@@ -4,12 +4,27 @@ import math
 
 import numpy as np
 
-from wavewise.estimate.binomial_exp import compiled, exp_in_place, softplus_in_place
+from wavewise.estimate.binomial_exp import (
+    SingleArray,
+    compiled,
+    exp_in_place,
+    exp_single,
+    softplus_in_place,
+)
 from wavewise.results import FloatArray, IntArray
 
-__all__ = ["MAX_NODES", "add_log_likelihood", "node_count", "node_step", "softplus_table"]
+__all__ = [
+    "ARMS_AT_ONCE",
+    "MAX_NODES",
+    "add_log_likelihood",
+    "add_log_likelihood_single",
+    "node_count",
+    "node_step",
+    "softplus_table",
+]
 
 MAX_NODES = 4096
+ARMS_AT_ONCE = 4  # in single precision: rows of trials come in whole groups
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -91,6 +106,50 @@ def _sum_over_nodes(
 
 
 @compiled
+def _sum_over_nodes_single(
+    successes: SingleArray,
+    trials: SingleArray,
+    reference: SingleArray,
+    table: SingleArray,
+    center: float,
+    kappa: float,
+    low: float,
+    step: float,
+    n_nodes: int,
+    x: SingleArray,
+    total: SingleArray,
+) -> None:
+    """The same in single precision, for clusters whose log likelihoods are moderate.
+
+    Few passes over the clusters, each of several arms: memory is what takes time.
+    """
+    n = successes.size
+    last = trials.shape[0] - ARMS_AT_ONCE
+    log_step = math.log(step) - _LOG_ROOT_2PI
+    for c in range(n):
+        total[c] = np.float32(0.0)
+    for q in range(n_nodes):
+        z = low + q * step
+        log_weight, slope = np.float32(log_step - 0.5 * z * z), np.float32(center + kappa * z)
+        for c in range(n):
+            x[c] = (log_weight - reference[c]) + slope * successes[c]
+        for k in range(0, last, ARMS_AT_ONCE):
+            t0, t1 = table[k * n_nodes + q], table[(k + 1) * n_nodes + q]
+            t2, t3 = table[(k + 2) * n_nodes + q], table[(k + 3) * n_nodes + q]
+            for c in range(n):
+                x[c] -= (trials[k, c] * t0 + trials[k + 1, c] * t1) + (
+                    trials[k + 2, c] * t2 + trials[k + 3, c] * t3
+                )
+        t0, t1 = table[last * n_nodes + q], table[(last + 1) * n_nodes + q]
+        t2, t3 = table[(last + 2) * n_nodes + q], table[(last + 3) * n_nodes + q]
+        for c in range(n):
+            failed = (trials[last, c] * t0 + trials[last + 1, c] * t1) + (
+                trials[last + 2, c] * t2 + trials[last + 3, c] * t3
+            )
+            total[c] += exp_single(x[c] - failed)
+
+
+@compiled
 def _sum_of_logs(total: FloatArray, copies: FloatArray, reference: FloatArray) -> float:
     """Sum of copies * (log(total) + reference), four logs at once where that is safe."""
     value = 0.0
@@ -106,6 +165,59 @@ def _sum_of_logs(total: FloatArray, copies: FloatArray, reference: FloatArray) -
                 if copies[j] > 0:
                     value += copies[j] * math.log(total[j])
     return value
+
+
+@compiled
+def add_log_likelihood_single(
+    points: FloatArray,
+    centers: FloatArray,
+    successes: SingleArray,
+    trials: SingleArray,
+    copies: FloatArray,
+    reference: FloatArray,
+    info: float,
+    low: float,
+    high: float,
+    coarse: float,
+    out: FloatArray,
+) -> None:
+    """As :func:`add_log_likelihood`, the sums over nodes in single precision.
+
+    A cluster's log likelihood is then right to about 2e-7 of its largest term: see
+    `Counts.is_moderate`. The clusters' logs are added in double precision.
+    """
+    n_arms, n = points.shape[1] - 1, successes.size
+    x, total, near = np.empty(n, np.float32), np.empty(n, np.float32), reference.astype(np.float32)
+    wide, exact = np.empty(n), near.astype(np.float64)
+    n_table = n_arms * MAX_NODES
+    table, prob, power = np.empty(n_table), np.empty(n_table), np.empty(n_table)
+    bits = power.view(np.int64)
+    single = np.zeros(trials.shape[0] * MAX_NODES, np.float32)
+    for i in range(points.shape[0]):
+        kappa = math.exp(points[i, n_arms])
+        n_nodes = node_count(low, high, node_step(kappa, info, coarse))
+        step = (high - low) / (n_nodes - 1)
+        softplus_table(points[i], n_arms, low, step, n_nodes, table, prob, power, bits)
+        for j in range(n_arms * n_nodes):
+            single[j] = table[j]
+        for j in range(n_arms * n_nodes, trials.shape[0] * n_nodes):
+            single[j] = np.float32(0.0)
+        _sum_over_nodes_single(
+            successes,
+            trials,
+            near,
+            single,
+            centers[i],
+            kappa,
+            low,
+            step,
+            n_nodes,
+            x,
+            total,
+        )
+        for c in range(n):
+            wide[c] = total[c]
+        out[i] += _sum_of_logs(wide, copies, exact)
 
 
 @compiled

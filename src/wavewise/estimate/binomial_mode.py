@@ -1,96 +1,135 @@
-"""Mode of the log posterior, in all parameters and in beta at a given kappa."""
+"""Mode of the log posterior: Newton steps in all parameters, or in beta at a given kappa."""
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dpotri
 
 from wavewise.errors import EstimationError
-from wavewise.estimate.binomial_posterior import LogPosterior, Slopes
+from wavewise.estimate.binomial_exp import compiled
+from wavewise.estimate.binomial_slopes import Problem, Scratch, empty_scratch, slopes_at
 from wavewise.results import FloatArray
 
-__all__ = ["beta_mode", "inverse_of_negative", "joint_mode"]
+__all__ = ["Peak", "climb", "inverse_of_negative"]
 
-_N_STEPS = 60
+_N_STEPS, _N_HALVINGS = 60, 30
 _LONGEST = 2.0  # in any coordinate of one step
 
 
-def inverse_of_negative(hess: FloatArray) -> FloatArray:
-    """Inverse of minus a Hessian, made positive definite where it is not.
+@dataclass(frozen=True, eq=False)
+class Peak:
+    """Mode of the log posterior, in all coordinates or in beta.
 
-    Directions in which the log posterior is not concave get the curvature of their own size.
+    Parameters
+    ----------
+    point : (n_arms + 1,) array of float
+        The mode: one Newton step beyond the point of the slopes.
+    value : float
+        Log posterior there: better by half the last step's gain than where the slopes are.
+    slopes : Scratch
     """
-    root, bad = dpotrf(-hess, lower=1)
-    if bad == 0:
-        inverse, _ = dpotri(root, lower=1)
-        return np.asarray(np.tril(inverse) + np.tril(inverse, -1).T)
-    values, vectors = np.linalg.eigh(-hess)
-    floor = 1e-6 * max(float(np.abs(values).max()), 1e-6)
-    return np.asarray((vectors / np.maximum(np.abs(values), floor)) @ vectors.T)
+
+    point: FloatArray
+    value: float
+    slopes: Scratch
 
 
-def joint_mode(posterior: LogPosterior) -> tuple[FloatArray, Slopes]:
-    """Mode in (beta, log kappa), (n_arms + 1,), near enough to be a centre, and the slopes there.
+@compiled
+def inverse_of_negative(hess: FloatArray, n: int, inverse: FloatArray) -> float:
+    """Inverse of minus the first n rows and columns of a Hessian; half its log determinant.
+
+    Where the log posterior is not concave, the diagonal is raised until it is.
+    """
+    root, column = np.empty((n, n)), np.empty(n)
+    largest = 1e-6
+    for i in range(n):
+        largest = max(largest, abs(hess[i, i]))
+    ridge = 0.0
+    while not _factored(hess, n, ridge, root):
+        ridge = max(10 * ridge, 1e-6 * largest)
+    half_log_det = 0.0
+    for c in range(n):
+        half_log_det -= math.log(root[c, c])
+        for i in range(c, n):  # root x = e_c
+            total = 1.0 if i == c else 0.0
+            for m in range(c, i):
+                total -= root[i, m] * column[m]
+            column[i] = total / root[i, i]
+        for i in range(n - 1, c - 1, -1):  # root' y = x, of which only rows from c on are kept
+            total = column[i]
+            for m in range(i + 1, n):
+                total -= root[m, i] * inverse[m, c]
+            inverse[i, c] = total / root[i, i]
+        for i in range(c, n):
+            inverse[c, i] = inverse[i, c]
+    return half_log_det
+
+
+@compiled
+def _factored(hess: FloatArray, n: int, ridge: float, root: FloatArray) -> bool:
+    """Whether minus the Hessian with a ridge has a Cholesky root, which is written out."""
+    for i in range(n):
+        for j in range(i + 1):
+            total = -hess[i, j]
+            for m in range(j):
+                total -= root[i, m] * root[j, m]
+            if i != j:
+                root[i, j] = total / root[j, j]
+            elif total + ridge > 0.0:
+                root[i, i] = math.sqrt(total + ridge)
+            else:
+                return False
+    return True
+
+
+@compiled
+def _newton_step(grad: FloatArray, hess: FloatArray, n_free: int, step: FloatArray) -> float:
+    """Step in the first coordinates, no longer than a bound; returns half the whole step's gain."""
+    inverse = np.empty((n_free, n_free))
+    inverse_of_negative(hess, n_free, inverse)
+    gain, longest = 0.0, 1e-300
+    for i in range(step.size):
+        step[i] = 0.0
+    for i in range(n_free):
+        for j in range(n_free):
+            step[i] += inverse[i, j] * grad[j]
+        gain += 0.5 * grad[i] * step[i]
+        longest = max(longest, abs(step[i]))
+    part = min(1.0, _LONGEST / longest)
+    for i in range(n_free):
+        step[i] *= part
+    return gain
+
+
+def climb(problem: Problem, point: FloatArray, n_free: int, enough: float) -> Peak:
+    """Mode in the first `n_free` coordinates by Newton steps, shortened until they gain.
+
+    Ends when half a step's gain is below `enough`.
 
     Raises
     ------
     EstimationError
         No mode was reached.
     """
-    counts = posterior.counts
-    failures = counts.arm_trials - counts.arm_successes
-    start = np.log((counts.arm_successes + 0.5) / (failures + 0.5))
-    point = np.concatenate([start, [np.log(0.5)]])
-    return _climb(posterior, point, np.ones(point.size, dtype=bool), 0.01)
-
-
-def beta_mode(posterior: LogPosterior, point: FloatArray) -> tuple[FloatArray, Slopes]:
-    """Mode in beta with log kappa held, from a point near it, and the slopes at the last step.
-
-    Notes
-    -----
-    The mode is one Newton step beyond the point of the slopes, and its value is better by half
-    the step's gain: `value` says so already.
-    """
-    free = np.ones(point.size, dtype=bool)
-    free[-1] = False
-    return _climb(posterior, point, free, 0.02)
-
-
-def _climb(
-    posterior: LogPosterior, point: FloatArray, free: np.ndarray, enough: float
-) -> tuple[FloatArray, Slopes]:
-    """Newton steps, shortened until they gain, until half a step's gain is below `enough`."""
-    index = np.flatnonzero(free)
-    current = posterior.slopes(point)
+    current, trial = empty_scratch(problem), None
+    value, step = slopes_at(problem, point, current), np.empty(point.size)
     for _ in range(_N_STEPS):
-        grad = current.grad[index]
-        step = inverse_of_negative(current.hess[np.ix_(index, index)]) @ grad
-        gain = 0.5 * float(grad @ step)
-        step *= min(1.0, _LONGEST / max(float(np.abs(step).max()), 1e-300))
-        moved = point.copy()
-        moved[index] += step
+        gain = _newton_step(current.grad, current.hess, n_free, step)
         if gain < enough:
-            better = Slopes(
-                current.value + gain, current.grad, current.hess, current.reference, current.effect
+            return Peak(point + step, value + gain, current)
+        trial = trial or empty_scratch(problem)
+        for _ in range(_N_HALVINGS):
+            found = slopes_at(problem, point + step, trial)
+            if math.isfinite(found) and found >= value - 1e-9 * abs(value):
+                break
+            step *= 0.5
+        else:
+            raise EstimationError(
+                "hierarchical binomial model: found no step that raises the posterior; needed one; "
+                "the counts may be too large for the quadrature"
             )
-            return moved, better
-        point, current = _accepted(posterior, point, current, index, step)
+        point, value, current, trial = point + step, found, trial, current
     raise EstimationError(
         f"hierarchical binomial model: found no mode in {_N_STEPS} Newton steps; needed one; look "
         "for arms with almost no successes or failures, or give a proper prior on beta"
-    )
-
-
-def _accepted(
-    posterior: LogPosterior, point: FloatArray, current: Slopes, index: np.ndarray, step: FloatArray
-) -> tuple[FloatArray, Slopes]:
-    """The longest of step, step / 2, step / 4 ... that does not lose."""
-    for halving in range(30):
-        moved = point.copy()
-        moved[index] += step * 0.5**halving
-        trial = posterior.slopes(moved)
-        if np.isfinite(trial.value) and trial.value >= current.value - 1e-9 * abs(current.value):
-            return moved, trial
-    raise EstimationError(
-        "hierarchical binomial model: found no step that raises the posterior; needed one; the "
-        "counts may be too large for the quadrature"
     )

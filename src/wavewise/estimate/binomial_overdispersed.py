@@ -83,7 +83,13 @@ def fit_overdispersed(
     kinds, tally = _tally(rows, cells)
     plain = LogPosterior.of(collapse(cells.successes, cells.trials), prior, 6.0)
     posterior = OverdispersedPosterior(
-        plain.counts, prior, plain.span, plain.reference, plain.coarse / 1.5, kinds, tally
+        plain.counts,
+        prior,
+        plain.span,
+        plain.reference,
+        plain.coarse / 1.5,
+        kinds=kinds,
+        tally=tally,
     )
     peak = find_peak(posterior.values, _start(plain.counts))
     n_points = max(n_points, _LEAST_POINTS)

@@ -10,6 +10,10 @@ from wavewise.errors import InputError
 from wavewise.results import FloatArray
 
 __all__ = [
+    "FLAT",
+    "INVERSE_CHI_SQUARE",
+    "NORMAL",
+    "STUDENT_T",
     "STUDY_PRIORS",
     "BinomialPrior",
     "Flat",
@@ -161,6 +165,24 @@ OnBeta: TypeAlias = Flat | Normal | StudentT
 OnKappa: TypeAlias = HalfNormal | HalfT | InverseChiSquare
 
 
+# numbers of the families in compiled code
+FLAT, NORMAL, STUDENT_T, INVERSE_CHI_SQUARE = 0.0, 1.0, 2.0, 3.0
+
+
+def _code(part: OnBeta | OnKappa) -> tuple[float, float, float]:
+    match part:
+        case Flat():
+            return FLAT, 0.0, 1.0
+        case Normal():
+            return NORMAL, 0.0, part.sd
+        case HalfNormal():
+            return NORMAL, 0.0, part.scale
+        case StudentT() | HalfT():
+            return STUDENT_T, part.df, part.scale
+        case InverseChiSquare():
+            return INVERSE_CHI_SQUARE, part.df, 1.0
+
+
 @dataclass(frozen=True)
 class BinomialPrior:
     """Priors on the arms' coefficients and on the standard deviation of the cluster effects.
@@ -195,6 +217,11 @@ class BinomialPrior:
     def flat_on_beta(self) -> bool:
         """Whether the prior on beta is improper."""
         return isinstance(self.beta, Flat)
+
+    @property
+    def code(self) -> FloatArray:
+        """The priors as numbers for compiled code: kind, df and scale on beta, then on kappa."""
+        return np.array([*_code(self.beta), *_code(self.kappa)])
 
     def log_density(self, points: FloatArray) -> FloatArray:
         """Log density in (beta, log kappa) up to a constant, (n_points,).

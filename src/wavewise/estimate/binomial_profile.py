@@ -1,14 +1,16 @@
 """Posterior of beta given kappa, along a grid of log kappa: what the proposal is made of."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from wavewise.errors import EstimationError
 from wavewise.estimate.binomial_counts import Counts
-from wavewise.estimate.binomial_mode import beta_mode, inverse_of_negative, joint_mode
-from wavewise.estimate.binomial_posterior import LogPosterior, Slopes
+from wavewise.estimate.binomial_mode import Peak, climb, inverse_of_negative
+from wavewise.estimate.binomial_posterior import REACH, LogPosterior
 from wavewise.estimate.binomial_priors import BinomialPrior
+from wavewise.estimate.binomial_slopes import Problem
 from wavewise.results import FloatArray
 
 __all__ = ["Profile", "profile"]
@@ -19,6 +21,8 @@ _STEP_SD, _LONGEST_STEP, _SHORTEST_STEP = 1.4, 0.7, 0.02
 _N_NODES_A_SIDE = 80
 # the nodes reach this far from 0, tried in turn until they reach beyond every cluster's effect
 _WIDE = (5.5, 11.0, 25.0)
+# a search ends where half a Newton step's gain is below this: near enough to be a centre
+_ENOUGH_JOINTLY, _ENOUGH_IN_BETA = 0.01, 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +59,7 @@ class Profile:
 
 @dataclass(frozen=True, eq=False)
 class _Node:
-    point: FloatArray
-    slopes: Slopes
+    peak: Peak
     covariance: FloatArray
     log_density: float
 
@@ -81,41 +84,52 @@ def profile(counts: Counts, prior: BinomialPrior) -> Profile:
     """
     for wide in _WIDE:
         posterior = LogPosterior.of(counts, prior, wide)
-        point, slopes = joint_mode(posterior)
-        if float((np.abs(slopes.effect[0]) + 2 * slopes.effect[1]).max()) < wide:
+        problem = posterior.problem
+        joint = climb(problem, _start(counts), counts.n_arms + 1, _ENOUGH_JOINTLY)
+        effect = joint.slopes.effect
+        if float((np.abs(effect[0]) + 2 * effect[1]).max()) < wide:
             break
-    spread = float(np.sqrt(inverse_of_negative(slopes.hess)[-1, -1]))
-    step = float(np.clip(_STEP_SD * spread, _SHORTEST_STEP, _LONGEST_STEP))
-    centre = _node(posterior, point)
-    up = _march(posterior, centre, step)
-    down = _march(posterior, centre, -step)
+    inverse = np.empty_like(joint.slopes.hess)
+    inverse_of_negative(joint.slopes.hess, counts.n_arms + 1, inverse)
+    step = min(max(_STEP_SD * math.sqrt(inverse[-1, -1]), _SHORTEST_STEP), _LONGEST_STEP)
+    centre = _node(problem, joint.point)
+    up = _march(problem, centre, step)
+    down = _march(problem, centre, -step)
     nodes = _uphill([*reversed(down), centre, *up])
     return _assemble(posterior, nodes)
 
 
-def _node(posterior: LogPosterior, point: FloatArray) -> _Node:
-    moved, slopes = beta_mode(posterior, point)
-    covariance = inverse_of_negative(slopes.hess[:-1, :-1])
-    half_log_det = 0.5 * float(np.linalg.slogdet(covariance)[1])
-    return _Node(moved, slopes, covariance, slopes.value + half_log_det)
+def _start(counts: Counts) -> FloatArray:
+    failures = counts.arm_trials - counts.arm_successes
+    odds = np.log((counts.arm_successes + 0.5) / (failures + 0.5))
+    return np.append(odds, math.log(0.5))
 
 
-def _march(posterior: LogPosterior, centre: _Node, step: float) -> list[_Node]:
+def _node(problem: Problem, point: FloatArray) -> _Node:
+    n_arms = point.size - 1
+    peak = climb(problem, point, n_arms, _ENOUGH_IN_BETA)
+    covariance = np.empty((n_arms, n_arms))
+    half_log_det = inverse_of_negative(peak.slopes.hess, n_arms, covariance)
+    return _Node(peak, covariance, peak.value + half_log_det)
+
+
+def _march(problem: Problem, centre: _Node, step: float) -> list[_Node]:
     """Nodes a step apart, until the density has dropped."""
-    slope = centre.covariance @ centre.slopes.hess[:-1, -1]
+    slope = centre.covariance @ centre.peak.slopes.hess[:-1, -1]
     nodes, peak = [centre], centre.log_density
     for _ in range(_N_NODES_A_SIDE):
-        last = nodes[-1].point
+        last = nodes[-1].peak.point
         ahead = last.copy()
         ahead[:-1] += slope * step
         ahead[-1] += step
-        nodes.append(_node(posterior, ahead))
-        slope = (nodes[-1].point[:-1] - last[:-1]) / step
+        nodes.append(_node(problem, ahead))
+        slope = (nodes[-1].peak.point[:-1] - last[:-1]) / step
         peak = max(peak, nodes[-1].log_density)
         if nodes[-1].log_density < peak - _DROP:
             return nodes[1:]
+    end = nodes[-1].peak.point[-1]
     raise EstimationError(
-        f"kappa: found a posterior that does not end within log kappa = {nodes[-1].point[-1]:.1f}; "
+        f"kappa: found a posterior that does not end within log kappa = {end:.1f}; "
         "needed one that falls; give a tighter prior on kappa, such as HalfNormal(1)"
     )
 
@@ -127,23 +141,33 @@ def _uphill(nodes: list[_Node]) -> list[_Node]:
     return nodes[max(kept[0] - 1, 0) : kept[-1] + 2]
 
 
-def _common(node: _Node) -> float:
-    """Standard deviation of the arms' common level, over kappa."""
-    precision = np.linalg.inv(node.covariance)
-    return float(1 / np.sqrt(max(precision.sum(), 1e-300)) / np.exp(node.point[-1]))
+def _reach(nodes: list[_Node]) -> tuple[FloatArray, FloatArray]:
+    """Least and largest z that matter in each cluster at any node.
+
+    As the arms' common level rises, z falls, by as much times 1 - var(z), the weight of the
+    cluster's data against the prior.
+    """
+    effect = np.array([node.peak.slopes.effect for node in nodes])
+    common, precision = np.empty((len(nodes), 1)), np.empty_like(nodes[0].covariance)
+    for i, node in enumerate(nodes):
+        inverse_of_negative(-node.covariance, len(precision), precision)
+        level = 1 / math.sqrt(max(float(precision.sum()), 1e-300))
+        common[i] = level / math.exp(node.peak.point[-1])
+    mean, variance = effect[:, 0], effect[:, 1] ** 2
+    width = REACH * np.sqrt(variance + (common * np.maximum(1 - variance, 0.0)) ** 2)
+    return (mean - width).min(axis=0), (mean + width).max(axis=0)
 
 
 def _assemble(posterior: LogPosterior, nodes: list[_Node]) -> Profile:
     log_density = np.array([node.log_density for node in nodes])
     best = nodes[int(np.argmax(log_density))]
-    reaches = [posterior.reach(node.slopes.effect, _common(node)) for node in nodes]
-    low = np.min([reach[0] for reach in reaches], axis=0)
-    high = np.max([reach[1] for reach in reaches], axis=0)
+    points = np.array([node.peak.point for node in nodes])
+    root = np.linalg.cholesky(np.array([node.covariance for node in nodes]))
     return Profile(
-        log_kappa=np.array([node.point[-1] for node in nodes]),
+        log_kappa=points[:, -1],
         log_density=log_density - log_density.max(),
-        mean=np.array([node.point[:-1] for node in nodes]),
-        root=np.linalg.cholesky(np.array([node.covariance for node in nodes])),
+        mean=np.ascontiguousarray(points[:, :-1]),
+        root=np.asarray(root, dtype=np.float64),
         own_variance=1 / np.diag(np.linalg.inv(best.covariance)),
-        posterior=posterior.around(best.slopes.reference, low, high),
+        posterior=posterior.around(best.peak.slopes.reference, *_reach(nodes)),
     )

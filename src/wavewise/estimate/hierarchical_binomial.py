@@ -40,7 +40,7 @@ def hierarchical_binomial(
     cluster_sizes: npt.ArrayLike | None = None,
     method: Method = "auto",
     rng: np.random.Generator,
-    n_draws: int = 1024,
+    n_draws: int = 512,
 ) -> HierarchicalBinomial:
     """Posterior of each arm's success on the log-odds scale, with normal cluster effects.
 
@@ -65,7 +65,8 @@ def hierarchical_binomial(
         "auto" takes NUTS (extra ``bayes``) only where importance sampling fails its gates.
     rng : numpy.random.Generator
     n_draws : int
-        Draws to give, and points at which the posterior is computed (512 or more).
+        Draws to give, and points at which the posterior is computed (128 or more). The error of
+        `prob_optimal` is about .003 with 128 points, .002 with 512, .001 with 1,024.
 
     Returns
     -------

@@ -140,13 +140,13 @@ class HierarchicalBinomial:
     @cached_property
     def kappa_mean(self) -> float:
         """Posterior mean of kappa."""
-        return float(self.weights @ np.exp(self.points[:, len(self.arms)]))
+        return float((self.weights * np.exp(self.points[:, len(self.arms)])).sum())
 
     @cached_property
     def kappa_sd(self) -> float:
         """Posterior standard deviation of kappa."""
         kappa = np.exp(self.points[:, len(self.arms)])
-        return float(np.sqrt(self.weights @ (kappa - self.kappa_mean) ** 2))
+        return float(np.sqrt((self.weights * (kappa - self.kappa_mean) ** 2).sum()))
 
     def cred_int(
         self, prob: float = 0.95, kind: IntervalKind = "hpd", of: Scale = "beta"

@@ -107,7 +107,8 @@ def over_these_clusters(points: FloatArray, effects: FloatArray, sizes: FloatArr
     shifted = effects * np.exp(points[:, -1:])
     share = sizes / sizes.sum()
     columns = [
-        _logistic(points[:, k : k + 1] + shifted) @ share for k in range(points.shape[1] - 1)
+        np.einsum("ij,j->i", _logistic(points[:, k : k + 1] + shifted), share)
+        for k in range(points.shape[1] - 1)
     ]
     return np.column_stack(columns)
 

@@ -19,19 +19,30 @@ if TYPE_CHECKING:
     from wavewise.evaluate.power_result import Power
     from wavewise.evaluate.regression import Coefficients
     from wavewise.evaluate.scores import DoublyRobustScores, doubly_robust_scores
+    from wavewise.evaluate.sim_design import Design
+    from wavewise.evaluate.sim_result import Comparison, Estimate, Simulated
+    from wavewise.evaluate.sim_truth import PriorTruth, VectorTruth
+    from wavewise.evaluate.simulate import compare, simulate
     from wavewise.evaluate.toc import TargetingCurve, toc
 
 __all__ = [
     "Calibration",
     "Coefficients",
+    "Comparison",
     "CostCurve",
+    "Design",
     "DoublyRobustScores",
+    "Estimate",
     "PairedContrast",
     "PolicyEstimate",
     "Power",
+    "PriorTruth",
+    "Simulated",
     "TargetingCurve",
+    "VectorTruth",
     "best_linear_projection",
     "calibration",
+    "compare",
     "cost_curve",
     "doubly_robust_scores",
     "mixture_propensity",
@@ -39,10 +50,19 @@ __all__ = [
     "policy_contrast",
     "policy_value",
     "power",
+    "simulate",
     "toc",
 ]
 
 _HOMES = {
+    "simulate": "wavewise.evaluate.simulate",
+    "compare": "wavewise.evaluate.simulate",
+    "VectorTruth": "wavewise.evaluate.sim_truth",
+    "Simulated": "wavewise.evaluate.sim_result",
+    "PriorTruth": "wavewise.evaluate.sim_truth",
+    "Estimate": "wavewise.evaluate.sim_result",
+    "Design": "wavewise.evaluate.sim_design",
+    "Comparison": "wavewise.evaluate.sim_result",
     "Calibration": "wavewise.evaluate.calibration",
     "Coefficients": "wavewise.evaluate.regression",
     "CostCurve": "wavewise.evaluate.cost_curve",

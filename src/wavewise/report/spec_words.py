@@ -281,11 +281,18 @@ def outcome_text(outcome: Outcome) -> str:
             text = f"number of sends with at least one of the {event}, out of {trials}"
         case _:
             taken = f", taken at {joined(outcome.periods)}" if outcome.periods else ""
-            text = f"score{taken}; the {outcome.delivery} delivery counts"
+            text = f"score{taken}; the {_counting(outcome)} counts"
     in_units = outcome.kind in {"sum", "score"} and outcome.unit not in {None, outcome.value}
     unit = f", in {outcome.unit}" if in_units else ""
     direction = "" if outcome.higher_is_better else "; lower is better"
     return f"{text}{imported}{unit}{direction}"
+
+
+def _counting(outcome: Outcome) -> str:
+    """Which delivery of a score counts."""
+    if isinstance(outcome.delivery, str):
+        return f"{outcome.delivery} delivery"
+    return f"last delivery up to {outcome.delivery}"
 
 
 def model_text(spec: StudySpec, model: Model) -> str:

@@ -5,13 +5,15 @@ from typing import Any
 from wavewise.results import NotEstimable
 from wavewise.workflow.analysis import OutcomeEffects, WaveAnalysis, analyse_waves
 from wavewise.workflow.done import Done
+from wavewise.workflow.score_models import score_fits
+from wavewise.workflow.scores import after_closing
 from wavewise.workflow.study import Study
 
 __all__ = ["analyze"]
 
 
 def analyze(study: Study, wave_id: str) -> Done:
-    """Effects in a closed wave with the registered estimator, and the checks of its data.
+    """Effects in a closed wave, models of scores by period so far, and the checks of its data.
 
     Raises
     ------
@@ -19,9 +21,12 @@ def analyze(study: Study, wave_id: str) -> Done:
         If the wave is not closed.
     """
     analysis = analyse_waves(study, [wave_id])
-    facts = _facts(wave_id, analysis)
+    fits = score_fits(study, wave_id)
+    facts = _facts(wave_id, analysis) | {"score_models": [fit.to_dict() for fit in fits]}
     study.store.put_result(wave_id, "analysis", facts, study.clock())
     parts = [_text(item) for item in analysis.effects]
+    parts += [fit.text for fit in fits]
+    parts += after_closing(study)
     parts += [f"{check.name}: {check.verdict}. {check.text}" for check in analysis.checks]
     return Done("\n\n".join(parts), facts)
 

@@ -10,11 +10,12 @@ from wavewise.streams import stream
 from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.frames import n_units_of_wave
 from wavewise.workflow.posteriors import posterior_of, require_closed
+from wavewise.workflow.score_models import score_fits
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
     from wavewise.decide import StopOrGo
-    from wavewise.estimate import BetaBinomial, HierarchicalBinomial
+    from wavewise.workflow.posteriors import ArmPosterior
 
 __all__ = ["decide", "wave_that_learns"]
 
@@ -100,7 +101,7 @@ def _decide_shares(study: Study, wave: Wave) -> Done:
 
 
 def _worth(
-    study: Study, wave: Wave, rule: AllocationRule, posterior: "BetaBinomial | HierarchicalBinomial"
+    study: Study, wave: Wave, rule: AllocationRule, posterior: "ArmPosterior"
 ) -> "StopOrGo | None":
     """Whether the wave is worth its cost, where the study file says what it costs."""
     stakes = study.spec.planning.another_wave if study.spec.planning is not None else None
@@ -129,7 +130,7 @@ def _worth(
 
 def _posterior(
     study: Study, model: str | None, learned_on: Sequence[str], wave: Wave
-) -> "BetaBinomial | HierarchicalBinomial":
+) -> "ArmPosterior":
     if model is None:
         raise StateError(f"wave '{wave.id}': its shares name no model; add model to the study file")
     return posterior_of(study, model, learned_on)
@@ -153,5 +154,9 @@ def _choose(study: Study, wave_id: str) -> Done:
         "learned_on": list(plan.learned_on),
         "text": choice.text,
     }
+    fits = score_fits(study, wave_id)
+    if fits:
+        payload["score_models"] = [fit.to_dict() for fit in fits]
     study.store.put_result(wave_id, "decision", payload, study.clock())
-    return Done(f"Chosen by {plan.choose}: {arm}.\n{choice.text}", payload)
+    parts = [f"Chosen by {plan.choose}: {arm}.\n{choice.text}", *(fit.text for fit in fits)]
+    return Done("\n\n".join(parts), payload)

@@ -11,6 +11,7 @@ import polars as pl
 from wavewise.design.spec import STRATUM_SEPARATOR, StudySpec
 from wavewise.design.waves import UnitsShare, UnitsWhere, Wave
 from wavewise.store.packed import unpack
+from wavewise.workflow.scores import wave_scores
 from wavewise.workflow.study import Study
 
 __all__ = [
@@ -148,12 +149,13 @@ def _read_wave(study: Study, wave_id: str) -> WaveData:
     outcomes = pl.DataFrame({"unit_id": members.ids}).join(
         frozen, on="unit_id", how="left", maintain_order="left"
     )
+    known = outcomes.drop("unit_id") if frozen.height else pl.DataFrame()
+    row = study.store.wave(wave_id)
+    if row is not None and row.state == "closed":
+        own = wave_scores(study, wave_id, members.ids)
+        known = known.with_columns(s for s in own if s.name not in known.columns)
     return WaveData(
-        members,
-        assignment["stratum"],
-        assignment["arm"],
-        assignment["propensity"],
-        outcomes.drop("unit_id") if frozen.height else pl.DataFrame(),
+        members, assignment["stratum"], assignment["arm"], assignment["propensity"], known
     )
 
 

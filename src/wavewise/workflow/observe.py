@@ -1,5 +1,6 @@
 """``observe`` and ``wave close``: events in, outcomes frozen."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -12,13 +13,23 @@ from wavewise.fieldwork.files import first_row, read_table
 from wavewise.fieldwork.outcomes import EventFlow, OutcomeRule, outcome_values
 from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.frames import wave_data
+from wavewise.workflow.scores import observe_scores, score_outcomes, scores_to_freeze
 from wavewise.workflow.study import Study
 
 __all__ = ["close_wave", "observe"]
 
+SCORES = "scores"
 
-def observe(study: Study, path: Path, *, kind: str | None = None, encoding: str = "utf-8") -> Done:
-    """Events from a file. The same event may come many times; it counts once.
+
+def observe(
+    study: Study,
+    path: Path,
+    *,
+    kind: str | None = None,
+    delivered: str | None = None,
+    encoding: str = "utf-8",
+) -> Done:
+    """Events or scores from a file. The same one may come many times; it counts once.
 
     Parameters
     ----------
@@ -28,7 +39,10 @@ def observe(study: Study, path: Path, *, kind: str | None = None, encoding: str 
         CSV, NDJSON or Parquet with event_id, unit_id, kind, at, and value and item where they
         apply.
     kind : str, optional
-        Kind of all events, for a file without that column.
+        Kind of all events, for a file without that column; "scores" for a file of scores, as
+        `observe_scores` reads it.
+    delivered : str, optional
+        Date of all scores, for a file without that column.
     encoding : str
         Of a text file.
 
@@ -37,6 +51,10 @@ def observe(study: Study, path: Path, *, kind: str | None = None, encoding: str 
     InputError
         With every bad row; nothing was added.
     """
+    if kind == SCORES:
+        return observe_scores(study, path, delivered=delivered, encoding=encoding)
+    if delivered is not None:
+        raise InputError("found a date of delivery for events; needed --kind scores beside it")
     checked = check_events(
         read_table(path, encoding=encoding),
         kind=kind,
@@ -68,24 +86,28 @@ def close_wave(study: Study, wave_id: str) -> Done:
         wave_id, "open", f"open it with `wavewise wave open {study.folder} {wave_id}`"
     )
     if wave.imported is not None:
-        study.store.close_wave(wave_id, study.clock())
+        study.store.close_wave(wave_id, study.clock(), scores=scores_to_freeze(study, wave_id))
         return _told(study, wave, "Outcomes as imported.")
     _refuse_early(study, wave)
     members = wave_data(study, wave_id).units
+    rules = [_rule(study, wave, o) for o in study.spec.outcomes if o not in score_outcomes(study)]
     made = outcome_values(
         study.store.events(),
         pl.DataFrame({"unit_id": members.ids, "time_zone": members.time_zone}),
-        [_rule(study, wave, outcome) for outcome in study.spec.outcomes],
+        rules,
         starts=wave.starts,
         window_days=wave.window_days,
         default_time_zone=study.spec.study.time_zone,
     )
     made.raise_if_bad()
-    study.store.close_wave(wave_id, study.clock(), made.to_store())
-    return _told(study, wave, _flow_text(made.flow))
+    scores = scores_to_freeze(study, wave_id)
+    study.store.close_wave(wave_id, study.clock(), made.to_store(), scores)
+    return _told(study, wave, _flow_text(made.flow, rules))
 
 
-def _flow_text(flow: EventFlow) -> str:
+def _flow_text(flow: EventFlow, rules: Sequence[OutcomeRule]) -> str:
+    if not rules:
+        return "No outcome is made from events."
     return (
         f"Events of its units: {flow.in_window:,} in the window, {flow.before:,} before it, "
         f"{flow.after:,} after it, {flow.other_kind:,} of kinds that no outcome uses; "
@@ -116,18 +138,22 @@ def _rule(study: Study, wave: Wave, outcome: Outcome) -> OutcomeRule:
 
 def _told(study: Study, wave: Wave, flow: str) -> Done:
     primary = study.spec.primary
-    drawn = study.store.assignment(wave.id)
-    data = drawn.join(study.store.outcomes(wave.id), on="unit_id", how="left")
+    data = wave_data(study, wave.id)
+    nothing = pl.repeat(None, len(data), dtype=pl.Float64, eager=True)
+    known = data.outcomes.get_column(primary.id, default=nothing).cast(pl.Float64)
     rows = []
     for arm in study.spec.arms_of(wave):
-        values = data.filter(pl.col("arm") == arm.id)[primary.id].cast(pl.Float64)
+        values = known.filter(data.arm == arm.id)
         rows.append([arm.id, len(values), len(values) - values.null_count(), values.mean()])
     table = text_table(["arm", study.spec.units.name, "with outcome", f"mean {primary.id}"], rows)
-    text = f"Closed wave {wave.id}: {data.height:,} outcomes frozen.\n{flow}\n{table}"
+    scores = study.store.frozen_scores(wave.id)
+    told = f"Scores that count: {scores.height:,}, frozen.\n" if score_outcomes(study) else ""
+    text = f"Closed wave {wave.id}: {len(data):,} outcomes frozen.\n{flow}\n{told}{table}"
     keys = ("arm", "n_units", "n_with_outcome", "mean")
     facts = {
         "wave": wave.id,
-        "n_units": data.height,
+        "n_units": len(data),
+        "n_scores": scores.height,
         "arms": [dict(zip(keys, row, strict=True)) for row in rows],
     }
     return Done(text, facts)

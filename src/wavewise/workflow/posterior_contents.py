@@ -10,17 +10,18 @@ import scipy.special
 from wavewise.design.outcomes import Outcome
 from wavewise.design.plan import Model
 from wavewise.design.waves import AllocationRule
-from wavewise.errors import EstimationError, UnavailableError
-from wavewise.estimate import BetaBinomial
+from wavewise.errors import EstimationError
+from wavewise.estimate import BetaBinomial, HierarchicalNormal
 from wavewise.report import contents as shown
 from wavewise.results import FloatArray, NotEstimable
 from wavewise.workflow.effect_contents import is_closed, shown_outcome
 from wavewise.workflow.posteriors import evidence_of, posterior_of
+from wavewise.workflow.score_models import score_model_names
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
-    from wavewise.estimate import HierarchicalBinomial
     from wavewise.store import WaveRow
+    from wavewise.workflow.posteriors import ArmPosterior
 
 __all__ = ["decision_model", "posterior_contents", "posteriors_by_wave", "success_interval"]
 
@@ -46,9 +47,10 @@ def _believed(
     outcome = next(item for item in study.spec.outcomes if item.id == model.outcome)
     try:
         posterior = posterior_of(study, name, waves)
-    except (EstimationError, UnavailableError) as error:
+    except EstimationError as error:
         return NotEstimable(error.message)
-    totals = evidence_of(study, model, waves).totals()
+    scores = name in score_model_names(study)
+    totals = None if scores else evidence_of(study, model, waves).totals()
     return posterior_contents(outcome, posterior, totals, waves, _model_text(model))
 
 
@@ -56,6 +58,11 @@ def _model_text(model: Model) -> str:
     if model.kind == "beta binomial":
         first, second = model.prior
         return f"Beta-binomial, prior Beta({first:g}, {second:g}), arms independent."
+    if model.kind == "hierarchical normal":
+        return (
+            f"Hierarchical normal: gain of each arm against the control, with effects of "
+            f"{model.cluster}, unit and period."
+        )
     over = "new clusters" if model.clusters == "new" else "the clusters of the data"
     units = ", units overdispersed (beta-binomial)" if model.overdispersion else ""
     return (
@@ -74,26 +81,26 @@ def decision_model(study: Study) -> str | None:
 
 def posterior_contents(
     outcome: Outcome,
-    posterior: "BetaBinomial | HierarchicalBinomial",
-    totals: pl.DataFrame,
+    posterior: "ArmPosterior",
+    totals: pl.DataFrame | None,
     learned_on: Sequence[str],
     model: str,
 ) -> shown.PosteriorContents:
-    """A posterior as the report shows it, with the counts that it rests on."""
-    counts = {row["arm"]: row for row in totals.iter_rows(named=True)}
-    interval = success_interval(posterior)
+    """A posterior as the report shows it, with the counts that it rests on, if it is of counts."""
+    counts = {} if totals is None else {row["arm"]: row for row in totals.iter_rows(named=True)}
+    interval, mean = success_interval(posterior), mean_outcome(posterior)
     return shown.PosteriorContents(
         outcome=shown_outcome(outcome),
         rows=tuple(
             shown.PosteriorRow(
                 arm=arm,
-                mean=float(posterior.success_prob[k]),
+                mean=float(mean[k]),
                 low=float(interval[k, 0]),
                 high=float(interval[k, 1]),
                 prob_optimal=min(1.0, float(posterior.prob_optimal[k])),
                 policy_regret=float(posterior.policy_regret[k]),
-                successes=round(counts[arm]["successes"]),
-                trials=round(counts[arm]["trials"]),
+                successes=round(counts[arm]["successes"]) if counts else None,
+                trials=round(counts[arm]["trials"]) if counts else None,
             )
             for k, arm in enumerate(posterior.arms)
         ),
@@ -105,15 +112,22 @@ def posterior_contents(
     )
 
 
-def success_interval(posterior: "BetaBinomial | HierarchicalBinomial") -> FloatArray:
-    """HPD interval of each arm's success probability, shape (n_arms, 2)."""
-    if isinstance(posterior, BetaBinomial):
+def mean_outcome(posterior: "ArmPosterior") -> FloatArray:
+    """Posterior mean of each arm's success probability, or gain in the score, (n_arms,)."""
+    if isinstance(posterior, HierarchicalNormal):
+        return posterior.mean
+    return posterior.success_prob
+
+
+def success_interval(posterior: "ArmPosterior") -> FloatArray:
+    """HPD interval of each arm's success probability, or gain in the score, (n_arms, 2)."""
+    if isinstance(posterior, BetaBinomial | HierarchicalNormal):
         return posterior.cred_int(PROB, kind="hpd")
     return posterior.cred_int(PROB, kind="hpd", of="success_prob")
 
 
 def _densities(
-    posterior: "BetaBinomial | HierarchicalBinomial",
+    posterior: "ArmPosterior",
 ) -> tuple[shown.Density, ...]:
     """Posterior densities where they are not negligible, on one grid for all arms."""
     if not isinstance(posterior, BetaBinomial):

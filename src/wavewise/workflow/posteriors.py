@@ -9,19 +9,21 @@ import polars as pl
 
 from wavewise.decide import best_arm
 from wavewise.design.plan import Model
-from wavewise.errors import InputError, StateError, UnavailableError
+from wavewise.errors import StateError
 from wavewise.estimate import beta_binomial, hierarchical_binomial, posterior_predictive_check
 from wavewise.results import CheckResult, FloatArray
 from wavewise.streams import stream
-from wavewise.workflow.frames import WaveData, wave_data
+from wavewise.workflow.frames import wave_data
+from wavewise.workflow.score_models import cluster_column, score_posterior
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
-    from wavewise.estimate import BetaBinomial, HierarchicalBinomial
+    from wavewise.estimate import BetaBinomial, HierarchicalBinomial, HierarchicalNormal
+
+    ArmPosterior = BetaBinomial | HierarchicalBinomial | HierarchicalNormal
 
 __all__ = ["Evidence", "evidence_of", "model_check", "posterior_of", "require_closed"]
 
-FITTED_KINDS = ("beta binomial", "hierarchical binomial")
 N_DRAWS = 8192  # of posteriors that decide: a probability of 1/2 is then known to .006
 
 
@@ -53,9 +55,7 @@ class Evidence:
         return table.join(sums, on="arm", how="left", maintain_order="left").fill_null(0.0)
 
 
-def posterior_of(
-    study: Study, model_name: str, wave_ids: Sequence[str]
-) -> "BetaBinomial | HierarchicalBinomial":
+def posterior_of(study: Study, model_name: str, wave_ids: Sequence[str]) -> "ArmPosterior":
     """Posterior of the arms from closed waves, the control left out.
 
     Parameters
@@ -71,15 +71,11 @@ def posterior_of(
     ------
     StateError
         If a wave is not closed.
-    UnavailableError
-        If the model is of a kind that no decision can be made from here.
     """
     model = study.spec.models[model_name]
-    if model.kind not in FITTED_KINDS:
-        raise UnavailableError(
-            f"model '{model_name}' is of kind '{model.kind}'; decisions and reports learn from "
-            f"{' or '.join(FITTED_KINDS)}; fit it with wavewise.estimate.hierarchical_normal"
-        )
+    if model.kind == "hierarchical normal":
+        require_closed(study, wave_ids)
+        return score_posterior(study, model_name, wave_ids)
     evidence = evidence_of(study, model, wave_ids)
     if model.kind == "beta binomial":
         total = evidence.totals()
@@ -159,21 +155,10 @@ def _rows(study: Study, model: Model, wave_id: str, control: str | None) -> pl.D
             "arm": data.arm,
             "successes": data.outcomes[model.outcome].cast(pl.Float64),
             "trials": data.outcomes[trials].cast(pl.Float64) if trials in data.outcomes else one,
-            "cluster": _cluster(data, model),
+            "cluster": cluster_column(data, model),
         }
     )
     return frame.filter(pl.col("successes").is_not_null() & (pl.col("arm") != (control or "")))
-
-
-def _cluster(data: WaveData, model: Model) -> pl.Series:
-    if model.cluster is None:
-        return pl.repeat("all", len(data), eager=True)
-    if model.cluster not in data.units.fields.columns:
-        raise InputError(
-            f"found no column '{model.cluster}' in the people file; needed the clusters of the "
-            "model; name it in [units]"
-        )
-    return data.units.fields[model.cluster].cast(pl.String)
 
 
 def require_closed(study: Study, wave_ids: Sequence[str]) -> None:

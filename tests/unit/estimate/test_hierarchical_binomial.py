@@ -49,8 +49,8 @@ def post():
 
 def test_forms(post):
     assert post.arms == ("T1A", "T1B", "T2A")
-    assert post.draws.shape == (1024, 3)
-    assert post.kappa_draws.shape == (1024,)
+    assert post.draws.shape == (512, 3)
+    assert post.kappa_draws.shape == (512,)
     for name in ("prob_optimal", "log_prob_optimal", "success_prob", "policy_regret", "mean", "sd"):
         assert getattr(post, name).shape == (3,)
         assert not getattr(post, name).flags.writeable
@@ -63,9 +63,9 @@ def test_forms(post):
 
 
 def test_draws_tell_the_same_as_the_weighted_points(post):
-    error = post.sd / np.sqrt(1024)
+    error = post.sd / np.sqrt(512)
     assert np.abs(post.draws.mean(axis=0) - post.mean).max() < 4 * error.max()
-    best = np.bincount(post.draws.argmax(axis=1), minlength=3) / 1024
+    best = np.bincount(post.draws.argmax(axis=1), minlength=3) / 512
     assert best == pytest.approx(post.prob_optimal, abs=0.05)
     for kind in ("hpd", "equal-tailed"):
         bounds = post.cred_int(0.9, kind=kind)
