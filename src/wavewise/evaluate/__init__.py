@@ -14,18 +14,22 @@ if TYPE_CHECKING:
     from wavewise.evaluate.calibration import Calibration, best_linear_projection, calibration
     from wavewise.evaluate.contrast import PolicyEstimate, policy_contrast, policy_value
     from wavewise.evaluate.cost_curve import CostCurve, cost_curve
+    from wavewise.evaluate.exercises import AnotherWave, ex_ante, ex_post, if_another_wave
     from wavewise.evaluate.paired import PairedContrast, paired_contrast
     from wavewise.evaluate.power import power
     from wavewise.evaluate.power_result import Power
     from wavewise.evaluate.regression import Coefficients
     from wavewise.evaluate.scores import DoublyRobustScores, doubly_robust_scores
     from wavewise.evaluate.sim_design import Design
+    from wavewise.evaluate.sim_observed import BootstrapTruth, PosteriorTruth
     from wavewise.evaluate.sim_result import Comparison, Estimate, Simulated
     from wavewise.evaluate.sim_truth import PriorTruth, VectorTruth
     from wavewise.evaluate.simulate import compare, simulate
     from wavewise.evaluate.toc import TargetingCurve, toc
 
 __all__ = [
+    "AnotherWave",
+    "BootstrapTruth",
     "Calibration",
     "Coefficients",
     "Comparison",
@@ -35,6 +39,7 @@ __all__ = [
     "Estimate",
     "PairedContrast",
     "PolicyEstimate",
+    "PosteriorTruth",
     "Power",
     "PriorTruth",
     "Simulated",
@@ -45,6 +50,9 @@ __all__ = [
     "compare",
     "cost_curve",
     "doubly_robust_scores",
+    "ex_ante",
+    "ex_post",
+    "if_another_wave",
     "mixture_propensity",
     "paired_contrast",
     "policy_contrast",
@@ -55,6 +63,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "PosteriorTruth": "wavewise.evaluate.sim_observed",
+    "BootstrapTruth": "wavewise.evaluate.sim_observed",
+    "if_another_wave": "wavewise.evaluate.exercises",
+    "ex_post": "wavewise.evaluate.exercises",
+    "ex_ante": "wavewise.evaluate.exercises",
+    "AnotherWave": "wavewise.evaluate.exercises",
     "simulate": "wavewise.evaluate.simulate",
     "compare": "wavewise.evaluate.simulate",
     "VectorTruth": "wavewise.evaluate.sim_truth",

@@ -1,7 +1,7 @@
 """Worlds with a known truth, many at once: what each arm is worth, and outcomes drawn from it."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from scipy import special
@@ -31,7 +31,7 @@ class Worlds:
     first_belief : (2, n_arms) array of float, or None
         Probability of being best, and regret, given that.
     pools : (n_clusters, n_arms, most) array of float, or None
-        Shares of successes among trials of observed units, from which outcomes are resampled.
+        Successes of observed units, from which outcomes are resampled.
     pool_sizes : (n_clusters, n_arms) array of int, or None
     """
 
@@ -48,13 +48,14 @@ class Worlds:
     def successes(self, counts: IntArray, trials: int, rng: np.random.Generator) -> FloatArray:
         """Successes of so many units by cluster and arm, (n, n_clusters, n_arms)."""
         if self.pools is None or self.pool_sizes is None:
-            drawn: FloatArray = np.asarray(rng.binomial(trials * counts, self.prob)) + 0.0
-            return drawn
+            drawn: Any = rng.binomial(trials * counts, self.prob)
+            return np.asarray(drawn, dtype=np.float64)
         cell = np.repeat(np.arange(counts.size), counts.ravel())
         place = cell % (counts.shape[1] * counts.shape[2])
         pick = rng.integers(0, self.pool_sizes.ravel()[place])
         drawn = self.pools.reshape(-1, self.pools.shape[2])[place, pick]
-        return np.bincount(cell, weights=drawn, minlength=counts.size).reshape(counts.shape)
+        summed: Any = np.bincount(cell, weights=drawn, minlength=counts.size)
+        return np.asarray(summed.reshape(counts.shape), dtype=np.float64)
 
 
 @runtime_checkable
