@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from wavewise.estimate.neighbours import Neighbours, neighbours
     from wavewise.estimate.normal_priors import NormalPriors, SdPrior, scaled_priors, study_priors
     from wavewise.estimate.score_panels import ScorePanels, score_panels
+    from wavewise.estimate.winner import Winner, winner
 
 __all__ = [
     "BetaBinomial",
@@ -51,6 +52,7 @@ __all__ = [
     "ScorePanels",
     "SdPrior",
     "StudentT",
+    "Winner",
     "ate",
     "beta_binomial",
     "causal_forest",
@@ -63,6 +65,7 @@ __all__ = [
     "scaled_priors",
     "score_panels",
     "study_priors",
+    "winner",
 ]
 
 _HOMES = {
@@ -95,6 +98,8 @@ _HOMES = {
     "prior_sensitivity": "wavewise.estimate.hierarchical_sensitivity",
     "scaled_priors": "wavewise.estimate.normal_priors",
     "study_priors": "wavewise.estimate.normal_priors",
+    "Winner": "wavewise.estimate.winner",
+    "winner": "wavewise.estimate.winner",
 }
 
 
