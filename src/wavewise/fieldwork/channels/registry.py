@@ -1,4 +1,4 @@
-"""Providers by name. Each is imported when it is first asked for, since some need extra packages."""
+"""Providers by name, each imported when it is first asked for: some need extra packages."""
 
 from collections.abc import Callable
 from importlib import import_module

@@ -1,7 +1,7 @@
 """How a channel is configured: a file without secrets, and secrets from elsewhere.
 
-``channels.toml`` in the study folder has one table a channel. It is no part of the registered study:
-a provider may change while a study runs. Secrets come from the environment
+``channels.toml`` in the study folder has one table a channel. It is no part of the registered
+study: a provider may change while a study runs. Secrets come from the environment
 (``WAVEWISE_TWILIO_AUTH_TOKEN``) or from the file that ``WAVEWISE_SECRETS_FILE`` names, and from
 nowhere else.
 """
@@ -193,7 +193,7 @@ def _secrets_file(path: Path) -> dict[str, str]:
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(
             f"{SECRETS_FILE}: found a file that cannot be read as TOML "
-            f"({type(error).__name__}); needed lines such as smtp_password = \"...\""
+            f'({type(error).__name__}); needed lines such as smtp_password = "..."'
         ) from None
     if mode & 0o077:
         raise InputError(
