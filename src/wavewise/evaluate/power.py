@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from wavewise.design.detectable import (
     Adjust,
@@ -11,9 +11,19 @@ from wavewise.design.detectable import (
     Comparison,
     OutcomeLaw,
     critical_value,
-    design_effect,
 )
 from wavewise.errors import InputError
+from wavewise.evaluate.power_input import (
+    above_zero,
+    between,
+    check_counts,
+    check_effect,
+    cluster_effect,
+    mean_size,
+    one_of,
+    outcome_law,
+    part,
+)
 from wavewise.evaluate.power_result import ConventionRow, Power
 
 __all__ = ["power"]
@@ -195,30 +205,29 @@ def power(
     0.0053
     """
     asked = _Question(
-        law=_law(rate, count, mean, std_dev, dispersion, trials),
-        contrast=_one_of("contrast", contrast, get_args(Contrast)),
-        size=_between("level", level, 0.0, 0.5, "the size of the test, such as 0.05"),
-        power=_between("power", power, 0.0, 1.0, "such as 0.8"),
-        n_control=None if n_control is None else _units("n_control", n_control),
+        law=outcome_law(rate, count, mean, std_dev, dispersion, trials),
+        contrast=one_of("contrast", contrast, get_args(Contrast)),
+        size=between("level", level, 0.0, 0.5, "the size of the test, such as 0.05"),
+        power=between("power", power, 0.0, 1.0, "such as 0.8"),
+        n_control=None if n_control is None else above_zero("n_control", n_control),
         n_pooled=n_pooled,
-        treated_share=_between("treated_share", treated_share, 0.0, 1.0, "such as 0.5"),
-        kept=1.0 - _part("attrition", attrition),
-        left=(1 - _part("strata_r_squared", strata_r_squared))
-        * (1 - _part("r_squared", r_squared)),
-        cluster_effect=_cluster_effect(
+        treated_share=between("treated_share", treated_share, 0.0, 1.0, "such as 0.5"),
+        kept=1.0 - part("attrition", attrition),
+        left=(1 - part("strata_r_squared", strata_r_squared)) * (1 - part("r_squared", r_squared)),
+        cluster_effect=cluster_effect(
             cluster_size, cluster_size_cv, intracluster_correlation, 1.0 - attrition
         ),
-        cluster_size=_mean_size(cluster_size),
+        cluster_size=mean_size(cluster_size),
         n_comparisons=n_comparisons,
-        adjust=_one_of("adjust", adjust, get_args(Adjust)),
+        adjust=one_of("adjust", adjust, get_args(Adjust)),
     )
-    _check_counts(n_comparisons, n_pooled)
+    check_counts(n_comparisons, n_pooled)
     form = _form(asked.contrast, convention)
     if effect is not None:
-        _check_effect(effect, asked.law)
+        check_effect(effect, asked.law)
     if n_per_arm is None:
         n_per_arm = _size_needed(asked, form, effect)
-    return _answer(asked, form, _units("n_per_arm", n_per_arm), effect)
+    return _answer(asked, form, above_zero("n_per_arm", n_per_arm), effect)
 
 
 def _answer(asked: _Question, form: str, n_per_arm: float, effect: float | None) -> Power:
@@ -282,7 +291,7 @@ def _form(contrast: str, convention: str | None) -> str:
             f"convention: found {convention!r} with contrast {contrast!r}; needed contrast "
             "'policy', whose arms are treated in part"
         )
-    return str(_one_of("convention", wanted, ("whole arm", "treated part")))
+    return str(one_of("convention", wanted, ("whole arm", "treated part")))
 
 
 def _explained(form: str, n: float, asked: _Question, own: ConventionRow) -> str:
@@ -355,97 +364,3 @@ def _size_needed(asked: _Question, form: str, effect: float | None) -> float:
         enough = asked.comparison(middle, form).power(effect) >= asked.power
         low, high = (low, middle) if enough else (middle, high)
     return high
-
-
-def _law(
-    rate: float | None,
-    count: float | None,
-    mean: float | None,
-    std_dev: float | None,
-    dispersion: float,
-    trials: float,
-) -> OutcomeLaw:
-    given = [name for name, value in (("rate", rate), ("count", count), ("std_dev", std_dev))
-             if value is not None]  # fmt: skip
-    if len(given) != 1:
-        raise InputError(
-            f"outcome: found {' and '.join(given) or 'nothing'}; needed one of rate (binary), "
-            "count, std_dev (continuous)"
-        )
-    if not (dispersion > 0 and trials >= 1):
-        raise InputError(
-            f"found dispersion {dispersion}, trials {trials}; needed a dispersion above 0 and one "
-            "trial or more"
-        )
-    if rate is not None:
-        checked = _between("rate", rate, 0.0, 1.0, "such as 0.36 for 36 percent")
-        return OutcomeLaw("binary", checked, dispersion=dispersion, trials=trials)
-    if count is not None:
-        return OutcomeLaw("count", _units("count", count), dispersion=dispersion)
-    return OutcomeLaw("continuous", float(mean or 0.0), _units("std_dev", std_dev or 0.0))
-
-
-def _cluster_effect(
-    sizes: float | Sequence[float] | None, cv: float, correlation: float, kept: float
-) -> float:
-    if sizes is None:
-        if correlation:
-            raise InputError(
-                f"intracluster_correlation: found {correlation} without cluster_size; needed the "
-                "size of the clusters that are randomized as a whole"
-            )
-        return 1.0
-    if not 0 <= correlation <= 1 or cv < 0:
-        raise InputError(
-            f"found intracluster_correlation {correlation}, cluster_size_cv {cv}; needed a "
-            "correlation in [0, 1] and a variation of at least 0"
-        )
-    if isinstance(sizes, int | float):
-        return 1.0 + ((1.0 + cv**2) * _units("cluster_size", sizes) * kept - 1.0) * correlation
-    return design_effect([_units("cluster_size", m) * kept for m in sizes], correlation)
-
-
-def _mean_size(sizes: float | Sequence[float] | None) -> float:
-    if sizes is None:
-        return 1.0
-    return float(sizes) if isinstance(sizes, int | float) else sum(sizes) / len(sizes)
-
-
-def _check_counts(n_comparisons: int, n_pooled: int) -> None:
-    for name, value in (("n_comparisons", n_comparisons), ("n_pooled", n_pooled)):
-        if value < 1 or value != int(value):
-            raise InputError(f"{name}: found {value}; needed a whole number, 1 or more")
-
-
-def _check_effect(effect: float, law: OutcomeLaw) -> None:
-    room = law.room(math.copysign(1.0, effect))
-    if not math.isfinite(effect) or effect == 0 or abs(effect) > room:
-        raise InputError(
-            f"effect: found {effect}; needed a number other than 0 that leaves the mean possible: "
-            f"from {law.mean:g} it can fall by {law.room(-1.0):g} and rise by {law.room(1.0):g}"
-        )
-
-
-def _between(name: str, value: float, low: float, high: float, hint: str) -> float:
-    if not low < value < high:
-        raise InputError(f"{name}: found {value}; needed a number between {low:g} and {high:g}, "
-                         f"{hint}")  # fmt: skip
-    return float(value)
-
-
-def _part(name: str, value: float) -> float:
-    if not 0 <= value < 1:
-        raise InputError(f"{name}: found {value}; needed a share of at least 0 and below 1")
-    return float(value)
-
-
-def _units(name: str, value: float) -> float:
-    if not (math.isfinite(value) and value > 0):
-        raise InputError(f"{name}: found {value}; needed a number above 0")
-    return float(value)
-
-
-def _one_of(name: str, value: Any, known: tuple[Any, ...]) -> Any:
-    if value not in known:
-        raise InputError(f"{name}: found {value!r}; needed one of {', '.join(known)}")
-    return value

@@ -10,6 +10,7 @@ from scipy import special
 from wavewise.decide.wave_shares import shares_of_many
 from wavewise.evaluate.sim_beta import best_of_many, whole_counts
 from wavewise.evaluate.sim_design import Design
+from wavewise.evaluate.sim_fits import fitted
 from wavewise.evaluate.sim_worlds import Truth, Worlds
 from wavewise.randomize.parts import whole_parts
 from wavewise.randomize.rounding import round_counts
@@ -244,16 +245,14 @@ class _Run:
         return _Belief(prob, regret, a / (a + b), covered)
 
     def _learn_hierarchical(self, successes: FloatArray, trials: FloatArray, wave: int) -> _Belief:
-        from wavewise.estimate.binomial_batch import fit_many  # noqa: PLC0415 - compiled code
-
-        rng = _stream(self.key, _FITS, wave)
-        fitted = fit_many(successes, trials, prior=self.design.binomial_prior, rng=rng)
+        prior = self.design.binomial_prior
+        found = fitted(successes, trials, prior, _stream(self.key, _FITS, wave))
         if self.worlds.beta is None:
-            covered = np.full(fitted.beta_mean.shape, np.nan)
+            covered = np.full(found.beta_mean.shape, np.nan)
         else:
-            far = np.abs(fitted.beta_mean - self.worlds.beta) / fitted.beta_sd
+            far = np.abs(found.beta_mean - self.worlds.beta) / found.beta_sd
             covered = np.where(np.isfinite(far), far <= _TWO_SIDED, np.nan)
-        return _Belief(fitted.prob_optimal, fitted.policy_regret, fitted.success_prob, covered)
+        return _Belief(found.prob_optimal, found.policy_regret, found.success_prob, covered)
 
     def _kept(self, first: _State, last: _State) -> dict[str, Any]:
         truth = self.worlds.success_prob
