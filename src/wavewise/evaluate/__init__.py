@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wavewise.evaluate.cost_curve import CostCurve, cost_curve
     from wavewise.evaluate.exercises import AnotherWave, ex_ante, ex_post, if_another_wave
     from wavewise.evaluate.paired import PairedContrast, paired_contrast
+    from wavewise.evaluate.personalization import Guess, PersonalizationPower, personalization_power
     from wavewise.evaluate.power import power
     from wavewise.evaluate.power_result import Power
     from wavewise.evaluate.regression import Coefficients
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from wavewise.evaluate.sim_truth import PriorTruth, VectorTruth
     from wavewise.evaluate.simulate import compare, simulate
     from wavewise.evaluate.toc import TargetingCurve, toc
+    from wavewise.evaluate.wave_plan import Benefit, Limits, WavePlan, plan_waves
 
 __all__ = [
     "AnotherWave",
+    "Benefit",
     "BootstrapTruth",
     "Calibration",
     "Coefficients",
@@ -37,7 +40,10 @@ __all__ = [
     "Design",
     "DoublyRobustScores",
     "Estimate",
+    "Guess",
+    "Limits",
     "PairedContrast",
+    "PersonalizationPower",
     "PolicyEstimate",
     "PosteriorTruth",
     "Power",
@@ -45,6 +51,7 @@ __all__ = [
     "Simulated",
     "TargetingCurve",
     "VectorTruth",
+    "WavePlan",
     "best_linear_projection",
     "calibration",
     "compare",
@@ -55,6 +62,8 @@ __all__ = [
     "if_another_wave",
     "mixture_propensity",
     "paired_contrast",
+    "personalization_power",
+    "plan_waves",
     "policy_contrast",
     "policy_value",
     "power",
@@ -63,6 +72,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "personalization_power": "wavewise.evaluate.personalization",
+    "PersonalizationPower": "wavewise.evaluate.personalization",
+    "Guess": "wavewise.evaluate.personalization",
+    "plan_waves": "wavewise.evaluate.wave_plan",
+    "WavePlan": "wavewise.evaluate.wave_plan",
+    "Limits": "wavewise.evaluate.wave_plan",
+    "Benefit": "wavewise.evaluate.wave_plan",
     "PosteriorTruth": "wavewise.evaluate.sim_observed",
     "BootstrapTruth": "wavewise.evaluate.sim_observed",
     "if_another_wave": "wavewise.evaluate.exercises",
