@@ -75,8 +75,8 @@ async def twilio_form(request: Request) -> dict[str, str]:
     given = request.headers.get("x-twilio-signature", "")
     if not hmac.compare_digest(expected.encode(), given.encode()):
         raise _not_signed(
-            "signature that does not fit; needed Twilio's own X-Twilio-Signature; if a proxy stands "
-            "before the server, give --public-url"
+            "signature that does not fit; needed Twilio's own X-Twilio-Signature; if a proxy "
+            "stands before the server, give --public-url"
         )
     return dict(form)
 
