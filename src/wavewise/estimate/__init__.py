@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         study_priors,
         tried_priors,
     )
+    from wavewise.estimate.randomization_test import RandomizationTest, randomization_test
     from wavewise.estimate.score_panels import ScorePanels, score_panels
     from wavewise.estimate.weighted_m import weighted_m
     from wavewise.estimate.winner import Winner, winner
@@ -65,6 +66,7 @@ __all__ = [
     "Normal",
     "NormalPriors",
     "PriorSensitivity",
+    "RandomizationTest",
     "ScorePanels",
     "SdPrior",
     "StudentT",
@@ -80,6 +82,7 @@ __all__ = [
     "pair_margins",
     "posterior_predictive_check",
     "prior_sensitivity",
+    "randomization_test",
     "scaled_priors",
     "score_panels",
     "score_predictive_check",
@@ -91,6 +94,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "RandomizationTest": "wavewise.estimate.randomization_test",
+    "randomization_test": "wavewise.estimate.randomization_test",
     "AdaptiveEstimates": "wavewise.estimate.adaptive_table",
     "adaptive_aipw": "wavewise.estimate.adaptive_aipw",
     "batched_ols": "wavewise.estimate.batched_ols",
