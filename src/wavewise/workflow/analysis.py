@@ -21,6 +21,7 @@ __all__ = [
     "OutcomeEffects",
     "WaveAnalysis",
     "analyse_waves",
+    "outcome_values",
 ]
 
 FEWEST_EXPECTED = 5  # missing outcomes in the smallest arm, if they were spread alike
@@ -107,7 +108,7 @@ def _effects(
     cluster = data.units.cluster if study.spec.units.error_cluster else None
     try:
         return ate(
-            _values(data, outcome).to_numpy(),
+            outcome_values(data, outcome).to_numpy(),
             data.arm,
             control=control,
             strata=data.stratum if with_strata else None,
@@ -122,7 +123,7 @@ def _effects(
         return NotEstimable(str(error))
 
 
-def _values(data: WaveData, outcome: Outcome) -> pl.Series:
+def outcome_values(data: WaveData, outcome: Outcome) -> pl.Series:
     """The outcome as it is compared: successes as a share of their trials."""
     values = data.outcomes[outcome.id].cast(pl.Float64)
     trials = f"{outcome.id}.trials"
