@@ -10,6 +10,7 @@ from wavewise.decide.policy_choosers import BestForUnit, BestIfSure, Chooser
 from wavewise.decide.policy_model import EffectModel, checked_model, is_model
 from wavewise.decide.policy_rules import FixedRule, ModelRule
 from wavewise.errors import DecisionError, InputError
+from wavewise.estimate.labels import label_text
 from wavewise.results import NotEstimable
 
 __all__ = ["best_on_average", "cautious", "personalize", "random_policy", "uniform", "uniform_best"]
@@ -23,7 +24,7 @@ def uniform(arm: Any, *, name: str | None = None) -> Policy:
     >>> uniform("sms").assign([[1], [2]]).tolist()
     ['sms', 'sms']
     """
-    return Policy(name=name or f"all {arm}", rule=FixedRule((str(arm),), (1.0,)))
+    return Policy(name=name or f"all {arm}", rule=FixedRule((label_text(arm),), (1.0,)))
 
 
 def uniform_best(learned: Any, *, name: str = "best") -> Policy:
@@ -72,7 +73,7 @@ def random_policy(arms: Sequence[Any] | Mapping[Any, float], *, name: str = "ran
     >>> random_policy(["a", "b"]).probabilities([[0]]).tolist()
     [[0.5, 0.5]]
     """
-    labels = [str(arm) for arm in arms]
+    labels = [label_text(arm) for arm in arms]
     if not labels or len(set(labels)) < len(labels):
         raise InputError(f"arms: found {labels}; needed different arms, one or more")
     values = list(arms.values()) if isinstance(arms, Mapping) else [1 / len(labels)] * len(labels)
@@ -146,7 +147,7 @@ def cautious(
     known = checked_model(model)
     if not 0.5 < level < 1:
         raise InputError(f"level: found {level!r}; needed a number between 0.5 and 1, such as 0.95")
-    default = best_on_average(known) if best is None else str(best)
+    default = best_on_average(known) if best is None else label_text(best)
     if default not in known.arms:
         raise InputError(f"best: found '{default}'; needed one of {', '.join(known.arms)}")
     chooser = BestIfSure(known.arms.index(default), float(ndtri(level)), _preference(known))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from wavewise.errors import InputError
+from wavewise.estimate.labels import label_text
 from wavewise.results import FloatArray, IntArray
 
 __all__ = ["Upgrades", "checked_costs", "priced", "upgrades"]
@@ -99,10 +100,11 @@ def checked_costs(cost: Any, arms: tuple[str, ...], n_units: int) -> FloatArray:
     n_units : int
     """
     if hasattr(cost, "keys"):
-        lacking = [arm for arm in arms if arm not in cost]
+        given = {label_text(arm): cost[arm] for arm in cost.keys()}  # noqa: SIM118 - frames too
+        lacking = [arm for arm in arms if arm not in given]
         if lacking:
             raise InputError(f"cost: found none for {', '.join(lacking)}; give one for every arm")
-        cost = [cost[arm] for arm in arms]
+        cost = [given[arm] for arm in arms]
     try:
         values = np.asarray(cost, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -11,6 +11,7 @@ from wavewise.decide.policy_model import EffectModel, checked_model
 from wavewise.decide.policy_rules import ModelRule
 from wavewise.decide.policy_spend import checked_costs, priced, upgrades
 from wavewise.errors import DecisionError, InputError
+from wavewise.estimate.labels import label_text
 from wavewise.results import FloatArray
 
 __all__ = ["target"]
@@ -83,7 +84,7 @@ def target(
 
 
 def _allowed(model: EffectModel, arms: Any) -> Any:
-    names = set(model.arms) if arms is None else {str(arm) for arm in arms}
+    names = set(model.arms) if arms is None else {label_text(arm) for arm in arms}
     unknown = sorted(names - set(model.arms))
     if unknown or not names:
         raise InputError(

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 from wavewise.lazy import LazyPackage
 
 if TYPE_CHECKING:
+    from wavewise.estimate.adaptive_aipw import adaptive_aipw
+    from wavewise.estimate.adaptive_table import AdaptiveEstimates
     from wavewise.estimate.ate import Effects, ate
+    from wavewise.estimate.batched_ols import batched_ols
     from wavewise.estimate.beta_binomial import BetaBinomial, beta_binomial
     from wavewise.estimate.binomial_priors import (
         BinomialPrior,
@@ -32,8 +35,11 @@ if TYPE_CHECKING:
     from wavewise.estimate.neighbours import Neighbours, neighbours
     from wavewise.estimate.normal_priors import NormalPriors, SdPrior, scaled_priors, study_priors
     from wavewise.estimate.score_panels import ScorePanels, score_panels
+    from wavewise.estimate.weighted_m import weighted_m
+    from wavewise.estimate.winner import Winner, winner
 
 __all__ = [
+    "AdaptiveEstimates",
     "BetaBinomial",
     "BinomialPrior",
     "CausalForest",
@@ -51,7 +57,10 @@ __all__ = [
     "ScorePanels",
     "SdPrior",
     "StudentT",
+    "Winner",
+    "adaptive_aipw",
     "ate",
+    "batched_ols",
     "beta_binomial",
     "causal_forest",
     "hierarchical_binomial",
@@ -63,9 +72,15 @@ __all__ = [
     "scaled_priors",
     "score_panels",
     "study_priors",
+    "weighted_m",
+    "winner",
 ]
 
 _HOMES = {
+    "AdaptiveEstimates": "wavewise.estimate.adaptive_table",
+    "adaptive_aipw": "wavewise.estimate.adaptive_aipw",
+    "batched_ols": "wavewise.estimate.batched_ols",
+    "weighted_m": "wavewise.estimate.weighted_m",
     "Neighbours": "wavewise.estimate.neighbours",
     "neighbours": "wavewise.estimate.neighbours",
     "CausalForest": "wavewise.estimate.causal_forest",
@@ -95,6 +110,8 @@ _HOMES = {
     "prior_sensitivity": "wavewise.estimate.hierarchical_sensitivity",
     "scaled_priors": "wavewise.estimate.normal_priors",
     "study_priors": "wavewise.estimate.normal_priors",
+    "Winner": "wavewise.estimate.winner",
+    "winner": "wavewise.estimate.winner",
 }
 
 

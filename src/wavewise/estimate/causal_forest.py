@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from wavewise.estimate.fingerprints import UInt64Array, row_fingerprints
 from wavewise.estimate.forest_covariates import Binning
 from wavewise.estimate.forest_engine import ArmTrees
 from wavewise.estimate.forest_file import content_hash, read_file, write_file
@@ -58,6 +59,8 @@ class CausalForest:
         Arms left out for want of units; their units have effects of the other arms as new units.
     loss, loss_of_averages : float
         Mean squared residual out of bag with these effects, and with the average effects alone.
+    trained_rows : (n_units,) array of uint64
+        Fingerprints of the rows, in their order: what a policy must not be judged on.
     provenance : Provenance
     """
 
@@ -74,6 +77,7 @@ class CausalForest:
     dropped: tuple[str, ...]
     loss: float
     loss_of_averages: float
+    trained_rows: UInt64Array
     provenance: Provenance
     _model: ForestModel = field(repr=False)
 
@@ -198,6 +202,7 @@ class CausalForest:
             "position": model.position,
             "effects_oob": self.effects_oob,
             "std_error_oob": self.std_error_oob,
+            "trained_rows": self.trained_rows,
         }
         return header, arrays
 
@@ -338,10 +343,13 @@ def causal_forest(
         seed=seed,
         n_threads=n_threads,
     )
-    return _result(training, fit_forest(training, plan, factor), plan, pairs)
+    rows = read_only(row_fingerprints(X, arm, outcome))
+    return _result(training, fit_forest(training, plan, factor), plan, pairs, rows)
 
 
-def _result(training: Training, fit: Fit, plan: Plan, pairs: str | None) -> CausalForest:
+def _result(
+    training: Training, fit: Fit, plan: Plan, pairs: str | None, rows: UInt64Array
+) -> CausalForest:
     others = training.arms[1:]
     arms = tuple(sorted(others))
     position = np.array([others.index(name) for name in arms])
@@ -369,6 +377,7 @@ def _result(training: Training, fit: Fit, plan: Plan, pairs: str | None) -> Caus
         dropped=training.dropped,
         loss=fit.shrinkage.loss,
         loss_of_averages=fit.shrinkage.loss_of_averages,
+        trained_rows=rows,
         provenance=Provenance(
             method="causal forest, " + ", ".join(option for option in options if option),
             data_hash=training.data_hash,
@@ -403,6 +412,7 @@ def _from_contents(header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) 
         dropped=tuple(header["dropped"]),
         loss=header["loss"],
         loss_of_averages=header["loss_of_averages"],
+        trained_rows=read_only(arrays["trained_rows"]),
         provenance=Provenance(**header["provenance"]),
         _model=ForestModel(trees, binning, shrinkage, position, None, None),
     )

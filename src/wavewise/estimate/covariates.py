@@ -94,7 +94,7 @@ def _columns_of_frame(frame: Any) -> Iterator[tuple[str, Any]]:
     import narwhals as nw  # noqa: PLC0415 (only frames from elsewhere need it)
 
     native = nw.from_native(frame, eager_only=True)
-    yield from ((str(name), native[name].to_numpy()) for name in native.columns)
+    yield from ((str(name), native.get_column(name).to_numpy()) for name in native.columns)
 
 
 def _columns_of_array(covariates: Any) -> Iterator[tuple[str, Any]]:

@@ -194,7 +194,7 @@ def _raw_columns(X: Any) -> tuple[Iterator[tuple[str, Any]], bool]:
             import narwhals as nw  # noqa: PLC0415 - only frames from elsewhere need it
 
             X = nw.from_native(X, eager_only=True)
-        return ((str(name), X[name].to_numpy()) for name in X.columns), True
+        return ((str(name), X.get_column(name).to_numpy()) for name in X.columns), True
     array = np.asarray(X)
     if array.ndim != 2:
         raise InputError(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from wavewise.errors import EstimationError, Fault, InputError
 from wavewise.estimate.forest_covariates import Binning, Values, read_columns
 from wavewise.estimate.forest_order import arm_order, row_hash
-from wavewise.estimate.labels import encode
+from wavewise.estimate.labels import encode, label_text
 from wavewise.results import BoolArray, FloatArray, IntArray, hash_arrays
 
 __all__ = ["Training", "check_options", "covariates_tried", "read_training"]
@@ -97,7 +97,7 @@ def read_training(
     """
     y = _outcome(outcome)
     labels = encode(arm, "arm", y.size)
-    names = labels.names
+    names, control = labels.names, label_text(control)
     if control not in names:
         raise InputError(f"control: found no unit of '{control}'; needed one of {', '.join(names)}")
     clusters = None if cluster is None else encode(cluster, "cluster", y.size).codes
@@ -261,7 +261,7 @@ def _by_stratum(
     propensity: Mapping[Any, Any], names: tuple[str, ...], strata: Any, n: int
 ) -> FloatArray:
     labels = encode(strata, "strata", n)
-    held = {str(key): value for key, value in propensity.items()}
+    held = {label_text(key): value for key, value in propensity.items()}
     absent = [name for name in labels.names if name not in held]
     if absent:
         raise InputError(f"propensity: found no shares for strata {', '.join(absent)}")
@@ -271,7 +271,7 @@ def _by_stratum(
 
 def _by_arm(propensity: Any, names: tuple[str, ...], n: int) -> FloatArray:
     keys = list(propensity.columns) if hasattr(propensity, "columns") else list(propensity)
-    held = {str(key): propensity[key] for key in keys}
+    held = {label_text(key): propensity[key] for key in keys}
     if set(held) != set(names):
         raise InputError(
             f"propensity: found arms {', '.join(sorted(held))}; needed exactly those of the units, "

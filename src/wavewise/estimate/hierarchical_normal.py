@@ -237,7 +237,7 @@ def hierarchical_normal(
         its wave began. With `treated`, the arm that it was assigned to.
     rng : numpy.random.Generator
     control : label, optional
-        Label of untreated rows; by default the one label named control, C, 0 or none.
+        Label of untreated rows; by default the one named control, else the one named C, 0 or none.
     treated : array-like of bool, shape (n_rows,), optional
         Whether the unit's wave had begun; where false the row counts as untreated whatever its arm.
     arms : sequence of labels, optional

@@ -11,7 +11,7 @@ import polars as pl
 from wavewise.errors import InputError
 from wavewise.results import FloatArray, IntArray
 
-__all__ = ["Labels", "compress", "encode", "group_sum", "is_missing", "renumber"]
+__all__ = ["Labels", "compress", "encode", "group_sum", "is_missing", "label_text", "renumber"]
 
 # codes up to this many times the units are counted in a table instead of sorted
 _DENSE = 4
@@ -35,7 +35,7 @@ class Labels:
     @property
     def names(self) -> tuple[str, ...]:
         """The levels as text."""
-        return tuple(str(level) for level in self.levels.tolist())
+        return tuple(label_text(level) for level in self.levels.tolist())
 
 
 def encode(values: Any, name: str, n_units: int) -> Labels:
@@ -65,6 +65,19 @@ def encode(values: Any, name: str, n_units: int) -> Labels:
     if isinstance(array, np.ndarray) and array.dtype.kind in "biufmM":
         return _encode_numbers(array, name)
     return _encode_text(_as_text(array), name)
+
+
+def label_text(label: object) -> str:
+    """A label as text: whole numbers alike whether they come as 1, 1.0 or "1".
+
+    Examples
+    --------
+    >>> label_text(2.0), label_text(2), label_text("sms"), label_text(0.5)
+    ('2', '2', 'sms', '0.5')
+    """
+    if isinstance(label, float | np.floating) and float(label).is_integer():
+        return str(int(label))
+    return str(label)
 
 
 def compress(codes: IntArray) -> tuple[IntArray, int]:
@@ -125,7 +138,9 @@ def _as_text(array: npt.NDArray[Any] | pl.Series) -> pl.Series:
     try:
         return pl.Series(values, dtype=pl.String)
     except TypeError:  # not text alone
-        return pl.Series([None if is_missing(v) else str(v) for v in values], dtype=pl.String)
+        return pl.Series(
+            [None if is_missing(v) else label_text(v) for v in values], dtype=pl.String
+        )
 
 
 def _encode_text(series: pl.Series, name: str) -> Labels:

@@ -99,7 +99,9 @@ class MultivariateT:
         high = float(stdtrit(self.df, 1 - alpha / (2 * self.triangle.shape[0])))
         if high - low < 1e-12:
             return low
-        return _root(lambda bound: float(self.max_abs_cdf(bound).mean()) - prob, low, high)
+        return increasing_root(
+            lambda bound: float(self.max_abs_cdf(bound).mean()) - prob, low, high
+        )
 
     def max_abs_tail(self, values: FloatArray) -> FloatArray:
         """``P(max_k |T_k| >= value)``, held between a single test's p value and Bonferroni's.
@@ -159,14 +161,14 @@ def _lattice(n_points: int, dim: int, shifts: FloatArray) -> FloatArray:
     Steps are square roots of primes, and ``1 / n_points`` in the last coordinate, which the
     degrees of freedom use: it is then spread evenly by itself.
     """
-    step = np.append(np.sqrt(_primes(dim - 1)), 1 / n_points)
+    step = np.append(np.sqrt(primes(dim - 1)), 1 / n_points)
     points: FloatArray = np.abs(
         2 * ((np.arange(1, n_points + 1)[:, None] * step + shifts) % 1.0) - 1
     )
     return np.clip(points, 1e-12, 1 - 1e-12)
 
 
-def _primes(n: int) -> FloatArray:
+def primes(n: int) -> FloatArray:
     found: list[int] = []
     candidate = 2
     while len(found) < n:
@@ -176,7 +178,7 @@ def _primes(n: int) -> FloatArray:
     return np.array(found, dtype=np.float64)
 
 
-def _root(function: Callable[[float], float], low: float, high: float) -> float:
+def increasing_root(function: Callable[[float], float], low: float, high: float) -> float:
     """Root of an increasing function by false position with the Illinois rule."""
     f_low, f_high = function(low), function(high)
     if f_low >= 0:

@@ -58,7 +58,7 @@ def _raw_columns(X: Any) -> Iterator[tuple[str, Any]]:
         import narwhals as nw  # noqa: PLC0415 (only frames need it)
 
         frame = nw.from_native(X, eager_only=True)
-        yield from ((str(name), frame[name].to_numpy()) for name in frame.columns)
+        yield from ((str(name), frame.get_column(name).to_numpy()) for name in frame.columns)
     else:
         array = np.asarray(X)
         if array.ndim != 2:

@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 
 from wavewise.errors import EstimationError, InputError
-from wavewise.estimate.labels import encode
+from wavewise.estimate.fingerprints import UInt64Array, row_fingerprints
+from wavewise.estimate.labels import encode, label_text
 from wavewise.estimate.neighbour_file import read_matcher, write_matcher
 from wavewise.estimate.neighbour_matcher import Matcher, make_matcher
 from wavewise.estimate.neighbour_points import order_units
-from wavewise.estimate.neighbour_rows import UInt64Array, row_fingerprints
 from wavewise.estimate.neighbour_space import learn_space
 from wavewise.estimate.neighbour_tuning import Tuning, tune
 from wavewise.results import (
@@ -245,7 +245,7 @@ def neighbours(
     space = learn_space(X)
     rows = space.embed(X)
     numbers = _outcome(outcome, rows.shape[0])
-    names, codes = _arms(arm, str(control), numbers)
+    names, codes = _arms(arm, label_text(control), numbers)
     present = ~np.isnan(numbers)
     matcher, point = make_matcher(space, rows, codes, numbers, len(names))
     tuning = None
@@ -329,7 +329,7 @@ def _propensity(
     if propensity is None:
         drawn = (counts / counts.sum())[codes]
     elif isinstance(propensity, Mapping):
-        shares = {str(name): float(share) for name, share in propensity.items()}
+        shares = {label_text(name): float(share) for name, share in propensity.items()}
         lacking = [name for name in names if name not in shares]
         if lacking:
             raise InputError(f"propensity: found no share of {', '.join(lacking)}; give all arms")

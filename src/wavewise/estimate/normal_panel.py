@@ -200,7 +200,8 @@ def _control_name(control: Any, found: tuple[str, ...], planned: tuple[str, ...]
         if str(control) in found or str(control) in planned:
             return str(control)
         raise InputError(f"control: found no label '{control}'; the arms are {', '.join(found)}")
-    likely = [name for name in found if name.lower() in _CONTROLS]
+    likely = [name for name in found if name.lower() == _CONTROLS[0]]
+    likely = likely or [name for name in found if name.lower() in _CONTROLS]
     if len(likely) == 1:
         return likely[0]
     if len(found) == 1:

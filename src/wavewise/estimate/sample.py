@@ -8,7 +8,7 @@ import numpy as np
 
 from wavewise.errors import EstimationError, InputError
 from wavewise.estimate.covariates import MissingRule, read_covariates
-from wavewise.estimate.labels import Labels, compress, encode
+from wavewise.estimate.labels import Labels, compress, encode, label_text
 from wavewise.results import BoolArray, FloatArray, IntArray, NotEstimable, hash_arrays
 
 __all__ = ["Sample", "comparable", "read_sample"]
@@ -91,7 +91,7 @@ def read_sample(
     """
     numbers = _read_outcome(outcome)
     labels = encode(arm, "arm", numbers.size)
-    names, codes = _order_arms(labels, str(control), arms)
+    names, codes = _order_arms(labels, label_text(control), arms)
     present = ~np.isnan(numbers)
     kept = None if present.all() else present
     inputs = {
@@ -189,7 +189,7 @@ def _order_arms(
 ) -> tuple[tuple[str, ...], IntArray]:
     """Arm names with the control first, and codes into them."""
     found = labels.names
-    planned = found if arms is None else tuple(str(name) for name in arms)
+    planned = found if arms is None else tuple(label_text(name) for name in arms)
     if len(set(planned)) < len(planned):
         raise InputError(f"arms: found a repeated name among {', '.join(planned)}")
     unknown = [name for name in found if name not in planned]

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import polars as pl
 
 from wavewise.errors import InputError, StateError
-from wavewise.estimate.labels import encode
-from wavewise.estimate.neighbour_rows import row_fingerprints
+from wavewise.estimate.fingerprints import row_fingerprints
+from wavewise.estimate.labels import encode, label_text
 from wavewise.evaluate.fresh import Basis, refuse_trained
 from wavewise.evaluate.inputs import Drawn
 from wavewise.results import FloatArray
@@ -32,11 +32,15 @@ def assigned_shares(policy: Any, X: Any, arm: Any, drawn: Drawn, basis: Basis) -
     if X is None and policy.covariates:
         raise InputError(f"policy '{policy.name}' needs X with {', '.join(policy.covariates)}")
     table = {"none": np.zeros(drawn.n_units)} if X is None else X
-    prints = row_fingerprints(table, arm, drawn.outcome)
+    own = _own_covariates(policy, table)
     if basis == "out-of-bag" and policy.kind != "fixed":
-        found = policy.probabilities_oob()[_rows_of(policy, prints)]
+        found = policy.probabilities_oob()[
+            _rows_of(policy, row_fingerprints(own, arm, drawn.outcome))
+        ]
     else:
-        refuse_trained(policy, prints, _shuffled(table, drawn, prints), basis)
+        for known in (table,) if own is table else (table, own):
+            prints = row_fingerprints(known, arm, drawn.outcome)
+            refuse_trained(policy, prints, _shuffled(known, drawn, prints), basis)
         found = policy.probabilities(table)
     return _aligned(found, policy.arms, drawn, f"policy '{policy.name}'")
 
@@ -78,9 +82,18 @@ def mixture_propensity(
             part = (1 - control_share) * share * column
             found[name] = found[name] + part if name in found else part
     if control_share > 0:
-        held = np.full(len(next(iter(found.values()))), control_share)
-        found[str(control)] = found[str(control)] + held if str(control) in found else held
+        held, name = np.full(len(next(iter(found.values()))), control_share), label_text(control)
+        found[name] = found[name] + held if name in found else held
     return pl.DataFrame({name: found[name] for name in sorted(found)})
+
+
+def _own_covariates(policy: Any, X: Any) -> Any:
+    """The covariates that the policy knows, where they have names: others say nothing of origin."""
+    names = X.keys() if isinstance(X, Mapping) else getattr(X, "columns", ())
+    held = {str(name): name for name in names}
+    if not policy.covariates or not set(policy.covariates) <= set(held):
+        return X
+    return {name: X[held[name]] for name in policy.covariates}
 
 
 def _from_array(policy: Any, drawn: Drawn) -> FloatArray:

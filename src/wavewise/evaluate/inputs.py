@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wavewise.errors import InputError
-from wavewise.estimate.labels import encode
+from wavewise.estimate.labels import encode, label_text
 from wavewise.results import FloatArray, IntArray
 
 __all__ = ["Drawn", "one_number_a_unit", "read_cluster", "read_drawn"]
@@ -104,18 +104,18 @@ def read_cluster(cluster: Any, n_units: int) -> IntArray | None:
 
 def _names(found: tuple[str, ...], propensity: Any, arms: Sequence[Any] | None) -> tuple[str, ...]:
     if arms is not None:
-        return tuple(str(arm) for arm in arms)
+        return tuple(label_text(arm) for arm in arms)
     if isinstance(propensity, Mapping):
-        return tuple(sorted({str(arm) for arm in propensity} | set(found)))
+        return tuple(sorted({label_text(arm) for arm in propensity} | set(found)))
     if hasattr(propensity, "columns"):
-        return tuple(str(name) for name in propensity.columns)
+        return tuple(label_text(name) for name in propensity.columns)
     return found
 
 
 def _drawn(propensity: Any, names: tuple[str, ...], arm: IntArray) -> tuple[FloatArray, Any]:
     """Probability of the arm that was drawn, and which arms were possible."""
     if isinstance(propensity, Mapping):
-        shares = {str(name): float(share) for name, share in propensity.items()}
+        shares = {label_text(name): float(share) for name, share in propensity.items()}
         matrix = np.tile([shares.get(name, 0.0) for name in names], (arm.size, 1))
     else:
         raw = propensity.to_numpy() if hasattr(propensity, "columns") else propensity

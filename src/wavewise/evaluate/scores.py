@@ -9,8 +9,8 @@ import numpy.typing as npt
 import polars as pl
 
 from wavewise.errors import InputError
-from wavewise.estimate.labels import group_sum
-from wavewise.estimate.neighbour_rows import row_fingerprints
+from wavewise.estimate.fingerprints import row_fingerprints
+from wavewise.estimate.labels import group_sum, label_text
 from wavewise.evaluate.inputs import Drawn, read_cluster, read_drawn
 from wavewise.evaluate.outcome_model import cross_fitted, design_columns
 from wavewise.evaluate.precision import std_error
@@ -56,9 +56,9 @@ class DoublyRobustScores:
 
     def effect(self, arm: Any) -> FloatArray:
         """Scores of one arm's effect against the control, shape (n_units,)."""
-        if str(arm) not in self.treated:
+        if label_text(arm) not in self.treated:
             raise InputError(f"found no arm '{arm}'; needed one of {', '.join(self.treated)}")
-        return np.asarray(self.effects[:, self.treated.index(str(arm))])
+        return np.asarray(self.effects[:, self.treated.index(label_text(arm))])
 
     def _control(self) -> str:
         if self.control is None:
@@ -159,7 +159,7 @@ def doubly_robust_scores(
     1.0
     """
     drawn = read_drawn(arm, outcome, propensity, arms)
-    if control is not None and str(control) not in drawn.arms:
+    if control is not None and label_text(control) not in drawn.arms:
         raise InputError(f"control: found '{control}'; the arms are {', '.join(drawn.arms)}")
     groups = read_cluster(cluster, drawn.n_units)
     prints = row_fingerprints(_table(X, drawn.n_units), arm, drawn.outcome)
@@ -179,7 +179,7 @@ def doubly_robust_scores(
     return DoublyRobustScores(
         arms=drawn.arms,
         values=read_only(values),
-        control=None if control is None else str(control),
+        control=None if control is None else label_text(control),
         cluster=groups,
         trained_rows=read_only(rows),
         provenance=Provenance(f"doubly robust scores, outcome model {how}", hash_arrays(rows=rows)),

@@ -75,6 +75,11 @@ class TargetingCurve:
     def summary(self) -> str:
         """Whether the ranking finds those who gain more, in plain words."""
         e = self.autoc
+        if e.std_error == 0:
+            return (
+                f"All {self.n_units:,} priorities are equal: they rank nobody, and there is "
+                "nothing to test."
+            )
         if not isinstance(e.conf, tuple) or not isinstance(e.std_error, float):
             return str(e.conf)
         clear = e.conf[0] > 0 or e.conf[1] < 0
@@ -108,14 +113,15 @@ def toc(priority: Any, scores: Any, *, cluster: Any = None, level: float = 0.95)
     Raises
     ------
     InputError
-        Where arrays do not fit together, or all priorities are equal.
+        Where arrays do not fit together.
 
     Notes
     -----
     With ``G(u)`` the sum of scores of the first share ``u`` of units over all ``n``, straight
     between units, ``TOC(u) = G(u) / u - G(1)``, ``AUTOC = int TOC(u) du`` and
     ``Qini = int u TOC(u) du``. Units with equal priority are one straight piece, which is the mean
-    over all orders of them in the limit of many units. Standard errors are by the influence
+    over all orders of them in the limit of many units; where all are equal, AUTOC and Qini are 0
+    and cannot be tested. Standard errors are by the influence
     function with the ranks' own noise in it; at a share of the curve the mean effect of the unit at
     the margin is taken from the 2.5 % of ranks on either side.
 
@@ -133,11 +139,8 @@ def toc(priority: Any, scores: Any, *, cluster: Any = None, level: float = 0.95)
     check_level(level)
     values = one_number_a_unit(scores, "scores", None)
     first = one_number_a_unit(priority, "priority", values.size)
-    if values.size < 2 or first.min() == first.max():
-        raise InputError(
-            f"priority: found one value, {first[0]:.6g}, for all {first.size:,} units; needed "
-            "priorities that differ; equal ones rank nobody"
-        )
+    if values.size < 2:
+        raise InputError("scores: found one unit; needed two or more for a standard error")
     groups = read_cluster(cluster, values.size)
     ranking = rank_units(first, values)
     areas = {"AUTOC": (_autoc_weight, _autoc_mass, 1.0), "Qini": (_qini_weight, _qini_mass, 0.5)}

@@ -71,7 +71,7 @@ def _series(covariates: Any) -> dict[str, pl.Series]:
     if isinstance(covariates, np.ndarray) or not hasattr(covariates, "columns"):
         return _of_array(np.asarray(covariates))
     frame = nw.from_native(covariates, eager_only=True)
-    return {name: _column(name, frame[name].to_native()) for name in frame.columns}
+    return {name: _column(name, frame.get_column(name).to_native()) for name in frame.columns}
 
 
 def _of_array(array: npt.NDArray[Any]) -> dict[str, pl.Series]:

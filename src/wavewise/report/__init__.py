@@ -1,6 +1,7 @@
 """Reports: plain sentences, tables and figures made from the same numbers.
 
-``render`` takes :class:`ReportContents` and gives a self-contained page and its figures.
+``render`` takes :class:`ReportContents` and gives a self-contained page and its figures;
+``posterior_figure`` draws a posterior by itself.
 """
 
 from importlib import import_module
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
         TruthRow,
         WaveContents,
     )
+    from wavewise.report.figures.draw import Figure
+    from wavewise.report.figures.ridges import posterior_figure
     from wavewise.report.page import RenderedReport, render
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "Density",
     "EffectRow",
     "EffectsContents",
+    "Figure",
     "Outcome",
     "PosteriorContents",
     "PosteriorRow",
@@ -41,15 +45,21 @@ __all__ = [
     "TruthContents",
     "TruthRow",
     "WaveContents",
+    "posterior_figure",
     "render",
 ]
 
-_PAGE = frozenset({"RenderedReport", "render"})
+_HOMES = {
+    "Figure": "figures.draw",
+    "RenderedReport": "page",
+    "posterior_figure": "figures.ridges",
+    "render": "page",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        module = "page" if name in _PAGE else "contents"
+        module = _HOMES.get(name, "contents")
         return getattr(import_module(f"wavewise.report.{module}"), name)
     raise AttributeError(f"module 'wavewise.report' has no attribute {name!r}")
 

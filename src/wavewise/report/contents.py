@@ -5,11 +5,14 @@ percentage points. A quantity that the data cannot give is a reason, never a num
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from wavewise.errors import InputError
 from wavewise.report.values import plain, require_distinct, require_finite, require_share
 from wavewise.results import CheckResult, NotEstimable
+
+if TYPE_CHECKING:
+    from wavewise.report.score_model import ScoreModelContents
 
 __all__ = [
     "ArmRow",
@@ -367,6 +370,8 @@ class ReportContents:
         Of all waves together. Empty: the last wave with effects speaks for the study.
     posterior : PosteriorContents, NotEstimable or None
         Of all waves together. None: the last wave with a posterior speaks for the study.
+    score_models : tuple of ScoreModelContents
+        Models of scores by period, after the last closed wave.
     decision : DecisionContents or None
         What was decided.
     truth : TruthContents or None
@@ -388,6 +393,7 @@ class ReportContents:
     registration: str = ""
     effects: tuple[EffectsContents, ...] = ()
     posterior: PosteriorContents | NotEstimable | None = None
+    score_models: "tuple[ScoreModelContents, ...]" = ()
     decision: DecisionContents | None = None
     truth: TruthContents | None = None
     provenance: tuple[tuple[str, str], ...] = ()

@@ -18,6 +18,7 @@ from wavewise.report.figures.posterior import posterior_figure, prob_optimal_fig
 from wavewise.report.glossary import glossary
 from wavewise.report.names import Names
 from wavewise.report.numbers import probability, scale_of, sentence
+from wavewise.report.score_model import score_model_figure, score_model_table
 from wavewise.report.sentences import Answer, answers, facts
 from wavewise.report.tables import (
     Table,
@@ -37,6 +38,7 @@ __all__ = [
     "EffectsView",
     "PageView",
     "PosteriorView",
+    "ScoreModelView",
     "WaveView",
     "page_view",
 ]
@@ -85,6 +87,15 @@ class PosteriorView:
 
 
 @dataclass(frozen=True)
+class ScoreModelView:
+    """A model of scores by period: figure and table."""
+
+    title: str
+    drawn: Drawn | None
+    table: Table
+
+
+@dataclass(frozen=True)
 class WaveView:
     """What one wave showed by itself, where the study's own numbers are others."""
 
@@ -108,6 +119,7 @@ class PageView:
     waves: tuple[WaveView, ...]
     checks: tuple[CheckView, ...]
     effects: tuple[EffectsView, ...]
+    score_models: tuple[ScoreModelView, ...]
     prob_optimal: Drawn | None
     posterior: PosteriorView | None
     no_posterior: str
@@ -122,6 +134,7 @@ class PageView:
         inner = [item.drawn for wave in self.waves for item in wave.effects]
         inner += [wave.posterior.drawn for wave in self.waves if wave.posterior]
         drawn = [self.summary, self.shares, *(item.drawn for item in self.effects)]
+        drawn += [model.drawn for model in self.score_models]
         drawn += [self.prob_optimal, self.posterior.drawn if self.posterior else None]
         return tuple(d.figure for d in [*drawn, self.truth_drawn, *inner] if d is not None)
 
@@ -143,6 +156,14 @@ def page_view(contents: ReportContents) -> PageView:
         waves=tuple(_wave(names, wave, contents, shown, posterior) for wave in contents.waves),
         checks=tuple(_check(wave, check) for wave in contents.waves for check in wave.checks),
         effects=effects,
+        score_models=tuple(
+            ScoreModelView(
+                model.outcome.label,
+                _drawn(score_model_figure(names.new(f"scores-{model.name}"), model)),
+                score_model_table(model),
+            )
+            for model in contents.score_models
+        ),
         prob_optimal=_drawn(prob_optimal_figure(names.new("prob-best"), contents.waves)),
         posterior=_posterior(names, "posterior", posterior, best) if posterior else None,
         no_posterior=reason,

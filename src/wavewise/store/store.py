@@ -2,10 +2,14 @@
 
 from typing import Self
 
+from wavewise.store.api_keys import ApiKeys
+from wavewise.store.contacts import Contacts
 from wavewise.store.database import Database
 from wavewise.store.engine import engine_for
+from wavewise.store.erase import Erasure
 from wavewise.store.events import Events
 from wavewise.store.migrate import current_revision, make_ready
+from wavewise.store.refusals import Refusals
 from wavewise.store.results import Results
 from wavewise.store.schema import HEAD
 from wavewise.store.scores import Scores
@@ -16,8 +20,20 @@ from wavewise.store.waves import Waves
 __all__ = ["Store"]
 
 
-class Store(Versions, Units, Waves, Events, Scores, Results, Database):
-    """A study's database: versions, units, waves, events, scores, results.
+class Store(
+    Versions,
+    Units,
+    Waves,
+    Events,
+    Scores,
+    Results,
+    Contacts,
+    Refusals,
+    Erasure,
+    ApiKeys,
+    Database,
+):
+    """A study's database: versions, units, waves, events, scores, results, contact details.
 
     Every write is one transaction: all of it or nothing, also when the process is killed.
 

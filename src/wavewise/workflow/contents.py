@@ -14,6 +14,7 @@ from wavewise.report import contents as shown
 from wavewise.workflow.effect_contents import pooled_effects
 from wavewise.workflow.frames import wave_data
 from wavewise.workflow.posterior_contents import posteriors_by_wave
+from wavewise.workflow.score_contents import score_model_contents
 from wavewise.workflow.study import Study
 from wavewise.workflow.wave_contents import wave_contents
 
@@ -53,6 +54,7 @@ def report_contents(
         registration=_registration(study),
         effects=pooled_effects(study, rows),
         posterior=None,
+        score_models=score_model_contents(study, rows),
         decision=_decision(study),
         truth=truth,
         provenance=_provenance(study, rows),

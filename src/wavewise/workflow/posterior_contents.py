@@ -1,6 +1,7 @@
 """Posteriors of the arms, as the report shows them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,8 @@ from wavewise.design.outcomes import Outcome
 from wavewise.design.plan import Model
 from wavewise.design.waves import AllocationRule
 from wavewise.errors import EstimationError
-from wavewise.estimate import BetaBinomial, HierarchicalNormal
+from wavewise.estimate import BetaBinomial, HierarchicalBinomial, HierarchicalNormal
+from wavewise.estimate.draw_density import density_of_draws
 from wavewise.report import contents as shown
 from wavewise.results import FloatArray, NotEstimable
 from wavewise.workflow.effect_contents import is_closed, shown_outcome
@@ -89,8 +91,11 @@ def posterior_contents(
     """A posterior as the report shows it, with the counts that it rests on, if it is of counts."""
     counts = {} if totals is None else {row["arm"]: row for row in totals.iter_rows(named=True)}
     interval, mean = success_interval(posterior), mean_outcome(posterior)
+    about = shown_outcome(outcome)
+    if isinstance(posterior, HierarchicalNormal):
+        about = replace(about, label=f"gain in {about.label}")
     return shown.PosteriorContents(
-        outcome=shown_outcome(outcome),
+        outcome=about,
         rows=tuple(
             shown.PosteriorRow(
                 arm=arm,
@@ -130,8 +135,8 @@ def _densities(
     posterior: "ArmPosterior",
 ) -> tuple[shown.Density, ...]:
     """Posterior densities where they are not negligible, on one grid for all arms."""
-    if not isinstance(posterior, BetaBinomial):
-        return ()  # draws only: the figure shows their intervals
+    if isinstance(posterior, HierarchicalBinomial | HierarchicalNormal):
+        return _densities_of_draws(posterior)
     wide = posterior.cred_int(0.9999, kind="equal-tailed")
     grid = np.linspace(wide[:, 0].min(), wide[:, 1].max(), DENSITY_POINTS)
     inside = np.clip(grid, 1e-12, 1 - 1e-12)
@@ -141,4 +146,18 @@ def _densities(
     return tuple(
         shown.Density(arm, tuple(grid.tolist()), tuple(row.tolist()))
         for arm, row in zip(posterior.arms, density, strict=True)
+    )
+
+
+def _densities_of_draws(
+    posterior: "HierarchicalBinomial | HierarchicalNormal",
+) -> tuple[shown.Density, ...]:
+    if isinstance(posterior, HierarchicalNormal):
+        grid, density = density_of_draws(posterior.draws, None, DENSITY_POINTS)
+    else:
+        values = posterior.point_success_prob
+        grid, density = density_of_draws(values, posterior.weights, DENSITY_POINTS)
+    return tuple(
+        shown.Density(arm, tuple(grid[:, k].tolist()), tuple(density[:, k].tolist()))
+        for k, arm in enumerate(posterior.arms)
     )

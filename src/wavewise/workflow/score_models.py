@@ -11,7 +11,7 @@ from wavewise.design.outcomes import Outcome
 from wavewise.design.periods import first_periods
 from wavewise.design.plan import Model
 from wavewise.errors import EstimationError, InputError
-from wavewise.estimate import hierarchical_normal, score_panels
+from wavewise.estimate import score_panels
 from wavewise.results import NotEstimable
 from wavewise.streams import stream
 from wavewise.workflow.frames import WaveData, wave_data
@@ -105,9 +105,17 @@ def panels_of(study: Study, name: str, wave_ids: Sequence[str]) -> "ScorePanels"
 
 
 def score_posterior(study: Study, name: str, wave_ids: Sequence[str]) -> "HierarchicalNormal":
-    """Posterior of the arms' effects from every score of closed waves."""
-    rng = stream(study.spec.study.seed, "posterior", name, *wave_ids)
-    return hierarchical_normal(**score_arguments(study, name, wave_ids), rng=rng, n_draws=N_DRAWS)
+    """Posterior of the arms' effects from all units with a score before and after: that decides.
+
+    Raises
+    ------
+    EstimationError
+        The scores give no posterior.
+    """
+    fit = panels_of(study, name, wave_ids).all.by_arm
+    if isinstance(fit, NotEstimable):
+        raise EstimationError(fit.reason)
+    return fit
 
 
 def score_arguments(study: Study, name: str, wave_ids: Sequence[str]) -> dict[str, Any]:

@@ -1,13 +1,23 @@
 """Contrasts of policies: pairing, provenance, agreement with simpler estimators, bad input."""
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
-from wavewise.decide.personalize import personalize, random_policy, uniform, uniform_best
+from wavewise.decide.personalize import (
+    cautious,
+    personalize,
+    random_policy,
+    uniform,
+    uniform_best,
+)
+from wavewise.decide.policy import load_policy
 from wavewise.decide.policy_tree import policy_tree
+from wavewise.decide.targeting import target
 from wavewise.errors import EstimationError, InputError, StateError
 from wavewise.estimate import ate
+from wavewise.estimate.causal_forest import CausalForest, causal_forest
 from wavewise.estimate.neighbours import neighbours
 from wavewise.evaluate import (
     doubly_robust_scores,
@@ -123,6 +133,67 @@ def test_policies_are_refused_on_what_they_learned_from() -> None:
     tree = policy_tree(X, doubly_robust_scores(X, arm, y, propensity=SHARES, control="control"))
     with pytest.raises(StateError, match="'tree' learned"):
         policy_value(tree, X, arm, y, propensity=SHARES)
+
+
+@pytest.mark.parametrize("how", ["as trained", "other order", "array", "numbered frame", "half"])
+def test_a_forest_is_refused_on_its_training_data_in_any_form(how) -> None:
+    X, arm, y = draw(14)
+    forest = causal_forest(
+        X, arm, y, control="control", propensity=SHARES, n_trees=40, rng=np.random.default_rng(1)
+    )
+    order = np.random.default_rng(2).permutation(1500)
+    rows = {"other order": order, "half": order[:750]}.get(how, np.arange(1500))
+    data = {name: values[rows] for name, values in X.items()}
+    table = {
+        "array": np.column_stack(list(data.values())),
+        "numbered frame": pd.DataFrame(np.column_stack(list(data.values()))),
+    }.get(how, data | {"unrelated": np.ones(rows.size)})
+    best = uniform_best(ate(y, arm))
+    for policy in (personalize(forest), cautious(forest), target(forest, budget=0.5)):
+        with pytest.raises(StateError, match="learned from the outcomes of about 100%"):
+            policy_contrast(policy, best, table, arm[rows], y[rows], propensity=SHARES)
+    found = policy_contrast(
+        personalize(forest), best, table, arm[rows], y[rows], propensity=SHARES, basis="out-of-bag"
+    )
+    assert found.basis == "out-of-bag"
+    assert "model without it" in found.summary()
+    assert policy_contrast(personalize(forest), best, *draw(15), propensity=SHARES).estimate > 0.2
+
+
+def test_a_saved_forest_policy_still_knows_its_training_data(tmp_path) -> None:
+    X, arm, y = draw(16)
+    forest = causal_forest(
+        X, arm, y, control="control", propensity=SHARES, n_trees=40, rng=np.random.default_rng(1)
+    )
+    personalize(forest).save(tmp_path / "policy")
+    forest.save(tmp_path / "forest")
+    for policy in (
+        load_policy(tmp_path / "policy"),
+        personalize(CausalForest.load(tmp_path / "forest")),
+    ):
+        with pytest.raises(StateError, match="learned from"):
+            policy_value(policy, X, arm, y, propensity=SHARES)
+
+
+@pytest.mark.parametrize("kind", [int, float])
+def test_numbers_are_labels_of_arms_like_any_text(kind) -> None:
+    X, arm, y = draw(17)
+    codes = np.array([{"control": 0, "a": 1, "b": 2}[name] for name in arm]).astype(kind)
+    shares = dict(zip(map(kind, (0, 1, 2)), SHARES.values(), strict=True))
+    forest = causal_forest(
+        X, codes, y, control=kind(0), propensity=shares, n_trees=40, rng=np.random.default_rng(1)
+    )
+    near = neighbours(X, codes, y, control=kind(0), k=20, propensity=shares)
+    assert forest.arms == near.arms == ("1", "2")
+    scores = doubly_robust_scores(X, codes, y, propensity=shares, control=kind(0))
+    assert scores.treated == ("1", "2")
+    assert scores.effect(kind(2)).tolist() == scores.effects[:, 1].tolist()
+    fresh = draw(18)
+    new = np.array([{"control": 0, "a": 1, "b": 2}[name] for name in fresh[1]]).astype(kind)
+    found = policy_contrast(
+        personalize(forest), uniform(kind(1)), fresh[0], new, fresh[2], propensity=shares
+    )
+    assert found.estimate > 0.2
 
 
 def test_fresh_outcomes_of_the_same_people_are_fresh() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from wavewise.errors import EstimationError, InputError
 from wavewise.evaluate import best_linear_projection, calibration, cost_curve, toc
+from wavewise.results import NotEstimable
 
 
 def areas_by_integration(priority, scores, n_steps=400_000):
@@ -92,14 +93,23 @@ def test_toc_speaks() -> None:
     assert doubled.qini.std_error == pytest.approx(toc(x, x).qini.std_error, rel=0.01)
 
 
+def test_equal_priorities_rank_nobody_and_are_not_tested() -> None:
+    found = toc(np.full(100, 0.3), np.arange(100.0))
+    for area in (found.autoc, found.qini):
+        assert (area.estimate, area.std_error) == (0.0, 0.0)
+        assert isinstance(area.p_value, NotEstimable)
+    assert found.average.estimate == pytest.approx(49.5)
+    assert np.abs(found.curve["toc"].to_numpy()).max() < 1e-12
+    assert found.summary().startswith("All 100 priorities are equal")
+
+
 @pytest.mark.parametrize(
     ("priority", "scores", "text"),
     [
-        ([1, 1], [1, 2], "found one value, 1, for all"),
         ([1, 2, 3], [1, 2], "needed (2,)"),
         ([1, np.nan], [1, 2], "priority: found 1 of 2 values missing"),
         ([1, 2], [1, np.inf], "scores: found 1 of 2"),
-        ([1], [1], "found one value"),
+        ([1], [1], "found one unit"),
         (["a", "b"], [1, 2], "priority: found text"),
     ],
 )

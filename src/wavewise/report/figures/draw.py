@@ -39,6 +39,23 @@ class Figure:
     alt: str
     caption: str
 
+    def to_svg(self, *, narrow: bool = False) -> str:
+        """The figure as SVG, for a screen or for a phone."""
+        return _drawing().vegalite_to_svg(self.narrow if narrow else self.wide, **_OFFLINE)
+
+    def to_png(self, *, narrow: bool = False, scale: float = PNG_SCALE) -> bytes:
+        """The figure as PNG, ``scale`` pixels a point."""
+        spec = self.narrow if narrow else self.wide
+        return _drawing().vegalite_to_png(spec, scale=scale, **_OFFLINE)
+
+    def to_dict(self, *, narrow: bool = False) -> Spec:
+        """The figure as a Vega-Lite specification."""
+        return self.narrow if narrow else self.wide
+
+    def _repr_svg_(self) -> str:
+        """For notebooks."""
+        return self.to_svg()
+
 
 class _Options(TypedDict):
     vl_version: str
@@ -62,11 +79,11 @@ def _drawing() -> _Drawing:
 
 def figure_files(figure: Figure) -> dict[str, bytes]:
     """The wide figure as SVG, PNG (two pixels a point) and Vega-Lite JSON, by path."""
-    drawing, stem = _drawing(), f"figures/{figure.name}"
+    stem = f"figures/{figure.name}"
     text = json.dumps(figure.wide, ensure_ascii=False, indent=1, sort_keys=True)
     return {
-        f"{stem}.svg": drawing.vegalite_to_svg(figure.wide, **_OFFLINE).encode(),
-        f"{stem}.png": drawing.vegalite_to_png(figure.wide, scale=PNG_SCALE, **_OFFLINE),
+        f"{stem}.svg": figure.to_svg().encode(),
+        f"{stem}.png": figure.to_png(),
         f"{stem}.vl.json": f"{text}\n".encode(),
     }
 
@@ -76,8 +93,8 @@ def inline_svg(figure: Figure, *, narrow: bool) -> str:
 
     Ids carry the figure's name, since all drawings share the page.
     """
-    spec, suffix = (figure.narrow, "narrow") if narrow else (figure.wide, "wide")
-    svg = _drawing().vegalite_to_svg(spec, **_OFFLINE)
+    suffix = "narrow" if narrow else "wide"
+    svg = figure.to_svg(narrow=narrow)
     name = f"{figure.name}-{suffix}"
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)

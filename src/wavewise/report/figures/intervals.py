@@ -1,7 +1,8 @@
 """Rows of estimates with intervals: the layout that effects, posteriors and truth share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from wavewise.report.figures.style import (
@@ -30,7 +31,7 @@ class IntervalRow:
     """One row: a name, a point, an interval, and what is printed beside it.
 
     ``outer`` is a wider interval drawn thin; ``truth`` a known value; ``density`` pairs of
-    position and height.
+    position and height; ``heading`` a row that holds nothing but its name.
     """
 
     label: str
@@ -42,6 +43,7 @@ class IntervalRow:
     outer: tuple[float, float] | None = None
     truth: float | None = None
     density: tuple[tuple[float, float], ...] = ()
+    heading: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ def interval_figure(
     *,
     narrow: bool = False,
     effects: bool = True,
+    ridges: bool = False,
 ) -> Spec:
-    """Points with intervals, a row each, in the order given.
+    """Points with intervals, or densities, a row each, in the order given.
 
     Parameters
     ----------
@@ -79,6 +82,9 @@ def interval_figure(
         For a phone: names stand above the intervals.
     effects : bool
         Differences, drawn against a line at zero; otherwise levels.
+    ridges : bool
+        The density with its part inside the interval shaded and a bar at the value, instead of a
+        point with the interval.
     """
     layout = _layout(rows, narrow)
     height = layout.step * len(rows)
@@ -90,14 +96,65 @@ def interval_figure(
     spec["encoding"] = {"y": _y(len(rows)), "x": _x("value", title, effects)}
     spec["layer"] = [
         *([_zero_line()] if effects else []),
-        *([_densities(rows, layout)] if any(row.density for row in rows) else []),
-        *([_interval("outer_low", "outer_high", 1.25)] if any(row.outer for row in rows) else []),
-        _interval("low", "high", 3),
-        _points(),
+        *(_ridges(rows, layout) if ridges else _marks(rows, layout)),
         *([_truth()] if any(row.truth is not None for row in rows) else []),
         *_texts(layout),
     ]
     return spec
+
+
+def _marks(rows: Sequence[IntervalRow], layout: _Layout) -> list[Spec]:
+    """Points with intervals, over densities where there are any."""
+    return [
+        *([_densities(rows, layout)] if any(row.density for row in rows) else []),
+        *([_interval("outer_low", "outer_high", 1.25)] if any(row.outer for row in rows) else []),
+        _interval("low", "high", 3),
+        _points(),
+    ]
+
+
+def _ridges(rows: Sequence[IntervalRow], layout: _Layout) -> list[Spec]:
+    """Densities, darker inside the interval, with a bar at the value."""
+    inside = [replace(row, density=_between(row)) for row in rows]
+    bar = {"type": "rule", "color": INK, "strokeWidth": 2}
+    foot, top = layout.line, _top(rows)
+    bars = [
+        {
+            "value": row.value,
+            "foot": i + foot,
+            "crest": i + foot - layout.room * _height(row, row.value) / top,
+        }
+        for i, row in enumerate(rows)
+        if row.density
+    ]
+    return [
+        _densities(rows, layout),
+        _densities(inside, layout, opacity=0.5, top=top),
+        {
+            "data": {"values": bars},
+            "mark": bar,
+            "encoding": {
+                "x": {"field": "value", "type": "quantitative"},
+                "y": {"field": "crest", "type": "quantitative"},
+                "y2": {"field": "foot"},
+            },
+        },
+    ]
+
+
+def _between(row: IntervalRow) -> tuple[tuple[float, float], ...]:
+    """The density from the interval's lower end to its upper one."""
+    within = [point for point in row.density if row.low < point[0] < row.high]
+    ends = [(end, _height(row, end)) for end in (row.low, row.high)]
+    return (ends[0], *within, ends[1]) if row.density else ()
+
+
+def _height(row: IntervalRow, at: float) -> float:
+    """The density at a place, straight between its points."""
+    for (x0, y0), (x1, y1) in pairwise(row.density):
+        if x0 <= at <= x1 and x1 > x0:
+            return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
+    return 0.0
 
 
 def _layout(rows: Sequence[IntervalRow], narrow: bool) -> _Layout:
@@ -138,7 +195,7 @@ def _datum(i: int, row: IntervalRow, layout: _Layout) -> dict[str, Any]:
         "low": row.low,
         "high": row.high,
         "text": row.text,
-        "best": row.best,
+        "best": row.best or row.heading,
     }
     if row.outer is not None:
         datum |= {"outer_low": row.outer[0], "outer_high": row.outer[1]}
@@ -201,8 +258,15 @@ def _truth() -> Spec:
     }
 
 
-def _densities(rows: Sequence[IntervalRow], layout: _Layout) -> Spec:
-    top = max((height for row in rows for _, height in row.density), default=1.0) or 1.0
+def _top(rows: Sequence[IntervalRow]) -> float:
+    """The highest density, to which all are drawn."""
+    return max((height for row in rows for _, height in row.density), default=1.0) or 1.0
+
+
+def _densities(
+    rows: Sequence[IntervalRow], layout: _Layout, *, opacity: float = 0.28, top: float = 0.0
+) -> Spec:
+    top = top or _top(rows)
     values = [
         {
             "index": i,
@@ -217,7 +281,7 @@ def _densities(rows: Sequence[IntervalRow], layout: _Layout) -> Spec:
     ]
     return {
         "data": {"values": values},
-        "mark": {"type": "area", "opacity": 0.28, "line": False},
+        "mark": {"type": "area", "opacity": opacity, "line": False},
         "encoding": {
             "x": {"field": "x", "type": "quantitative"},
             "y": {"field": "crest", "type": "quantitative"},

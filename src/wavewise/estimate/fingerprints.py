@@ -20,19 +20,18 @@ def row_fingerprints(X: Any, arm: Any, outcome: Any) -> UInt64Array:
 
     Notes
     -----
-    Splitmix64's finalizer, chained over the columns in the order of their names; text by the first
-    eight bytes of its SHA-256. The same data give the same numbers on every machine, in any order
-    of units or columns.
+    Splitmix64's finalizer of each value, summed over the covariates; text by the first eight bytes
+    of its SHA-256. The same data give the same numbers on every machine, in any order of units or
+    covariates, under any names of covariates, as an array or as a frame.
     """
     columns = named_columns(X)
     n_units = next(iter(columns.values())).size
     state = np.full(n_units, _ODD)
-    for name in sorted(columns):
-        state = _mix(state ^ _bits(columns[name], name))
-    for name, values in (("arm", encode(arm, "arm", n_units)),):
-        state = _mix(state ^ _text_bits(np.array(values.names, dtype=object), name)[values.codes])
-    numbers = np.asarray(outcome, dtype=np.float64)
-    return _mix(state ^ _bits(numbers, "outcome"))
+    for values in columns.values():
+        state = state + _mix(_bits(values))
+    arms = encode(arm, "arm", n_units)
+    state = _mix(state ^ _text_bits(np.array(arms.names, dtype=object))[arms.codes])
+    return _mix(state ^ _bits(np.asarray(outcome, dtype=np.float64)))
 
 
 def _mix(state: UInt64Array) -> UInt64Array:
@@ -42,19 +41,19 @@ def _mix(state: UInt64Array) -> UInt64Array:
     return state ^ (state >> np.uint64(31))
 
 
-def _bits(values: npt.NDArray[Any], name: str) -> UInt64Array:
+def _bits(values: npt.NDArray[Any]) -> UInt64Array:
     if values.dtype.kind != "f":
-        return _text_bits(values, name)
+        return _text_bits(values)
     # one not-a-number, and one zero
     clean = np.where(np.isnan(values), np.nan, values + 0.0)
     return np.ascontiguousarray(clean).view(np.uint64)
 
 
-def _text_bits(values: npt.NDArray[Any], name: str) -> UInt64Array:
+def _text_bits(values: npt.NDArray[Any]) -> UInt64Array:
     import hashlib  # noqa: PLC0415 (only text needs it)
 
     known: dict[Any, int] = {}
     for value in set(values.tolist()):
-        digest = hashlib.sha256(f"{name}|{value is None}|{value}".encode()).digest()
+        digest = hashlib.sha256(f"{value is None}|{value}".encode()).digest()
         known[value] = int.from_bytes(digest[:8], "little")
     return np.array([known[value] for value in values.tolist()], dtype=np.uint64)
