@@ -38,15 +38,17 @@ class Peak:
 def inverse_of_negative(hess: FloatArray, n: int, inverse: FloatArray) -> float:
     """Inverse of minus the first n rows and columns of a Hessian; half its log determinant.
 
-    Where the log posterior is not concave, the diagonal is raised until it is.
+    Where the log posterior is not concave, the diagonal of the Hessian is lowered until it is.
     """
     root, column = np.empty((n, n)), np.empty(n)
     largest = 1e-6
     for i in range(n):
         largest = max(largest, abs(hess[i, i]))
-    ridge = 0.0
-    while not _factored(hess, n, ridge, root):
-        ridge = max(10 * ridge, 1e-6 * largest)
+    ridge = 1e-6 * largest
+    while not _factored(hess, n, root):
+        for i in range(n):
+            hess[i, i] -= ridge
+        ridge *= 10
     half_log_det = 0.0
     for c in range(n):
         half_log_det -= math.log(root[c, c])
@@ -66,8 +68,8 @@ def inverse_of_negative(hess: FloatArray, n: int, inverse: FloatArray) -> float:
 
 
 @compiled
-def _factored(hess: FloatArray, n: int, ridge: float, root: FloatArray) -> bool:
-    """Whether minus the Hessian with a ridge has a Cholesky root, which is written out."""
+def _factored(hess: FloatArray, n: int, root: FloatArray) -> bool:
+    """Whether minus the Hessian has a Cholesky root, which is written out."""
     for i in range(n):
         for j in range(i + 1):
             total = -hess[i, j]
@@ -75,8 +77,8 @@ def _factored(hess: FloatArray, n: int, ridge: float, root: FloatArray) -> bool:
                 total -= root[i, m] * root[j, m]
             if i != j:
                 root[i, j] = total / root[j, j]
-            elif total + ridge > 0.0:
-                root[i, i] = math.sqrt(total + ridge)
+            elif total > 0.0:
+                root[i, i] = math.sqrt(total)
             else:
                 return False
     return True

@@ -148,11 +148,9 @@ def _reach(nodes: list[_Node]) -> tuple[FloatArray, FloatArray]:
     cluster's data against the prior.
     """
     effect = np.array([node.peak.slopes.effect for node in nodes])
-    common, precision = np.empty((len(nodes), 1)), np.empty_like(nodes[0].covariance)
-    for i, node in enumerate(nodes):
-        inverse_of_negative(-node.covariance, len(precision), precision)
-        level = 1 / math.sqrt(max(float(precision.sum()), 1e-300))
-        common[i] = level / math.exp(node.peak.point[-1])
+    kappa = np.exp([node.peak.point[-1] for node in nodes])
+    hess = np.array([node.peak.slopes.hess[:-1, :-1] for node in nodes])
+    common = (1 / (np.sqrt(np.maximum(-hess.sum(axis=(1, 2)), 1e-300)) * kappa))[:, None]
     mean, variance = effect[:, 0], effect[:, 1] ** 2
     width = REACH * np.sqrt(variance + (common * np.maximum(1 - variance, 0.0)) ** 2)
     return (mean - width).min(axis=0), (mean + width).max(axis=0)
@@ -168,6 +166,6 @@ def _assemble(posterior: LogPosterior, nodes: list[_Node]) -> Profile:
         log_density=log_density - log_density.max(),
         mean=np.ascontiguousarray(points[:, :-1]),
         root=np.asarray(root, dtype=np.float64),
-        own_variance=1 / np.diag(np.linalg.inv(best.covariance)),
+        own_variance=-1 / np.diag(best.peak.slopes.hess)[:-1],
         posterior=posterior.around(best.peak.slopes.reference, *_reach(nodes)),
     )

@@ -8,9 +8,11 @@ from sqlalchemy import delete, select, update
 from wavewise.errors import InputError
 from wavewise.store.contact_schema import contact, refusal
 from wavewise.store.database import Database
+from wavewise.store.outbox import cancel_messages
 from wavewise.store.refusals import add_refusals
 from wavewise.store.rows import to_us
 from wavewise.store.schema import unit
+from wavewise.store.schema_outbox import outbox
 
 __all__ = ["ERASED", "Erasure"]
 
@@ -51,6 +53,10 @@ class Erasure(Database):
                 update(unit).where(unit.c.unit_id == unit_id).values(fields_json=fields_json)
             )
             add_refusals(connection, row, erased_at)
+            cancel_messages(connection, ERASED, erased_at, unit_ids=[unit_id])
+            connection.execute(
+                update(outbox).where(outbox.c.unit_id == unit_id).values(content_json="{}")
+            )
         self._forget_old_pages()
         return gone
 

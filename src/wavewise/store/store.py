@@ -9,6 +9,9 @@ from wavewise.store.engine import engine_for
 from wavewise.store.erase import Erasure
 from wavewise.store.events import Events
 from wavewise.store.migrate import current_revision, make_ready
+from wavewise.store.outbox import Outbox
+from wavewise.store.outbox_counts import OutboxCounts
+from wavewise.store.receipts import Receipts
 from wavewise.store.refusals import Refusals
 from wavewise.store.results import Results
 from wavewise.store.schema import HEAD
@@ -31,9 +34,12 @@ class Store(
     Refusals,
     Erasure,
     ApiKeys,
+    Outbox,
+    OutboxCounts,
+    Receipts,
     Database,
 ):
-    """A study's database: versions, units, waves, events, scores, results, contact details.
+    """A study's database: versions, units, waves, events, scores, results, contact details, outbox.
 
     Every write is one transaction: all of it or nothing, also when the process is killed.
 
