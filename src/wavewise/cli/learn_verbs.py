@@ -15,12 +15,20 @@ def add_to(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
 
     @verb(app, "analyze", "wavewise analyze my-study phase-1")
-    def analyze(folder: Folder, wave_id: WaveId, store: StoreUrl = None) -> Done:
+    def analyze(
+        folder: Folder,
+        wave_id: WaveId,
+        randomization_draws: Annotated[
+            int,
+            typer.Option(min=0, help="Draw the arms again so often, for a randomization test."),
+        ] = 0,
+        store: StoreUrl = None,
+    ) -> Done:
         """Estimate effects in a closed wave, and check its data."""
         from wavewise.workflow.analyze import analyze as work
 
         with opened(folder, store) as study:
-            return work(study, wave_id)
+            return work(study, wave_id, randomization_draws=randomization_draws)
 
     @verb(app, "decide", "wavewise decide my-study wave-1")
     def decide(folder: Folder, wave_id: WaveId, store: StoreUrl = None) -> Done:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from wavewise.estimate.hierarchical_sensitivity import PriorSensitivity, prior_sensitivity
     from wavewise.estimate.neighbours import Neighbours, neighbours
     from wavewise.estimate.normal_priors import NormalPriors, SdPrior, scaled_priors, study_priors
+    from wavewise.estimate.randomization_test import RandomizationTest, randomization_test
     from wavewise.estimate.score_panels import ScorePanels, score_panels
     from wavewise.estimate.weighted_m import weighted_m
     from wavewise.estimate.winner import Winner, winner
@@ -54,6 +55,7 @@ __all__ = [
     "Normal",
     "NormalPriors",
     "PriorSensitivity",
+    "RandomizationTest",
     "ScorePanels",
     "SdPrior",
     "StudentT",
@@ -69,6 +71,7 @@ __all__ = [
     "pair_margins",
     "posterior_predictive_check",
     "prior_sensitivity",
+    "randomization_test",
     "scaled_priors",
     "score_panels",
     "study_priors",
@@ -77,6 +80,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "RandomizationTest": "wavewise.estimate.randomization_test",
+    "randomization_test": "wavewise.estimate.randomization_test",
     "AdaptiveEstimates": "wavewise.estimate.adaptive_table",
     "adaptive_aipw": "wavewise.estimate.adaptive_aipw",
     "batched_ols": "wavewise.estimate.batched_ols",

@@ -22,8 +22,8 @@ __all__ = [
     "OutcomeEffects",
     "WaveAnalysis",
     "analyse_waves",
-    "compared_values",
     "control_of",
+    "outcome_values",
 ]
 
 FEWEST_EXPECTED = 5  # missing outcomes in the smallest arm, if they were spread alike
@@ -110,7 +110,7 @@ def _effects(
     cluster = data.units.cluster if study.spec.units.error_cluster else None
     try:
         return ate(
-            compared_values(data, outcome).to_numpy(),
+            outcome_values(data, outcome).to_numpy(),
             data.condition,
             control=control,
             strata=data.stratum if with_strata else None,
@@ -135,7 +135,7 @@ def _conditions(study: Study, wave: Wave) -> list[str]:
     return [*arms, HELD_OUT] if wave.held_out_share else arms
 
 
-def compared_values(data: WaveData, outcome: Outcome) -> pl.Series:
+def outcome_values(data: WaveData, outcome: Outcome) -> pl.Series:
     """The outcome as it is compared: successes as a share of their trials."""
     values = data.outcomes[outcome.id].cast(pl.Float64)
     trials = f"{outcome.id}.trials"

@@ -12,7 +12,7 @@ from wavewise.errors import StateError
 from wavewise.estimate.labels import encode
 from wavewise.evaluate import DoublyRobustScores, doubly_robust_scores, mixture_propensity
 from wavewise.results import FloatArray, IntArray
-from wavewise.workflow.analysis import compared_values
+from wavewise.workflow.analysis import outcome_values
 from wavewise.workflow.frames import HELD_OUT, WaveData, wave_data
 from wavewise.workflow.learning import Learner
 from wavewise.workflow.policies import frozen_policies
@@ -194,7 +194,7 @@ def fresh_wave(study: Study, wave_id: str) -> FreshWave:
     if not all(isinstance(share, float | int) for share in shares.values()):
         raise StateError(f"wave '{wave_id}': its shares differ by stratum; needed equal ones")
     data = wave_data(study, wave_id)
-    values = compared_values(data, study.spec.primary)
+    values = outcome_values(data, study.spec.primary)
     known = values.is_not_null()
     by = data.units.cluster if study.spec.units.error_cluster else None
     clusters = None if by is None else encode(by.filter(known), "cluster", int(known.sum())).codes

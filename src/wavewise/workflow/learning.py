@@ -14,7 +14,7 @@ from wavewise.estimate import causal_forest, neighbours
 from wavewise.evaluate import doubly_robust_scores
 from wavewise.results import FloatArray, NotEstimable
 from wavewise.streams import stream
-from wavewise.workflow.analysis import analyse_waves, compared_values
+from wavewise.workflow.analysis import analyse_waves, outcome_values
 from wavewise.workflow.frames import WaveData, stack, wave_data
 from wavewise.workflow.posteriors import require_closed
 from wavewise.workflow.study import Study
@@ -90,7 +90,7 @@ class Learner:
 
     @cached_property
     def _known(self) -> pl.Series:
-        return compared_values(self.data, self.study.spec.primary).is_not_null()
+        return outcome_values(self.data, self.study.spec.primary).is_not_null()
 
     @property
     def control(self) -> str:
@@ -116,7 +116,7 @@ class Learner:
     @property
     def outcome(self) -> FloatArray:
         """Primary outcome of each such unit."""
-        return compared_values(self.data, self.study.spec.primary).filter(self._known).to_numpy()
+        return outcome_values(self.data, self.study.spec.primary).filter(self._known).to_numpy()
 
     @property
     def arms(self) -> tuple[str, ...]:
