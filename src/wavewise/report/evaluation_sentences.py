@@ -73,6 +73,11 @@ def _targeting(targeting: Mapping[str, Any], level: float) -> list[str]:
             found.append(f"Ranking by {name}: {curve['not_estimable']}.")
             continue
         autoc = next(row for row in curve["rows"] if "AUTOC" in row["measure"].upper())
+        if autoc["conf_low"] is None:
+            found.append(
+                f"Ranking by {name}: it cannot be said whether it finds those who gain more."
+            )
+            continue
         clear = autoc["conf_low"] > 0
         wrong = autoc["conf_high"] < 0
         how = "predicted effect of the " + name if name != "predicted outcome" else name
