@@ -3,7 +3,7 @@
 All units of a message at once: a text is a row of pieces, its fields are columns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from string import Formatter
 
@@ -42,7 +42,9 @@ class Rendered:
     n_segments: Mapping[int, int] = field(default_factory=dict)
 
 
-def render(message: Message, fields: pl.DataFrame, languages: pl.Series) -> Rendered:
+def render(
+    message: Message, fields: pl.DataFrame, languages: pl.Series, flow: Flow | None = None
+) -> Rendered:
     """A message for units.
 
     Parameters
@@ -53,6 +55,8 @@ def render(message: Message, fields: pl.DataFrame, languages: pl.Series) -> Rend
         Columns of the people file, and derived fields.
     languages : Series of str, shape (n_units,)
         Each unit's own language, such as ``es`` or ``es-PE``; null where there is none.
+    flow : Flow or None
+        The message's call flow, whose prompts hold fields too.
 
     Notes
     -----
@@ -63,9 +67,10 @@ def render(message: Message, fields: pl.DataFrame, languages: pl.Series) -> Rend
     chosen = _languages(message, languages)
     text = _by_language(message.text, known, chosen)
     title = _by_language(message.title, known, chosen)
-    own = {name: _written(text_, known) for name, text_ in message.fields.items()}
+    spoken = flow_fields(flow) if flow is not None else set()
+    own = {name: _column(known, name) for name in sorted(spoken | set(message.fields))}
     parts = [text, title, *own.values()]
-    used = {name for part in _texts(message) for name in _names(part)}
+    used = {name for part in _texts(message) for name in _names(part)} | spoken
     faults = list(_missing(message, known, used, chosen))
     is_bad = pl.select(pl.any_horizontal([part.is_null() for part in parts])).to_series()
     lengths, too_long, longest = _lengths(message, text)
@@ -75,9 +80,8 @@ def render(message: Message, fields: pl.DataFrame, languages: pl.Series) -> Rend
     rows = pl.DataFrame(
         {"language": chosen, "title": title.fill_null(""), "text": text.fill_null("")}
     )
-    packed = pl.DataFrame(list(own.values())) if own else None
-    if packed is not None:
-        rows = rows.with_columns(fields=packed.to_struct())
+    if own:
+        rows = rows.with_columns(fields=pl.DataFrame(list(own.values())).to_struct())
     return Rendered(rows, tuple(faults), is_bad | too_long, lengths)
 
 
@@ -109,6 +113,12 @@ def _fields(message: Message, fields: pl.DataFrame) -> pl.DataFrame:
 def _text(column: pl.Series) -> pl.Series:
     written = column.cast(pl.String).str.strip_chars()
     return written.set(written == "", None)
+
+
+def _column(known: pl.DataFrame, name: str) -> pl.Series:
+    if name in known.columns:
+        return known[name]
+    return pl.repeat(None, known.height, dtype=pl.String, eager=True).alias(name)
 
 
 def _languages(message: Message, languages: pl.Series) -> pl.Series:
@@ -158,12 +168,12 @@ def _texts(message: Message) -> list[str]:
 
 
 def _missing(
-    message: Message, known: pl.DataFrame, used: Sequence[str] | set[str], chosen: pl.Series
+    message: Message, known: pl.DataFrame, used: set[str], chosen: pl.Series
 ) -> list[Fault]:
     faults = []
     for name in sorted(used):
         n = known[name].null_count() if name in known.columns else len(chosen)
-        if n and name not in message.fields:
+        if n:
             found = f"{n:,} of {len(chosen):,} units without {{{name}}}"
             fix = f'fill it in, or add fallback = {{ {name} = "..." }}'
             faults.append(Fault(f"messages['{message.id}']", found, "a value or a fallback", fix))
