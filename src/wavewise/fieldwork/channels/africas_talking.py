@@ -15,7 +15,7 @@ from wavewise.fieldwork.channels.base import (
     SendResult,
     Unknown,
 )
-from wavewise.fieldwork.channels.http import call, client_of, json_of, unproven
+from wavewise.fieldwork.channels.http import Clients, call, json_of, unproven
 from wavewise.fieldwork.channels.settings import ChannelSettings, Secrets
 
 __all__ = ["AfricasTalkingSms", "open_channel"]
@@ -49,12 +49,12 @@ class AfricasTalkingSms:
         if "from" in settings.options:
             self._form["from"] = settings.option("from")
         headers = {"apiKey": key, "accept": "application/json"}
-        self._client = client_of(settings, headers=headers)
+        self._clients = Clients(settings, headers=headers)
 
     async def send(self, outgoing: Outgoing) -> SendResult:
         """Send once."""
         form = {**self._form, "to": outgoing.address, "message": outgoing.text}
-        answer = await call(self._client, "POST", self._url, data=form)
+        answer = await call(self._clients, "POST", self._url, data=form)
         if isinstance(answer, NotSent | Unknown):
             return answer
         if answer.status_code not in {200, 201}:
@@ -63,7 +63,7 @@ class AfricasTalkingSms:
 
     async def close(self) -> None:
         """Give connections back."""
-        await self._client.aclose()
+        await self._clients.aclose()
 
 
 def open_channel(settings: ChannelSettings, secrets: Secrets) -> AfricasTalkingSms:

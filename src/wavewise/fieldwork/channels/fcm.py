@@ -22,7 +22,7 @@ from wavewise.fieldwork.channels.base import (
     SendResult,
     Unknown,
 )
-from wavewise.fieldwork.channels.http import call, client_of, json_of, unproven
+from wavewise.fieldwork.channels.http import Clients, call, json_of, unproven
 from wavewise.fieldwork.channels.settings import ChannelSettings, Secrets
 
 __all__ = ["FcmChannel", "open_channel"]
@@ -46,7 +46,7 @@ class FcmChannel:
         project = settings.option("project", account["project_id"])
         base = settings.base_url or BASE_URL
         self._url = f"{base}/v1/projects/{project}/messages:send"
-        self._client = client_of(settings)
+        self._clients = Clients(settings)
         self._access = ""
         self._ends = 0.0
         self._renewing = asyncio.Lock()
@@ -64,7 +64,7 @@ class FcmChannel:
         }
         headers = {"authorization": f"Bearer {self._access}"}
         answer = await call(
-            self._client, "POST", self._url, json={"message": message}, headers=headers
+            self._clients, "POST", self._url, json={"message": message}, headers=headers
         )
         if isinstance(answer, NotSent | Unknown):
             return answer
@@ -82,7 +82,7 @@ class FcmChannel:
 
     async def close(self) -> None:
         """Give connections back."""
-        await self._client.aclose()
+        await self._clients.aclose()
 
     async def _renew(self) -> SendResult | None:
         """A fresh access token where the old one ends soon; why there is none."""
@@ -93,7 +93,7 @@ class FcmChannel:
                 "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
                 "assertion": signed_claim(self._account, int(time.time())),
             }
-            answer = await call(self._client, "POST", self._account["token_uri"], data=form)
+            answer = await call(self._clients, "POST", self._account["token_uri"], data=form)
             if isinstance(answer, NotSent | Unknown):
                 return NotSent("no access token: the server cannot be reached", retry=True)
             found = json_of(answer)

@@ -1,5 +1,6 @@
-"""What channels over HTTP share: one client, and what an answer or its absence proves."""
+"""What channels over HTTP share: clients, and what an answer or its absence proves."""
 
+import asyncio
 import email.utils
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +10,7 @@ import httpx2
 from wavewise.fieldwork.channels.base import NotSent, Unknown
 from wavewise.fieldwork.channels.settings import ChannelSettings
 
-__all__ = ["call", "client_of", "json_of", "retry_after_seconds", "unproven"]
+__all__ = ["Clients", "call", "json_of", "retry_after_seconds", "unproven"]
 
 # Idle connections are given up before common servers drop them: a request on a connection that is
 # being dropped could not be told from one that was lost.
@@ -18,23 +19,55 @@ _IDLE_SECONDS = 4.0
 _NOTHING_LEFT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
-def client_of(settings: ChannelSettings, **options: Any) -> httpx2.AsyncClient:
-    """A client with the channel's limits; redirects are not followed."""
-    limits = httpx2.Limits(
-        max_connections=settings.concurrency,
-        max_keepalive_connections=settings.concurrency,
-        keepalive_expiry=_IDLE_SECONDS,
-    )
-    timeout = httpx2.Timeout(settings.timeout_seconds)
-    return httpx2.AsyncClient(limits=limits, timeout=timeout, **options)
+class Clients:
+    """As many clients as messages may be in flight, each with one connection.
+
+    One client with many connections looks at each of them before every request; that cost more
+    than all the rest of sending.
+
+    Parameters
+    ----------
+    settings : ChannelSettings
+        Time-out and concurrency.
+    **options
+        Of httpx2's client: auth, headers.
+    """
+
+    def __init__(self, settings: ChannelSettings, **options: Any) -> None:
+        limits = httpx2.Limits(max_connections=1, keepalive_expiry=_IDLE_SECONDS)
+        context = httpx2.create_ssl_context()
+        self._all = [
+            httpx2.AsyncClient(
+                limits=limits,
+                timeout=httpx2.Timeout(settings.timeout_seconds),
+                verify=context,
+                **options,
+            )
+            for _ in range(settings.concurrency)
+        ]
+        self._free: asyncio.LifoQueue[httpx2.AsyncClient] = asyncio.LifoQueue()
+        for client in self._all:
+            self._free.put_nowait(client)
+
+    async def request(self, method: str, url: str, **options: Any) -> httpx2.Response:
+        """The answer to a request; redirects are not followed."""
+        client = await self._free.get()
+        try:
+            return await client.request(method, url, **options)
+        finally:
+            self._free.put_nowait(client)
+
+    async def aclose(self) -> None:
+        """Give connections back."""
+        await asyncio.gather(*(client.aclose() for client in self._all))
 
 
 async def call(
-    client: httpx2.AsyncClient, method: str, url: str, **options: Any
+    clients: Clients, method: str, url: str, **options: Any
 ) -> httpx2.Response | NotSent | Unknown:
     """The answer to a request; without one, what is proven. Errors' own texts hold addresses."""
     try:
-        return await client.request(method, url, **options)
+        return await clients.request(method, url, **options)
     except _NOTHING_LEFT:
         return NotSent("the provider cannot be reached", retry=True)
     except (httpx2.UnsupportedProtocol, httpx2.InvalidURL, httpx2.LocalProtocolError):

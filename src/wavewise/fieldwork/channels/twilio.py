@@ -17,7 +17,7 @@ from wavewise.fieldwork.channels.base import (
     SendResult,
     Unknown,
 )
-from wavewise.fieldwork.channels.http import call, client_of, json_of, unproven
+from wavewise.fieldwork.channels.http import Clients, call, json_of, unproven
 from wavewise.fieldwork.channels.settings import ChannelSettings, Secrets
 
 __all__ = ["TwilioSms", "open_channel"]
@@ -44,7 +44,7 @@ class TwilioSms:
         self._from = _sender(settings)
         self._callback = settings.options.get("status_callback")
         user = settings.option("api_key_sid", account)
-        self._client = client_of(settings, auth=(user, token))
+        self._clients = Clients(settings, auth=(user, token))
 
     async def send(self, outgoing: Outgoing) -> SendResult:
         """Send once."""
@@ -52,7 +52,7 @@ class TwilioSms:
         if self._callback:
             # The key lets a receipt find its message even where the answer below was lost.
             form["StatusCallback"] = f"{self._callback}?message_key={outgoing.key}"
-        answer = await call(self._client, "POST", f"{self._url}.json", data=form)
+        answer = await call(self._clients, "POST", f"{self._url}.json", data=form)
         if isinstance(answer, NotSent | Unknown):
             return answer
         body = json_of(answer)
@@ -68,12 +68,12 @@ class TwilioSms:
         That a list does not hold it proves nothing: it may lag behind.
         """
         if provider_id is not None:
-            answer = await call(self._client, "GET", f"{self._url}/{provider_id}.json")
+            answer = await call(self._clients, "GET", f"{self._url}/{provider_id}.json")
             if isinstance(answer, NotSent | Unknown) or answer.status_code != 200:
                 return None
             return _known(json_of(answer))
         query = {"To": outgoing.address, "DateSent>": f"{since.astimezone(UTC):%Y-%m-%d}"}
-        answer = await call(self._client, "GET", f"{self._url}.json", params=query)
+        answer = await call(self._clients, "GET", f"{self._url}.json", params=query)
         if isinstance(answer, NotSent | Unknown) or answer.status_code != 200:
             return None
         listed = json_of(answer).get("messages") or ()
@@ -82,7 +82,7 @@ class TwilioSms:
 
     async def close(self) -> None:
         """Give connections back."""
-        await self._client.aclose()
+        await self._clients.aclose()
 
 
 def open_channel(settings: ChannelSettings, secrets: Secrets) -> TwilioSms:

@@ -13,7 +13,7 @@ from wavewise.fieldwork.channels.base import (
     SendResult,
     Unknown,
 )
-from wavewise.fieldwork.channels.http import call, client_of, json_of, unproven
+from wavewise.fieldwork.channels.http import Clients, call, json_of, unproven
 from wavewise.fieldwork.channels.settings import ChannelSettings, Secrets
 
 __all__ = ["WebhookChannel", "open_channel", "signature"]
@@ -29,7 +29,7 @@ class WebhookChannel:
         self.is_idempotent = settings.options.get("idempotent") is True
         self._url = settings.base_url or settings.option("url")
         self._secret = secret
-        self._client = client_of(settings)
+        self._clients = Clients(settings)
 
     async def send(self, outgoing: Outgoing) -> SendResult:
         """Send once."""
@@ -50,7 +50,7 @@ class WebhookChannel:
         headers = {"content-type": "application/json", "idempotency-key": outgoing.key}
         if self._secret is not None:
             headers[SIGNATURE] = signature(self._secret, body, int(time.time()))
-        answer = await call(self._client, "POST", self._url, content=body, headers=headers)
+        answer = await call(self._clients, "POST", self._url, content=body, headers=headers)
         if isinstance(answer, NotSent | Unknown):
             return answer
         if 200 <= answer.status_code < 300:
@@ -64,7 +64,7 @@ class WebhookChannel:
 
     async def close(self) -> None:
         """Give connections back."""
-        await self._client.aclose()
+        await self._clients.aclose()
 
 
 def signature(secret: str, body: bytes, at: int) -> str:
