@@ -22,6 +22,10 @@ PROVIDERS: dict[str, tuple[str, str | None]] = {
     "fcm": ("fcm", None),
     "twilio": ("twilio", None),
     "africas-talking": ("africas_talking", None),
+    "smpp": ("smpp", "smpp"),
+    "mqtt": ("mqtt", "mqtt"),
+    "web-push": ("web_push", "web-push"),
+    "apprise": ("any_apprise", "apprise"),
 }
 
 
