@@ -36,9 +36,7 @@ class AppriseChannel:
         service = apprise.Apprise()
         if not service.add(self._url.replace(PLACE, outgoing.address)):
             return NotSent("not an address that the service takes")
-        notify = asyncio.to_thread(
-            service.notify, body=outgoing.text, title=outgoing.title or None
-        )
+        notify = asyncio.to_thread(service.notify, body=outgoing.text, title=outgoing.title)
         try:
             taken = await asyncio.wait_for(notify, self._seconds)
         except TimeoutError:

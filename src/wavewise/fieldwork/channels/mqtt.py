@@ -91,7 +91,7 @@ class MqttChannel:
                 client = aiomqtt.Client(**self._how)
                 try:
                     await client.__aenter__()
-                except aiomqtt.MqttConnectError:
+                except aiomqtt.MqttCodeError:  # the broker answered, and refused
                     text = "the broker refuses the connection or the password"
                     return NotSent(text, retry=True, stops_channel=True)
                 except (aiomqtt.MqttError, TimeoutError, OSError):

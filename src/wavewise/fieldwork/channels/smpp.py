@@ -38,7 +38,7 @@ _BUSY = {"ESME_RTHROTTLED", "ESME_RMSGQFUL"}
 _OURS = {"ESME_RINVSRCADR", "ESME_RINVPASWD", "ESME_RINVSYSID", "ESME_RBINDFAIL"}
 
 
-class _Answers(AbstractHook):
+class _Answers(AbstractHook):  # type: ignore[misc]
     """Gives each message the answer to it, by the key that it carries."""
 
     def __init__(self) -> None:
@@ -50,9 +50,7 @@ class _Answers(AbstractHook):
         if isinstance(smpp_message, SubmitSm):
             self.left.add(str(smpp_message.log_id))
 
-    async def received(
-        self, smpp_message: SmppMessage | None, pdu: bytes, client_id: str
-    ) -> None:
+    async def received(self, smpp_message: SmppMessage | None, pdu: bytes, client_id: str) -> None:
         del pdu, client_id
         if isinstance(smpp_message, SubmitSmResp):
             self.settle(str(smpp_message.log_id), _result(smpp_message))
@@ -132,7 +130,10 @@ class SmppChannel:
     async def close(self) -> None:
         """Unbind."""
         if self._session is not None:
+            writer = getattr(self._session, "_writer", None)
             await self._session.stop()
+            if writer is not None:  # the library drops it without closing
+                writer.close()
         if self._running is not None:
             await asyncio.wait([self._running], timeout=5.0)
         self._session = None

@@ -9,6 +9,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
 from py_vapid import Vapid02
 from pywebpush import WebPusher, WebPushException
 
@@ -77,15 +78,7 @@ class WebPushChannel:
         answer = await call(
             self._clients, "POST", subscription["endpoint"], content=sealed, headers=headers
         )
-        if isinstance(answer, NotSent | Unknown):
-            return answer
-        if answer.status_code in {200, 201, 202, 204}:
-            return Accepted(answer.headers.get("location"))
-        if answer.status_code in _GONE:
-            return Refused("the browser's subscription has ended")
-        if answer.status_code == 413:
-            return NotSent("too long for the push service")
-        return unproven(answer)
+        return answer if isinstance(answer, NotSent | Unknown) else _result(answer)
 
     async def close(self) -> None:
         """Give connections back."""
@@ -102,6 +95,16 @@ def open_channel(settings: ChannelSettings, secrets: Secrets) -> WebPushChannel:
     """
     settings.know_only("contact", "ttl_seconds", "allow_http")
     return WebPushChannel(settings, secrets.need("web_push_private_key"))
+
+
+def _result(answer: httpx2.Response) -> SendResult:
+    if answer.status_code in {200, 201, 202, 204}:
+        return Accepted(answer.headers.get("location"))
+    if answer.status_code in _GONE:
+        return Refused("the browser's subscription has ended")
+    if answer.status_code == 413:
+        return NotSent("too long for the push service")
+    return unproven(answer)
 
 
 def _subscription(address: str) -> dict[str, Any] | None:
