@@ -4,26 +4,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 import polars as pl
 
-from wavewise.design.outcomes import Outcome
 from wavewise.errors import EstimationError
 from wavewise.evaluate import checks
 from wavewise.results import CheckResult
+from wavewise.workflow.compared import control_of, outcome_values
 from wavewise.workflow.frames import WaveData, wave_data
 from wavewise.workflow.scores import score_outcomes
 from wavewise.workflow.study import Study
 
-__all__ = ["outcome_values", "quality_checks"]
+__all__ = ["quality_checks"]
 
 ARRIVED = ("delivered", "read", "answered")
-
-
-def outcome_values(data: WaveData, outcome: Outcome) -> pl.Series:
-    """The outcome as it is compared: successes as a share of their trials."""
-    values = data.outcomes[outcome.id].cast(pl.Float64)
-    trials = f"{outcome.id}.trials"
-    if outcome.kind != "successes" or trials not in data.outcomes.columns:
-        return values
-    return values / data.outcomes[trials].cast(pl.Float64)
 
 
 def quality_checks(
@@ -62,7 +53,7 @@ def _missing(study: Study, data: WaveData, wave_ids: Sequence[str]) -> Iterator[
         strata=data.stratum,
         cluster=data.units.groups(study.spec),
     )
-    controls = {study.wave(wave_id).control_id for wave_id in wave_ids}
+    controls = {control_of(study.wave(wave_id)) for wave_id in wave_ids}
     if values.null_count() == 0 or len(controls) > 1 or None in controls:
         return
     low, high = (0.0, 1.0) if primary.scale == "binary" else (None, None)
@@ -121,12 +112,12 @@ def _drift(study: Study, wave_ids: Sequence[str]) -> Iterator[CheckResult]:
     order = [wave.id for wave in study.spec.waves]
     so_far = order[: max(order.index(wave_id) for wave_id in wave_ids) + 1]
     rows = {row.wave_id: row for row in study.store.waves()}
-    control = study.wave(wave_ids[0]).control_id
+    control = control_of(study.wave(wave_ids[0]))
     primary = study.spec.primary
     parts = {
         name: wave_data(study, name)
         for name in so_far
-        if name in rows and rows[name].state == "closed" and study.wave(name).control_id == control
+        if name in rows and rows[name].state == "closed" and control_of(study.wave(name)) == control
     }
     parts = {name: data for name, data in parts.items() if primary.id in data.outcomes.columns}
     if control is None or len(parts) < 2:
