@@ -58,8 +58,8 @@ def rows(successes, trials):
     return successes[school, arm], trials[school, arm], arm, school
 
 
-def fit(data, seed, n_draws):
-    post = hierarchical_binomial(*data, rng=np.random.default_rng(seed), n_draws=n_draws)
+def fit(data, seed, n_points):
+    post = hierarchical_binomial(*data, rng=np.random.default_rng(seed), n_points=n_points)
     return post.prob_optimal, post.policy_regret
 
 
@@ -130,10 +130,10 @@ def main():
         slow = float(np.median([spent for spent, _ in peer]))
         error = rmse([p for _, p in peer], exact)
         print(f"nutpie 4 x (2000 + 2000)  {slow:8.2f} s   RMSE {error:.4f}")
-    for n_draws in (128, 256, 512, 1024):
-        middle, least = seconds(lambda i, n=n_draws: fit(data, i, n), options.repeats)
-        error = rmse([fit(data, i, n_draws)[0] for i in range(options.repeats)], exact)
-        line = f"{n_draws:6} points  median {1000 * middle:6.2f} ms, least {1000 * least:6.2f} ms"
+    for n_points in (128, 256, 512, 1024):
+        middle, least = seconds(lambda i, n=n_points: fit(data, i, n), options.repeats)
+        error = rmse([fit(data, i, n_points)[0] for i in range(options.repeats)], exact)
+        line = f"{n_points:6} points  median {1000 * middle:6.2f} ms, least {1000 * least:6.2f} ms"
         line += f"   RMSE of prob_optimal {error:.4f}"
         print(line + (f"   ratio {slow / middle:5.0f} (least {slow / least:.0f})" if peer else ""))
     many, each = make_counts(np.random.default_rng(2), 1000)
