@@ -2,11 +2,14 @@
 
 import typer
 
-<<<<<<< HEAD
-from wavewise.cli import contact_verbs, field_verbs, learn_verbs, send_verbs, study_verbs
-=======
-from wavewise.cli import contact_verbs, field_verbs, learn_verbs, serve_verbs, study_verbs
->>>>>>> main
+from wavewise.cli import (
+    contact_verbs,
+    field_verbs,
+    learn_verbs,
+    send_verbs,
+    serve_verbs,
+    study_verbs,
+)
 from wavewise.cli.common import version_option
 
 __all__ = ["app", "main"]
@@ -23,11 +26,8 @@ app.callback()(version_option)
 study_verbs.add_to(app)
 field_verbs.add_to(app)
 contact_verbs.add_to(app)
-<<<<<<< HEAD
 send_verbs.add_to(app)
-=======
 serve_verbs.add_to(app)
->>>>>>> main
 learn_verbs.add_to(app)
 
 
