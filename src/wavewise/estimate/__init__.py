@@ -25,15 +25,27 @@ if TYPE_CHECKING:
         Normal,
         StudentT,
     )
+    from wavewise.estimate.cace import Cace, cace
     from wavewise.estimate.causal_forest import CausalForest, causal_forest
     from wavewise.estimate.contrasts import pair_margins
     from wavewise.estimate.hierarchical_binomial import hierarchical_binomial
     from wavewise.estimate.hierarchical_normal import HierarchicalNormal, hierarchical_normal
     from wavewise.estimate.hierarchical_posterior import HierarchicalBinomial
     from wavewise.estimate.hierarchical_predictive import posterior_predictive_check
-    from wavewise.estimate.hierarchical_sensitivity import PriorSensitivity, prior_sensitivity
+    from wavewise.estimate.hierarchical_sensitivity import (
+        PriorSensitivity,
+        prior_sensitivity,
+        score_prior_sensitivity,
+    )
     from wavewise.estimate.neighbours import Neighbours, neighbours
-    from wavewise.estimate.normal_priors import NormalPriors, SdPrior, scaled_priors, study_priors
+    from wavewise.estimate.normal_predictive import score_predictive_check
+    from wavewise.estimate.normal_priors import (
+        NormalPriors,
+        SdPrior,
+        scaled_priors,
+        study_priors,
+        tried_priors,
+    )
     from wavewise.estimate.randomization_test import RandomizationTest, randomization_test
     from wavewise.estimate.score_panels import ScorePanels, score_panels
     from wavewise.estimate.weighted_m import weighted_m
@@ -43,6 +55,7 @@ __all__ = [
     "AdaptiveEstimates",
     "BetaBinomial",
     "BinomialPrior",
+    "Cace",
     "CausalForest",
     "Effects",
     "Flat",
@@ -64,6 +77,7 @@ __all__ = [
     "ate",
     "batched_ols",
     "beta_binomial",
+    "cace",
     "causal_forest",
     "hierarchical_binomial",
     "hierarchical_normal",
@@ -74,7 +88,10 @@ __all__ = [
     "randomization_test",
     "scaled_priors",
     "score_panels",
+    "score_predictive_check",
+    "score_prior_sensitivity",
     "study_priors",
+    "tried_priors",
     "weighted_m",
     "winner",
 ]
@@ -88,6 +105,8 @@ _HOMES = {
     "weighted_m": "wavewise.estimate.weighted_m",
     "Neighbours": "wavewise.estimate.neighbours",
     "neighbours": "wavewise.estimate.neighbours",
+    "Cace": "wavewise.estimate.cace",
+    "cace": "wavewise.estimate.cace",
     "CausalForest": "wavewise.estimate.causal_forest",
     "causal_forest": "wavewise.estimate.causal_forest",
     "BetaBinomial": "wavewise.estimate.beta_binomial",
@@ -114,7 +133,10 @@ _HOMES = {
     "posterior_predictive_check": "wavewise.estimate.hierarchical_predictive",
     "prior_sensitivity": "wavewise.estimate.hierarchical_sensitivity",
     "scaled_priors": "wavewise.estimate.normal_priors",
+    "score_predictive_check": "wavewise.estimate.normal_predictive",
+    "score_prior_sensitivity": "wavewise.estimate.hierarchical_sensitivity",
     "study_priors": "wavewise.estimate.normal_priors",
+    "tried_priors": "wavewise.estimate.normal_priors",
     "Winner": "wavewise.estimate.winner",
     "winner": "wavewise.estimate.winner",
 }
