@@ -46,7 +46,7 @@ def intro(rows):
         if row[6] == "OLS":
             by_units.setdefault(row[5], []).append(row[7])
     told = "; ".join(
-        f"{units:,} units: {len(n)} of 108 designs, {min(n)} to {max(n)} repetitions each"
+        f"{units:,} units: {len(n)} of 108 designs, {min(n)} repetitions each or more"
         for units, n in sorted(by_units.items())
     )
     return f"""# Coverage of every interval under adaptive designs
