@@ -31,9 +31,21 @@ if TYPE_CHECKING:
     from wavewise.estimate.hierarchical_normal import HierarchicalNormal, hierarchical_normal
     from wavewise.estimate.hierarchical_posterior import HierarchicalBinomial
     from wavewise.estimate.hierarchical_predictive import posterior_predictive_check
-    from wavewise.estimate.hierarchical_sensitivity import PriorSensitivity, prior_sensitivity
+    from wavewise.estimate.hierarchical_sensitivity import (
+        PriorSensitivity,
+        prior_sensitivity,
+        score_prior_sensitivity,
+    )
     from wavewise.estimate.neighbours import Neighbours, neighbours
-    from wavewise.estimate.normal_priors import NormalPriors, SdPrior, scaled_priors, study_priors
+    from wavewise.estimate.normal_predictive import score_predictive_check
+    from wavewise.estimate.normal_priors import (
+        NormalPriors,
+        SdPrior,
+        scaled_priors,
+        study_priors,
+        tried_priors,
+    )
+    from wavewise.estimate.randomization_test import RandomizationTest, randomization_test
     from wavewise.estimate.score_panels import ScorePanels, score_panels
     from wavewise.estimate.weighted_m import weighted_m
     from wavewise.estimate.winner import Winner, winner
@@ -54,6 +66,7 @@ __all__ = [
     "Normal",
     "NormalPriors",
     "PriorSensitivity",
+    "RandomizationTest",
     "ScorePanels",
     "SdPrior",
     "StudentT",
@@ -69,14 +82,20 @@ __all__ = [
     "pair_margins",
     "posterior_predictive_check",
     "prior_sensitivity",
+    "randomization_test",
     "scaled_priors",
     "score_panels",
+    "score_predictive_check",
+    "score_prior_sensitivity",
     "study_priors",
+    "tried_priors",
     "weighted_m",
     "winner",
 ]
 
 _HOMES = {
+    "RandomizationTest": "wavewise.estimate.randomization_test",
+    "randomization_test": "wavewise.estimate.randomization_test",
     "AdaptiveEstimates": "wavewise.estimate.adaptive_table",
     "adaptive_aipw": "wavewise.estimate.adaptive_aipw",
     "batched_ols": "wavewise.estimate.batched_ols",
@@ -109,7 +128,10 @@ _HOMES = {
     "posterior_predictive_check": "wavewise.estimate.hierarchical_predictive",
     "prior_sensitivity": "wavewise.estimate.hierarchical_sensitivity",
     "scaled_priors": "wavewise.estimate.normal_priors",
+    "score_predictive_check": "wavewise.estimate.normal_predictive",
+    "score_prior_sensitivity": "wavewise.estimate.hierarchical_sensitivity",
     "study_priors": "wavewise.estimate.normal_priors",
+    "tried_priors": "wavewise.estimate.normal_priors",
     "Winner": "wavewise.estimate.winner",
     "winner": "wavewise.estimate.winner",
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wavewise.estimate.binomial_counts import VECTOR, Block
-from wavewise.estimate.binomial_exp import compiled, exp_in_place
+from wavewise.estimate.binomial_exp import compiled, exp_in_place, inlined
 from wavewise.estimate.binomial_likelihood import node_count, node_step, softplus_table
 from wavewise.results import FloatArray, IntArray
 
@@ -182,7 +182,7 @@ def _weigh(
         logs[0, c] += math.log(logs[1, c]) + log_step
 
 
-@compiled
+@inlined
 def _residuals(
     successes: FloatArray,
     trials: FloatArray,
@@ -214,7 +214,7 @@ def _residuals(
             effect[1, c] += w * z * z
 
 
-@compiled
+@inlined
 def _expect(weight: FloatArray, values: FloatArray, out: FloatArray) -> None:
     """Sum over nodes of weight times a function of the node, by cluster; two nodes at once."""
     n_nodes, n = weight.shape
@@ -227,7 +227,7 @@ def _expect(weight: FloatArray, values: FloatArray, out: FloatArray) -> None:
             out[c] += weight[q, c] * first + weight[q + 1, c] * second
 
 
-@compiled
+@inlined
 def _total(x: FloatArray) -> float:
     """Sum of a whole number of vectors, in an order that lets the compiler add several at once."""
     for first in range(VECTOR, x.size, VECTOR):
@@ -239,7 +239,7 @@ def _total(x: FloatArray) -> float:
     return total
 
 
-@compiled
+@inlined
 def _add(
     trials: FloatArray,
     copies: FloatArray,

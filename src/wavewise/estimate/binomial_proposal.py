@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from wavewise.estimate.binomial_exp import compiled
+from wavewise.estimate.binomial_exp import compiled, inlined
 from wavewise.estimate.binomial_profile import Profile
 from wavewise.estimate.binomial_warp import Warps, identity, warp_at, warp_of
 from wavewise.results import FloatArray
@@ -153,7 +153,7 @@ def _cubics(at: FloatArray, first: float, step: float, values: FloatArray) -> Fl
     return out
 
 
-@compiled
+@inlined
 def _four(at: float, first: float, step: float, n: int) -> tuple[int, float, float, float, float]:
     """Weights of the four grid points around a place; at the ends the slope is one-sided."""
     place = (at - first) / step

@@ -9,7 +9,7 @@ import numpy as np
 
 from wavewise.estimate.binomial_counts import Counts
 from wavewise.estimate.binomial_derivatives import block_slopes
-from wavewise.estimate.binomial_exp import compiled
+from wavewise.estimate.binomial_exp import compiled, inlined
 from wavewise.estimate.binomial_priors import FLAT, NORMAL, STUDENT_T
 from wavewise.results import FloatArray
 
@@ -80,7 +80,7 @@ def empty_scratch(problem: Problem) -> Scratch:
     return Scratch(np.empty(n_dims), np.empty((n_dims, n_dims)), np.empty(n), np.empty((2, n)))
 
 
-@compiled
+@inlined
 def log_prior_slopes(kind: float, df: float, scale: float, x: float) -> tuple[float, float, float]:
     """Log density of one coordinate's prior up to a constant, and its two derivatives."""
     if kind == FLAT:

@@ -174,7 +174,7 @@ class PersonalizationPower:
         ]
         pays = self.pays_from
         if pays == self.rows[0].n_first:
-            last = f"Personalization pays at {pays:,} units already, the smallest size tried."
+            last = f"Personalization pays at {pays:,.0f} units already, the smallest size tried."
             return "\n".join([*lines, last, f"Second phase, {self.convention}."])
         last = (
             f"Personalization does not begin to pay: {pays.reason}."

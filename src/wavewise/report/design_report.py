@@ -215,7 +215,7 @@ def plan_paragraph(contents: DesignContents) -> str:
         parts.append(contents.plan.summary().splitlines()[0])
     if not parts:
         return "Nothing can be said before [planning] gives the outcomes' baselines."
-    return f"{spec.study.title}. {' '.join(parts)} Seed {spec.study.seed}."
+    return f"{' '.join(parts)} Seed {spec.study.seed}."
 
 
 def _detectable(power: "Power") -> str:

@@ -13,6 +13,7 @@ from wavewise.fieldwork.files import first_row, read_table
 from wavewise.fieldwork.outcomes import EventFlow, OutcomeRule, outcome_values
 from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.frames import wave_data
+from wavewise.workflow.intake import n_future
 from wavewise.workflow.scores import observe_scores, score_outcomes, scores_to_freeze
 from wavewise.workflow.study import Study
 
@@ -64,11 +65,12 @@ def observe(
     )
     checked.raise_if_bad()
     added = study.store.add_events(checked.events, received_at=study.clock())
-    facts = dict(vars(added))
+    facts = {**vars(added), "n_future": n_future(study, checked.events)}
     text = (
         f"{path.name}: {added.n_new:,} new events, {added.n_repeated:,} known already, "
         f"{added.n_conflicting:,} with a known id and other content (the first was kept), "
-        f"{added.n_unknown_unit:,} of units that were not imported (kept, not counted)."
+        f"{added.n_unknown_unit:,} of units that were not imported (kept, not counted), "
+        f"{facts['n_future']:,} dated in the future (kept)."
     )
     return Done(text, facts)
 

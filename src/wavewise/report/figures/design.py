@@ -16,7 +16,7 @@ _TICKS = 5
 def design_figure(
     name: str, rows: Sequence[tuple[str, float, float]], title: str, axis: str, digits: int
 ) -> Figure:
-    """Designs with a mean and twice its Monte-Carlo error; the best one is the highest or first.
+    """Designs with a mean that should be low, and twice its Monte-Carlo error.
 
     Parameters
     ----------
@@ -27,12 +27,13 @@ def design_figure(
     digits : int
         Behind the point of the printed values.
     """
+    least = min(value for _, value, _ in rows)
     drawn = [
         IntervalRow(
             label, value, value - 2 * error, value + 2 * error,
-            f"{value:,.{digits}f} ± {error:,.{digits}f}", best=i == 0,
+            f"{value:,.{digits}f} ± {error:,.{digits}f}", best=value == least,
         )
-        for i, (label, value, error) in enumerate(rows)
+        for label, value, error in rows
     ]  # fmt: skip
     alt = "; ".join(f"{row.label}: {row.text}" for row in drawn)
     wide, narrow = (
