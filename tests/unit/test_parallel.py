@@ -9,7 +9,7 @@ import pytest
 
 import wavewise as ww
 from wavewise.errors import InputError, UnavailableError
-from wavewise.parallel import run_chunks
+from wavewise.parallel import run_chunks, task_hash
 
 
 def _squares(number: int) -> dict[str, np.ndarray]:
@@ -77,3 +77,20 @@ def test_a_cluster_with_a_killed_worker_gives_the_same_bytes() -> None:
         )  # fmt: skip
     assert killed
     assert there.provenance == here.provenance
+
+
+def test_tasks_that_differ_in_anything_have_folders_of_their_own() -> None:
+    E = ww.evaluate
+    prior = E.PriorTruth.from_rate(0.08, 0.2)
+    near = E.PriorTruth.from_rate(0.08 + 1e-12, 0.2)
+    design = E.Design(3, (60, 60), clusters=[20] * 6)
+    other = design.with_(clusters=[20] * 5 + [21])
+    hashes = {
+        task_hash(*parts)
+        for parts in ((design, prior), (design, near), (other, prior), (design, prior, 1),
+                      (design.with_(rule="tempered", options={"temper": 0.5}), prior),
+                      (E.Guess(0.3, [0.1, 0.2], 0.1),), (E.Guess(0.3, [0.1, 0.2], 0.2),))
+    }  # fmt: skip
+    assert len(hashes) == 7
+    again = E.Design(3, (60, 60), clusters=[20] * 6)
+    assert task_hash(again, E.PriorTruth.from_rate(0.08, 0.2)) == task_hash(design, prior)

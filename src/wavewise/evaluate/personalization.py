@@ -12,7 +12,7 @@ from scipy import special
 from wavewise.errors import InputError
 from wavewise.evaluate.power import power
 from wavewise.evaluate.sim_result import Estimate
-from wavewise.parallel import Chunk, Progress, run_chunks
+from wavewise.parallel import Chunk, Progress, run_chunks, task_hash
 from wavewise.results import FloatArray, IntArray, NotEstimable, read_only
 
 if TYPE_CHECKING:
@@ -313,7 +313,7 @@ def personalization_power(
     task = _Trials(guess, sizes, n_simulations, n_trees, min_arm_leaf, entropy)
     chunks = run_chunks(
         task, len(sizes) * n_simulations, n_jobs=n_jobs, scheduler=scheduler,
-        folder=None if folder is None else Path(folder) / f"personalization-{entropy[0]}",
+        folder=None if folder is None else Path(folder) / task_hash(task)[:16],
         progress=progress,
     )  # fmt: skip
     gains = np.array([chunk["gain"] for chunk in chunks]).reshape(len(sizes), n_simulations, 2)
