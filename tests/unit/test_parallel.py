@@ -1,5 +1,6 @@
 """Work in chunks: order, resumption, workers that die, a cluster."""
 
+import io
 import os
 import signal
 from pathlib import Path
@@ -45,6 +46,19 @@ def test_a_killed_worker_costs_time_only(tmp_path: Path) -> None:
     found = run_chunks(task, 8, n_jobs=2, folder=tmp_path / "chunks")
     assert (tmp_path / "mark").exists()
     assert _values(found) == [i**2 for i in range(8)]
+
+
+def test_progress_shows_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    from wavewise.cli import progress
+
+    text = io.StringIO()
+    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=text, force_terminal=True))
+    with progress.chunk_progress("experiments") as show:
+        run_chunks(_squares, 3, progress=show)
+    assert "time left" in text.getvalue()
+    assert "3/3" in text.getvalue()
 
 
 def test_bad_input_is_named() -> None:
