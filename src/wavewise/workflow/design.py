@@ -295,6 +295,11 @@ class _Work:
             )
         else:
             yield "Outcomes are independent between units. Estimator: beta-binomial."
+        if self.spec.units.randomize_by is not None:
+            yield (
+                f"Groups ({self.spec.units.randomize_by}) are randomized as a whole, which these "
+                "simulations leave out (the power above has it): less is learned than here."
+            )
         yield "Trials of one unit are independent: where they are not, less is learned than here."
 
 
