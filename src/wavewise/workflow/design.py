@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wavewise.design.power import ArmPower, planned_effects
 from wavewise.design.sizes import planned_units
 from wavewise.design.spec import StudySpec
 from wavewise.design.waves import AllocationRule
 from wavewise.errors import InputError
 from wavewise.evaluate.personalization import Guess, personalization_power
-from wavewise.evaluate.power import power
-from wavewise.evaluate.power_result import Power
 from wavewise.evaluate.sim_design import Design
 from wavewise.evaluate.sim_truth import PriorTruth
 from wavewise.evaluate.simulate import compare
@@ -25,6 +22,7 @@ from wavewise.report.figures.draw import figure_files
 from wavewise.report.typeset import pdf
 from wavewise.results import NotEstimable
 from wavewise.streams import stream
+from wavewise.workflow.design_power import by_size, powers
 from wavewise.workflow.done import Done
 from wavewise.workflow.report import REPORT_FOLDER, write_whole
 from wavewise.workflow.study import Study
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DesignOptions", "design_study"]
 
-_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 _CHUNKS = "simulations"
 
 
@@ -105,8 +102,8 @@ def design_study(study: Study, options: DesignOptions, progress: Progress | None
     contents = DesignContents(
         spec=study.spec,
         generated_on=f"{study.clock():%Y-%m-%d}",
-        powers=dict(_powers(study.spec)),
-        by_size=_by_size(study.spec),
+        powers=dict(powers(study.spec)),
+        by_size=by_size(study.spec),
         comparison=comparison,
         plan=work.plan(),
         personalization=work.personalization(),
@@ -363,87 +360,3 @@ def _alternatives(design: Design) -> list[Design]:
     half = design.n_units // 2
     waves = design.waves if len(design.waves) > 1 else (design.n_units - half, half)
     return [design.with_(rule="exploration", waves=waves)]
-
-
-def _powers(spec: StudySpec) -> Iterator[tuple[str, Power]]:
-    """One comparison a wave and outcome: two policies, or an arm and the control, or two arms."""
-    planned = planned_effects(spec)
-    if isinstance(planned, NotEstimable) or spec.planning is None:
-        return
-    done = set()
-    for row in planned.rows:
-        place = (row.wave, row.outcome)
-        if place in done or row.convention != "whole arm" or not isinstance(row.n_units, float):
-            continue
-        wave = spec.wave(row.wave)
-        if wave is None or row.arm == wave.control_id:
-            continue
-        found = _power(spec, row)
-        if found is not None:
-            done.add(place)
-            yield found
-
-
-def _power(spec: StudySpec, row: ArmPower, factor: float = 1.0) -> tuple[str, Power] | None:
-    wave = spec.wave(row.wave)
-    outcome = next(one for one in spec.outcomes if one.id == row.outcome)
-    if wave is None or spec.planning is None or isinstance(row.n_units, NotEstimable):
-        return None
-    deviation = row.baseline_std_dev
-    options: dict[str, Any] = {"level": 1 - spec.study.level, "power": spec.planning.power,
-                               "n_per_arm": factor * row.n_units}  # fmt: skip
-    if outcome.kind == "any" and 0 < row.baseline_mean < 1:
-        options["rate"] = row.baseline_mean
-    elif isinstance(deviation, float) and deviation > 0:
-        options |= {"std_dev": deviation, "mean": row.baseline_mean}
-    else:
-        return None
-    if spec.units.randomize_by is not None and spec.planning.cluster_size:
-        options["cluster_size"] = spec.planning.cluster_size
-        options["intracluster_correlation"] = spec.planning.intracluster_correlation or 0.0
-    if wave.held_out_share:
-        options |= {"contrast": "policy", "treated_share": 1 - wave.held_out_share}
-        words = f"{wave.name}, {outcome.name}, two policies"
-    else:
-        control = _control_size(spec, row)
-        words = f"{wave.name}, {outcome.name}, an arm and {'the control' if control else 'another'}"
-        if control:
-            options |= {"contrast": "control", "n_control": factor * control}
-    return words, power(**options)
-
-
-def _control_size(spec: StudySpec, row: ArmPower) -> float | None:
-    """Units of the control in a row's wave, where its outcome is observed there."""
-    planned = planned_effects(spec)
-    if isinstance(planned, NotEstimable):
-        return None
-    wave = spec.wave(row.wave)
-    for other in planned.rows:
-        same = (other.wave, other.outcome, other.convention) == (
-            row.wave, row.outcome, row.convention)  # fmt: skip
-        if same and wave is not None and other.arm == wave.control_id:
-            known = isinstance(other.n_units, float) and isinstance(other.std_error, float)
-            return float(other.n_units) if known else None  # type: ignore[arg-type]
-    return None
-
-
-def _by_size(spec: StudySpec) -> dict[str, list[tuple[float, float]]]:
-    """Smallest rise and fall of the first comparison, for a quarter to four times its units."""
-    planned = planned_effects(spec)
-    if isinstance(planned, NotEstimable):
-        return {}
-    row = next(
-        (row for row in planned.rows if isinstance(row.n_units, float)
-         and row.arm != getattr(spec.wave(row.wave), "control_id", None)), None,
-    )  # fmt: skip
-    curves: dict[str, list[tuple[float, float]]] = {"rise": [], "fall": []}
-    for factor in _FACTORS if row is not None else ():
-        found = _power(spec, row, factor)  # type: ignore[arg-type]
-        if found is None:
-            return {}
-        for name, value in (("rise", found[1].mde_up), ("fall", found[1].mde_down)):
-            if isinstance(value, float):
-                curves[name].append((found[1].n_per_arm, value))
-    if curves["rise"] == curves["fall"]:
-        curves = {"rise or fall": curves["rise"]}
-    return {name: points for name, points in curves.items() if len(points) > 1}
