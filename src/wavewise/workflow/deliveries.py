@@ -10,7 +10,7 @@ from wavewise.errors import EstimationError
 from wavewise.estimate.cace import Cace, cace
 from wavewise.randomize import sample_ratio
 from wavewise.results import CheckResult, NotEstimable
-from wavewise.workflow.analysis import control_of, outcome_values
+from wavewise.workflow.compared import control_of, outcome_values
 from wavewise.workflow.frames import wave_data
 from wavewise.workflow.study import Study
 
