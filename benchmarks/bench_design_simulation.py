@@ -17,6 +17,7 @@ import time
 import numpy as np
 
 import wavewise as ww
+from wavewise.parallel import run_chunks
 from wavewise.simulated.reading_calls import CALL_LEVELS
 from wavewise.simulated.school_sizes import school_sizes
 
@@ -112,18 +113,27 @@ def _adaptive(address: str, n: int):
     return E.simulate(kenya(), truth, n, np.random.default_rng(1), scheduler=address)
 
 
+def _waiting(number: int):
+    time.sleep(0.5)
+    return {"number": np.array([number])}
+
+
 def report_dask(n_pairs: int) -> None:
     from distributed import LocalCluster
 
-    seconds, load = {}, os.getloadavg()[0]
+    seconds, waited, load = {}, {}, os.getloadavg()[0]
     for n_workers in (1, 2):
         with LocalCluster(
             n_workers=n_workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
         ) as cluster:
             work = functools.partial(_adaptive, cluster.scheduler_address)
             work(100)  # start and compile
+            spread = functools.partial(run_chunks, _waiting, scheduler=cluster.scheduler_address)
+            _, waited[n_workers], _ = timed(functools.partial(spread, 60))
             _, seconds[n_workers], _ = timed(functools.partial(work, n_pairs))
     print(f"Dask, {n_pairs:,} adaptive experiments, load {load:.1f} before:")
+    ratio = waited[1] / waited[2]
+    print(f"  chunks of half a second: {waited[1]:.1f} s, {waited[2]:.1f} s: {ratio:.2f} times")
     ratio = seconds[1] / seconds[2]
     print(f"  one worker {seconds[1]:.1f} s, two {seconds[2]:.1f} s: {ratio:.2f} times")
 
