@@ -69,7 +69,6 @@ def score_all(histogram: IntArray, columns: Columns, rules: Rules, work: Work) -
     A threshold is the last bin on the left. Side 0 sends missing values left, side 1 right; side 0
     is scored where the covariate is missing for a unit of the split half.
     """
-    n_lanes = columns.n_lanes
     total = node_means(histogram, columns, work)
     least = max(int(rules.least_share * total), 1)
     any_missing = has_missing(histogram, columns, rules.n_arms)

@@ -1,6 +1,6 @@
 """Whole studies of intervals and tests of personalization, with a truth that is known.
 
-    python tests/coverage/personalization_study.py [--repetitions 400]
+    python tests/support/personalization_study.py [--repetitions 400]
 
 Prints the table of docs/evidence/personalization-coverage.md. Small versions of every row run in
 `test_personalization_study.py`, `test_policy_coverage.py` and `test_causal_forest_coverage.py`.
