@@ -26,7 +26,9 @@ def test_every_folder_is_on_the_map() -> None:
     assert len(text.splitlines()) < 60
 
 
-@pytest.mark.parametrize("name", ["randomize", "estimate", "decide", "design", "report"])
+@pytest.mark.parametrize(
+    "name", ["randomize", "estimate", "decide", "evaluate", "design", "report"]
+)
 def test_public_names_exist(name: str) -> None:
     folder = getattr(wavewise, name)
     for public in folder.__all__:
@@ -38,6 +40,8 @@ def test_names_that_scripts_rely_on() -> None:
     assert callable(wavewise.estimate.ate)
     assert callable(wavewise.estimate.beta_binomial)
     assert callable(wavewise.decide.exploration_shares)
+    for name in ("power", "Design", "simulate", "compare"):
+        assert callable(getattr(wavewise.evaluate, name))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))

@@ -85,7 +85,9 @@ def test_results_do_not_depend_on_threads() -> None:
     for threads in (1, 2):
         with threadpool_limits(threads):
             post = hierarchical_binomial(
-                y, np.full(2000, 9), arm, cluster, rng=np.random.default_rng(1)
+                y, np.full(2000, 9), arm, cluster, rng=np.random.default_rng(1), n_points=256
             )
-            found.append(post.draws.tobytes() + post.policy_regret.tobytes())
+            parts = (post.draws, post.policy_regret, post.prob_optimal, post.mean, post.sd)
+            kappa = np.array([post.kappa_mean, post.kappa_sd])
+            found.append(b"".join(part.tobytes() for part in (*parts, kappa)))
     assert found[0] == found[1]

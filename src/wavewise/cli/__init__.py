@@ -2,7 +2,7 @@
 
 import typer
 
-from wavewise.cli import field_verbs, learn_verbs, study_verbs
+from wavewise.cli import contact_verbs, field_verbs, learn_verbs, serve_verbs, study_verbs
 from wavewise.cli.common import version_option
 
 __all__ = ["app", "main"]
@@ -18,6 +18,8 @@ app = typer.Typer(
 app.callback()(version_option)
 study_verbs.add_to(app)
 field_verbs.add_to(app)
+contact_verbs.add_to(app)
+serve_verbs.add_to(app)
 learn_verbs.add_to(app)
 
 

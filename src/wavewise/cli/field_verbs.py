@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from wavewise.cli.common import Encoding, File, Folder, StoreUrl, WaveId, opened, verb
+from wavewise.cli.contact_verbs import KeyFile
 from wavewise.workflow.done import Done
 
 __all__ = ["add_to"]
@@ -32,6 +33,10 @@ def _add_people(app: typer.Typer) -> None:
         folder: Folder,
         file: File,
         skip_bad: SkipBad = False,
+        replace: Annotated[
+            bool, typer.Option("--replace", help="Known units take their new rows.")
+        ] = False,
+        key_file: KeyFile = None,
         encoding: Encoding = "utf-8",
         store: StoreUrl = None,
     ) -> Done:
@@ -39,7 +44,14 @@ def _add_people(app: typer.Typer) -> None:
         from wavewise.workflow import people as work
 
         with opened(folder, store) as study:
-            return work.import_people(study, file, skip_bad=skip_bad, encoding=encoding)
+            return work.import_people(
+                study,
+                file,
+                skip_bad=skip_bad,
+                replace=replace,
+                key_file=key_file,
+                encoding=encoding,
+            )
 
 
 def _add_waves(app: typer.Typer) -> None:

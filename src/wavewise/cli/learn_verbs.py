@@ -1,4 +1,4 @@
-"""Verbs of learning: analyze, decide, report, demo."""
+"""Verbs of learning: analyze, decide, evaluate, report, demo."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,17 +15,33 @@ def add_to(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
 
     @verb(app, "analyze", "wavewise analyze my-study phase-1")
-    def analyze(folder: Folder, wave_id: WaveId, store: StoreUrl = None) -> Done:
+    def analyze(
+        folder: Folder,
+        wave_id: WaveId,
+        randomization_draws: Annotated[
+            int,
+            typer.Option(min=0, help="Draw the arms again so often, for a randomization test."),
+        ] = 0,
+        store: StoreUrl = None,
+    ) -> Done:
         """Estimate effects in a closed wave, and check its data."""
         from wavewise.workflow.analyze import analyze as work
 
         with opened(folder, store) as study:
-            return work(study, wave_id)
+            return work(study, wave_id, randomization_draws=randomization_draws)
 
     @verb(app, "decide", "wavewise decide my-study wave-1")
     def decide(folder: Folder, wave_id: WaveId, store: StoreUrl = None) -> Done:
-        """Decide what follows from a closed wave: the next wave's shares, or the arm to choose."""
+        """Decide what follows from a closed wave: next shares, policies, or the final arm."""
         from wavewise.workflow.decide import decide as work
+
+        with opened(folder, store) as study:
+            return work(study, wave_id)
+
+    @verb(app, "evaluate", "wavewise evaluate my-study phase-2")
+    def evaluate(folder: Folder, wave_id: WaveId, store: StoreUrl = None) -> Done:
+        """Say what the frozen policies of a closed wave are worth on its fresh outcomes."""
+        from wavewise.workflow.evaluate import evaluate as work
 
         with opened(folder, store) as study:
             return work(study, wave_id)

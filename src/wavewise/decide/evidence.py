@@ -33,11 +33,12 @@ def is_certain(log_prob: FloatArray) -> bool:
 
 
 def near_certain(log_prob: FloatArray) -> FloatArray:
-    """The same certainty as a limit, every other arm equally and hardly possible, (n_arms,)."""
+    """The same certainty as a limit, every other arm equally and hardly possible, (..., n_arms)."""
     return np.where(np.isfinite(log_prob), log_prob, _FAR)
 
 
 def log_sum_of_others(log_values: FloatArray) -> FloatArray:
-    """Values log sum_{j != k} exp(log_value_j) for each k, (n_arms,): a sum, never a difference."""
-    others = np.where(np.eye(log_values.size, dtype=bool), -np.inf, log_values)
-    return np.asarray(special.logsumexp(others, axis=1))
+    """Values log sum_{j != k} exp(log_value_j) for each k, (..., n_arms): no difference."""
+    n_arms = log_values.shape[-1]
+    others = np.where(np.eye(n_arms, dtype=bool), -np.inf, log_values[..., None, :])
+    return np.asarray(special.logsumexp(others, axis=-1))

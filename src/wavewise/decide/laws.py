@@ -1,4 +1,7 @@
-"""Laws of allocation: from log probabilities of being best to shares of the arms that compete."""
+"""Laws of allocation: from log probabilities of being best to shares of the arms that compete.
+
+They work along the last axis, so that many experiments are allocated at once.
+"""
 
 import numpy as np
 from scipy import special
@@ -10,11 +13,11 @@ __all__ = ["exploration", "tempered", "thompson", "top_two"]
 
 
 def exploration(log_prob: FloatArray) -> FloatArray:
-    """Shares p_k (1 - p_k) / sum_j p_j (1 - p_j), (n_arms,).
+    """Shares p_k (1 - p_k) / sum_j p_j (1 - p_j), (..., n_arms).
 
     Parameters
     ----------
-    log_prob : (n_arms,) array of float
+    log_prob : (..., n_arms) array of float
         Two or more of them finite.
 
     References
@@ -22,26 +25,26 @@ def exploration(log_prob: FloatArray) -> FloatArray:
     Kasy and Sautmann (2021), *Econometrica* 89, 113-132, equation (4).
     """
     log_product = log_prob + log_sum_of_others(log_prob)
-    product = np.exp(log_product - log_product.max())
-    return np.asarray(product / product.sum())
+    product = np.exp(log_product - log_product.max(axis=-1, keepdims=True))
+    return np.asarray(product / product.sum(axis=-1, keepdims=True))
 
 
 def thompson(log_prob: FloatArray) -> FloatArray:
-    """Each arm's probability of being best, (n_arms,).
+    """Each arm's probability of being best, (..., n_arms).
 
     References
     ----------
     Thompson (1933), *Biometrika* 25, 285-294.
     """
-    return np.asarray(special.softmax(log_prob))
+    return np.asarray(special.softmax(log_prob, axis=-1))
 
 
 def tempered(log_prob: FloatArray, temper: float, uniform_share: float) -> FloatArray:
-    """Shares g / n_arms + (1 - g) p_k^c / sum_j p_j^c, (n_arms,).
+    """Shares g / n_arms + (1 - g) p_k^c / sum_j p_j^c, (..., n_arms).
 
     Parameters
     ----------
-    log_prob : (n_arms,) array of float
+    log_prob : (..., n_arms) array of float
     temper : float
         The exponent c: 1 leaves p, 0 makes all arms equal (also those with p = 0).
     uniform_share : float
@@ -53,17 +56,17 @@ def tempered(log_prob: FloatArray, temper: float, uniform_share: float) -> Float
     with equal shares). Thall and Wathen (2007), *European Journal of Cancer* 43, 859-866 (the
     power).
     """
-    equal = np.full(log_prob.size, 1 / log_prob.size)
-    power = np.asarray(special.softmax(temper * log_prob)) if temper > 0 else equal
+    equal = np.full(log_prob.shape, 1 / log_prob.shape[-1])
+    power = np.asarray(special.softmax(temper * log_prob, axis=-1)) if temper > 0 else equal
     return np.asarray(uniform_share * equal + (1 - uniform_share) * power)
 
 
 def top_two(log_prob: FloatArray, beta: float) -> FloatArray:
-    """Shares p_k (beta + (1 - beta) sum_{j != k} p_j / (1 - p_j)), (n_arms,).
+    """Shares p_k (beta + (1 - beta) sum_{j != k} p_j / (1 - p_j)), (..., n_arms).
 
     Parameters
     ----------
-    log_prob : (n_arms,) array of float
+    log_prob : (..., n_arms) array of float
         Two or more of them finite.
     beta : float
         Probability that the first of the two arms is played.

@@ -47,8 +47,8 @@ class Rule:
     label : str
         In sentences.
     law : callable
-        From log probabilities of being best, (n_arms,), and the options given, to the shares of
-        the arms among themselves, (n_arms,).
+        From log probabilities of being best, (..., n_arms), and the options given, to the shares
+        of the arms among themselves, (..., n_arms).
     options : tuple of str
         The options that it knows.
     needs_rival : bool
@@ -133,16 +133,17 @@ def _top_two(log_prob: FloatArray, options: Mapping[str, Any]) -> FloatArray:
 
 
 def _equal(log_prob: FloatArray, _: Mapping[str, Any]) -> FloatArray:
-    return np.full(log_prob.size, 1 / log_prob.size)
+    return np.full(log_prob.shape, 1 / log_prob.shape[-1])
 
 
 def _fixed(log_prob: FloatArray, options: Mapping[str, Any]) -> FloatArray:
     if "fixed" not in options:
         raise InputError("fixed: found nothing; needed the shares of the arms for the rule 'fixed'")
     shares = checked_fractions("fixed", options["fixed"])
-    if shares.size != log_prob.size:
-        raise InputError(f"fixed: found {shares.size} shares; needed {log_prob.size}, one an arm")
-    return np.asarray(shares / shares.sum())
+    n_arms = log_prob.shape[-1]
+    if shares.size != n_arms:
+        raise InputError(f"fixed: found {shares.size} shares; needed {n_arms}, one an arm")
+    return np.array(np.broadcast_to(shares / shares.sum(), log_prob.shape))
 
 
 RULES: Final[Mapping[str, Rule]] = {

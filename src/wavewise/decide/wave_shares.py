@@ -5,13 +5,13 @@ from typing import Unpack
 import numpy as np
 import numpy.typing as npt
 
-from wavewise.decide.evidence import log_prob_of
+from wavewise.decide.evidence import log_prob_of, near_certain
 from wavewise.decide.fractions import checked_share, with_floor
 from wavewise.decide.posterior import Posterior
 from wavewise.decide.rules import Rule, RuleName, RuleOptions, rule_named
 from wavewise.results import FloatArray, read_only
 
-__all__ = ["WaveOptions", "arm_and_control_shares", "shares"]
+__all__ = ["WaveOptions", "arm_and_control_shares", "shares", "shares_of_many"]
 
 
 class WaveOptions(RuleOptions, total=False):
@@ -120,6 +120,37 @@ def arm_and_control_shares(
         if matched[-1] >= control:
             return read_only(matched[:-1]), float(matched[-1])
     return with_floor(competing, floor, 1 - control), control
+
+
+def shares_of_many(
+    prob_optimal: FloatArray, rule: Rule, control_share: float, **options: Unpack[WaveOptions]
+) -> FloatArray:
+    """Shares of a wave in many experiments at once, the control last, (n, n_arms + 1).
+
+    Parameters
+    ----------
+    prob_optimal : (n, n_arms) array of float
+    rule : Rule
+    control_share : float
+    **options
+        As for `shares`.
+
+    Notes
+    -----
+    As `shares`, row by row, but that a rule which needs a rival goes on where there is none left:
+    by the limit in which all rivals are equally and hardly possible.
+    """
+    with np.errstate(divide="ignore"):
+        log_prob = np.log(prob_optimal)
+    certain = np.isfinite(log_prob).sum(axis=1) < 2
+    log_prob[certain] = near_certain(log_prob[certain])
+    floor = options.get("floor", 0.0)
+    if floor > 0 or rule.matches_control or prob_optimal.shape[1] == 1:
+        rows = [arm_and_control_shares(one, rule, control_share, **options) for one in log_prob]
+        return np.array([np.append(arms, control) for arms, control in rows])
+    given = rule.given({name: value for name, value in options.items() if name != "floor"})
+    arms = rule.law(log_prob, given) * (1 - control_share)
+    return np.column_stack([arms, np.full(len(arms), control_share)])
 
 
 def _matched(competing: FloatArray, floor: float) -> FloatArray:

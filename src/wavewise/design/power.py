@@ -5,66 +5,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from wavewise.design.detectable import minimum_detectable_effect
 from wavewise.design.outcomes import Outcome
 from wavewise.design.plan import Planning
 from wavewise.design.sizes import planned_sizes
 from wavewise.design.spec import StudySpec
 from wavewise.design.waves import Wave
-from wavewise.errors import InputError
 from wavewise.results import NotEstimable
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["ArmPower", "Detectable", "PlannedPower", "minimum_detectable_effect", "planned_effects"]
+__all__ = ["ArmPower", "Detectable", "PlannedPower", "planned_effects"]
 
 POWER_VERSION = 1
 
 Convention = Literal["whole arm", "messaged part"]
 Number = float | NotEstimable
-
-
-def minimum_detectable_effect(std_error: float, *, level: float, power: float) -> float:
-    """Smallest true effect that a two-sided test finds with the given power.
-
-    Parameters
-    ----------
-    std_error : float
-        Standard error of the estimated effect, > 0.
-    level : float
-        Confidence level, in (0, 1); the size of the test is 1 - level.
-    power : float
-        Probability of finding the effect, in (0, 1).
-
-    Raises
-    ------
-    InputError
-        If one of them lies outside its range.
-
-    Notes
-    -----
-    (z_{1 - alpha/2} + z_power) times the standard error, alpha = 1 - level. The estimate is taken
-    as normal, its standard error as the same under the effect as without it; the chance of a
-    significant estimate of the wrong sign is left out.
-
-    References
-    ----------
-    Bloom, H. S. (1995). Minimum detectable effects: a simple way to report the statistical power of
-    experimental designs. Evaluation Review 19(5), 547-556.
-
-    Examples
-    --------
-    >>> round(minimum_detectable_effect(2**0.5 * 0.0031, level=0.95, power=0.8), 4)
-    0.0123
-    """
-    from scipy.special import ndtri  # noqa: PLC0415  # heavy, and needed here only
-
-    if not (math.isfinite(std_error) and std_error > 0):
-        raise InputError(f"found std_error {std_error}; needed a finite number above 0")
-    for name, value in (("level", level), ("power", power)):
-        if not 0.0 < value < 1.0:
-            raise InputError(f"found {name} {value}; needed a number between 0 and 1, e.g. 0.95")
-    return float(ndtri((1.0 + level) / 2.0) + ndtri(power)) * std_error
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 from wavewise.lazy import LazyPackage
 
 if TYPE_CHECKING:
+    from wavewise.estimate.adaptive_aipw import adaptive_aipw
+    from wavewise.estimate.adaptive_table import AdaptiveEstimates
     from wavewise.estimate.ate import Effects, ate
+    from wavewise.estimate.batched_ols import batched_ols
     from wavewise.estimate.beta_binomial import BetaBinomial, beta_binomial
     from wavewise.estimate.binomial_priors import (
         BinomialPrior,
@@ -22,21 +25,37 @@ if TYPE_CHECKING:
         Normal,
         StudentT,
     )
+    from wavewise.estimate.cace import Cace, cace
     from wavewise.estimate.causal_forest import CausalForest, causal_forest
     from wavewise.estimate.contrasts import pair_margins
     from wavewise.estimate.hierarchical_binomial import hierarchical_binomial
     from wavewise.estimate.hierarchical_normal import HierarchicalNormal, hierarchical_normal
     from wavewise.estimate.hierarchical_posterior import HierarchicalBinomial
     from wavewise.estimate.hierarchical_predictive import posterior_predictive_check
-    from wavewise.estimate.hierarchical_sensitivity import PriorSensitivity, prior_sensitivity
+    from wavewise.estimate.hierarchical_sensitivity import (
+        PriorSensitivity,
+        prior_sensitivity,
+        score_prior_sensitivity,
+    )
     from wavewise.estimate.neighbours import Neighbours, neighbours
-    from wavewise.estimate.normal_priors import NormalPriors, SdPrior, scaled_priors, study_priors
+    from wavewise.estimate.normal_predictive import score_predictive_check
+    from wavewise.estimate.normal_priors import (
+        NormalPriors,
+        SdPrior,
+        scaled_priors,
+        study_priors,
+        tried_priors,
+    )
+    from wavewise.estimate.randomization_test import RandomizationTest, randomization_test
     from wavewise.estimate.score_panels import ScorePanels, score_panels
+    from wavewise.estimate.weighted_m import weighted_m
     from wavewise.estimate.winner import Winner, winner
 
 __all__ = [
+    "AdaptiveEstimates",
     "BetaBinomial",
     "BinomialPrior",
+    "Cace",
     "CausalForest",
     "Effects",
     "Flat",
@@ -49,12 +68,16 @@ __all__ = [
     "Normal",
     "NormalPriors",
     "PriorSensitivity",
+    "RandomizationTest",
     "ScorePanels",
     "SdPrior",
     "StudentT",
     "Winner",
+    "adaptive_aipw",
     "ate",
+    "batched_ols",
     "beta_binomial",
+    "cace",
     "causal_forest",
     "hierarchical_binomial",
     "hierarchical_normal",
@@ -62,15 +85,28 @@ __all__ = [
     "pair_margins",
     "posterior_predictive_check",
     "prior_sensitivity",
+    "randomization_test",
     "scaled_priors",
     "score_panels",
+    "score_predictive_check",
+    "score_prior_sensitivity",
     "study_priors",
+    "tried_priors",
+    "weighted_m",
     "winner",
 ]
 
 _HOMES = {
+    "RandomizationTest": "wavewise.estimate.randomization_test",
+    "randomization_test": "wavewise.estimate.randomization_test",
+    "AdaptiveEstimates": "wavewise.estimate.adaptive_table",
+    "adaptive_aipw": "wavewise.estimate.adaptive_aipw",
+    "batched_ols": "wavewise.estimate.batched_ols",
+    "weighted_m": "wavewise.estimate.weighted_m",
     "Neighbours": "wavewise.estimate.neighbours",
     "neighbours": "wavewise.estimate.neighbours",
+    "Cace": "wavewise.estimate.cace",
+    "cace": "wavewise.estimate.cace",
     "CausalForest": "wavewise.estimate.causal_forest",
     "causal_forest": "wavewise.estimate.causal_forest",
     "BetaBinomial": "wavewise.estimate.beta_binomial",
@@ -97,7 +133,10 @@ _HOMES = {
     "posterior_predictive_check": "wavewise.estimate.hierarchical_predictive",
     "prior_sensitivity": "wavewise.estimate.hierarchical_sensitivity",
     "scaled_priors": "wavewise.estimate.normal_priors",
+    "score_predictive_check": "wavewise.estimate.normal_predictive",
+    "score_prior_sensitivity": "wavewise.estimate.hierarchical_sensitivity",
     "study_priors": "wavewise.estimate.normal_priors",
+    "tried_priors": "wavewise.estimate.normal_priors",
     "Winner": "wavewise.estimate.winner",
     "winner": "wavewise.estimate.winner",
 }

@@ -71,8 +71,12 @@ def sd(draws: FloatArray, weights: FloatArray | None = None) -> FloatArray:
     return np.sqrt(_averaged(normalized(weights, draws.shape[0]), centred**2))
 
 
-def prob_optimal(draws: FloatArray, weights: FloatArray | None = None) -> FloatArray:
+def prob_optimal(
+    draws: FloatArray, weights: FloatArray | None = None, shift: FloatArray | None = None
+) -> FloatArray:
     """Posterior probability that the arm is best, (n_arms,); sums to 1.
+
+    `shift`, (n_arms,), is a correction to add where one is known; it sums to 0.
 
     Notes
     -----
@@ -81,6 +85,7 @@ def prob_optimal(draws: FloatArray, weights: FloatArray | None = None) -> FloatA
     """
     best = draws == draws.max(axis=1, keepdims=True)
     prob = _averaged(normalized(weights, draws.shape[0]), best / best.sum(1, keepdims=True))
+    prob = prob if shift is None else np.maximum(prob + shift, 0.0)
     return np.asarray(prob / prob.sum())  # the weights sum to 1 but for rounding
 
 

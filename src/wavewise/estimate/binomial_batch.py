@@ -109,7 +109,7 @@ def _fit(
     values, beta = over_new_clusters(fit.points), fit.points[:, :n_arms]
     return np.concatenate(
         [
-            arm_draws.prob_optimal(beta, fit.weights),
+            fit.prob_optimal(),
             arm_draws.mean(values, fit.weights),
             arm_draws.policy_regret(values, fit.weights),
             arm_draws.mean(beta, fit.weights),

@@ -13,16 +13,16 @@ from wavewise.errors import EstimationError, Fault, InputError
 from wavewise.estimate.binomial_exp import SingleArray
 from wavewise.estimate.binomial_likelihood import ARMS_AT_ONCE
 from wavewise.estimate.labels import Labels, encode, group_sum
-from wavewise.results import FloatArray, IntArray
+from wavewise.results import FloatArray, IntArray, read_only
 
-__all__ = ["Block", "Cells", "Counts", "Rows", "collapse", "read_rows", "to_cells"]
+__all__ = ["VECTOR", "Block", "Cells", "Counts", "Rows", "collapse", "read_rows", "to_cells"]
 
 # information of the clusters of one block: at most this many times apart, at least so many clusters
 _BLOCK_RATIO, _BLOCK_SIZE = 4.0, 128
 _LISTED = 5
 _MODERATE_TRIALS, _MODERATE_SUM = 2_000.0, 10_000.0
 # clusters that the inner loops do at once; without a rest they need no slow one by one
-_VECTOR = 16
+VECTOR = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,12 +135,14 @@ class Counts:
         """How many arms."""
         return int(self.arm_successes.size)
 
+    @cached_property
+    def success_share(self) -> FloatArray:
+        """Share of all successes that each arm has, (n_arms,)."""
+        return np.asarray(self.arm_successes / max(float(self.arm_successes.sum()), 1e-300))
+
     def centers(self, points: FloatArray) -> FloatArray:
         """Mean of beta weighted by the arms' successes, at each point, (n_points,)."""
-        total = max(float(self.arm_successes.sum()), 1e-300)
-        return np.asarray(
-            np.einsum("ij,j->i", points[:, : self.n_arms], self.arm_successes / total)
-        )
+        return np.asarray(np.einsum("ij,j->i", points[:, : self.n_arms], self.success_share))
 
 
 def read_rows(successes: Any, trials: Any, arm: Any, cluster: Any) -> Rows:
@@ -185,8 +187,8 @@ def to_cells(rows: Rows) -> Cells:
     return Cells(
         arms=rows.arm.names,
         clusters=rows.cluster.names,
-        successes=group_sum(cell, rows.successes, n_clusters * n_arms).reshape(shape),
-        trials=trials,
+        successes=read_only(group_sum(cell, rows.successes, n_clusters * n_arms).reshape(shape)),
+        trials=read_only(trials),
         n_rows=rows.successes.size,
     )
 
@@ -275,7 +277,7 @@ def _padded(starts: IntArray) -> tuple[IntArray, IntArray, IntArray]:
     """
     parts, places, ends = [], [], [0]
     for first, last in itertools.pairwise(starts):
-        n_full = -(-(last - first) // _VECTOR) * _VECTOR
+        n_full = -(-(last - first) // VECTOR) * VECTOR
         parts.append(np.minimum(np.arange(first, first + n_full), last - 1))
         places.append(ends[-1] + np.arange(last - first))
         ends.append(ends[-1] + n_full)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wavewise.estimate.binomial_counts import Block
-from wavewise.estimate.binomial_exp import compiled, exp_in_place
+from wavewise.estimate.binomial_counts import VECTOR, Block
+from wavewise.estimate.binomial_exp import compiled, exp_in_place, inlined
 from wavewise.estimate.binomial_likelihood import node_count, node_step, softplus_table
 from wavewise.results import FloatArray, IntArray
 
@@ -72,7 +72,7 @@ def at_nodes(
 @compiled
 def block_slopes(
     point: FloatArray,
-    center: float,
+    share: FloatArray,
     successes: FloatArray,
     trials: FloatArray,
     copies: FloatArray,
@@ -87,8 +87,10 @@ def block_slopes(
 ) -> float:
     """Log likelihood of one block; adds its part of the gradient and the upper Hessian.
 
-    Fills `reference` (n_clusters,), the clusters' log likelihoods, and `effect` (2, n_clusters),
-    mean and standard deviation of each cluster's z.
+    `share` (n_arms,) are the arms' shares of all successes: around the mean of beta with these
+    weights, the part of the log likelihood that is linear in beta sums to 0. Fills `reference`
+    (n_clusters,), the clusters' log likelihoods, and `effect` (2, n_clusters), mean and standard
+    deviation of each cluster's z.
 
     Notes
     -----
@@ -101,7 +103,9 @@ def block_slopes(
     Louis (1982), *JRSS B* 44, 226-233, equation 3.2.
     """
     n_arms, n = trials.shape
-    kappa = math.exp(point[n_arms])
+    kappa, center = math.exp(point[n_arms]), 0.0
+    for k in range(n_arms):
+        center += share[k] * point[k]
     n_nodes = node_count(low, high, node_step(kappa, info, coarse))
     step = (high - low) / (n_nodes - 1)
     prob, scratch = np.empty((n_arms, n_nodes)), np.empty(max(n_arms * n_nodes, n))
@@ -182,7 +186,7 @@ def _weigh(
         logs[0, c] += math.log(logs[1, c]) + log_step
 
 
-@compiled
+@inlined
 def _residuals(
     successes: FloatArray,
     trials: FloatArray,
@@ -214,18 +218,32 @@ def _residuals(
             effect[1, c] += w * z * z
 
 
-@compiled
+@inlined
 def _expect(weight: FloatArray, values: FloatArray, out: FloatArray) -> None:
-    """Sum over nodes of weight times a function of the node, by cluster."""
-    for c in range(weight.shape[1]):
-        out[c] = 0.0
-    for q in range(weight.shape[0]):
-        value = values[q]
-        for c in range(weight.shape[1]):
-            out[c] += weight[q, c] * value
+    """Sum over nodes of weight times a function of the node, by cluster; two nodes at once."""
+    n_nodes, n = weight.shape
+    odd = n_nodes % 2
+    for c in range(n):
+        out[c] = odd * weight[0, c] * values[0]
+    for q in range(odd, n_nodes, 2):
+        first, second = values[q], values[q + 1]
+        for c in range(n):
+            out[c] += weight[q, c] * first + weight[q + 1, c] * second
 
 
-@compiled
+@inlined
+def _total(x: FloatArray) -> float:
+    """Sum of a whole number of vectors, in an order that lets the compiler add several at once."""
+    for first in range(VECTOR, x.size, VECTOR):
+        for j in range(VECTOR):
+            x[j] += x[first + j]
+    total = 0.0
+    for j in range(VECTOR):
+        total += x[j]
+    return total
+
+
+@inlined
 def _add(
     trials: FloatArray,
     copies: FloatArray,
@@ -244,36 +262,33 @@ def _add(
 ) -> None:
     """Sums over clusters: gradient, and the Hessian above its diagonal."""
     n_arms, n = trials.shape
-    n_nodes = values.size
+    held = np.empty(n)
     for c in range(n):
-        grad[n_arms] += copies[c] * first[c]
-        hess[n_arms, n_arms] += copies[c] * (second[c] - first[c] * first[c])
+        held[c] = copies[c] * (second[c] - first[c] * first[c])
+        moment[c] = copies[c] * first[c]
+    hess[n_arms, n_arms] += _total(held)
+    grad[n_arms] += _total(moment)
     for k in range(n_arms):
         mean = means[k]
         _expect(weight, prob[k], mean)
         _expect(scores, prob[k], moment)
         for c in range(n):
-            held = copies[c] * trials[k, c]
-            grad[k] -= held * mean[c]
-            hess[k, n_arms] -= held * (moment[c] - mean[c] * first[c])
-        for power in range(3):  # E[z^power p (1 - p)]
-            for q in range(n_nodes):
-                z = low + q * step
-                values[q] = prob[k, q] * (1 - prob[k, q])
-                for _ in range(power):
-                    values[q] *= z
-            _expect(weight, values, moment)
-            total = 0.0
+            moment[c] = copies[c] * trials[k, c] * (moment[c] - mean[c] * first[c])
+            held[c] = copies[c] * trials[k, c] * mean[c]
+        hess[k, n_arms] -= _total(moment)
+        grad[k] -= _total(held)
+        for q in range(values.size):  # E[z^power p (1 - p)]
             for c in range(n):
-                total += copies[c] * trials[k, c] * moment[c]
-            row, column = (k if power < 2 else n_arms), (k if power == 0 else n_arms)
-            hess[row, column] -= total
+                moment[c] = copies[c] * trials[k, c] * weight[q, c]
+            z, spread = low + q * step, prob[k, q] * (1 - prob[k, q]) * _total(moment)
+            hess[k, k] -= spread
+            hess[k, n_arms] -= z * spread
+            hess[n_arms, n_arms] -= z * z * spread
         for j in range(k + 1):
-            for q in range(n_nodes):
+            for q in range(values.size):
                 values[q] = prob[k, q] * prob[j, q]
             _expect(weight, values, moment)
-            total = 0.0
             for c in range(n):
-                spread = moment[c] - mean[c] * means[j, c]
-                total += copies[c] * trials[k, c] * trials[j, c] * spread
-            hess[j, k] += total
+                pairs = copies[c] * trials[k, c] * trials[j, c]
+                moment[c] = pairs * (moment[c] - mean[c] * means[j, c])
+            hess[j, k] += _total(moment)

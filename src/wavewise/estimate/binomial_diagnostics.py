@@ -1,6 +1,7 @@
 """How a posterior of the hierarchical binomial model was reached, and the gates that it passed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from wavewise.errors import EstimationError
@@ -8,7 +9,9 @@ from wavewise.results import CheckResult
 
 __all__ = ["LEAST_ESS", "MOST_PARETO_K", "BinomialDiagnostics", "refused"]
 
-LEAST_ESS, MOST_PARETO_K, MOST_QUADRATURE_ERROR, MOST_R_HAT = 100.0, 0.7, 0.05, 1.02
+LEAST_ESS, MOST_PARETO_K, MOST_QUADRATURE_ERROR, MOST_R_HAT = 300.0, 0.7, 0.05, 1.02
+# where few points were asked for, this share of them instead of LEAST_ESS
+_FEW_POINTS, _SHARE_OF_FEW = 500, 0.6
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ class BinomialDiagnostics:
         return self.ess_share * self.n_points
 
     @property
+    def least_ess(self) -> float:
+        """Equally good number of points that is needed: 300, of fewer than 500 points 60%."""
+        few = self.n_points < _FEW_POINTS
+        return _SHARE_OF_FEW * self.n_points if few else LEAST_ESS
+
+    @cached_property
     def gates(self) -> tuple[dict[str, Any], ...]:
         """Each gate: its name, what was found, what was needed, whether it was passed."""
         rows = [
@@ -66,8 +75,8 @@ class BinomialDiagnostics:
             (
                 "effective sample size",
                 round(self.ess, 1),
-                f"{LEAST_ESS:g} or more",
-                self.ess >= LEAST_ESS,
+                f"{self.least_ess:g} or more",
+                self.ess >= self.least_ess,
             ),
             (
                 "quadrature step",
@@ -107,7 +116,8 @@ class BinomialDiagnostics:
 
     def to_dict(self) -> dict[str, Any]:
         """The diagnostics as plain values, for JSON."""
-        return {**vars(self), "failed": list(self.failed), "ess": self.ess}
+        plain = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {**plain, "failed": list(self.failed), "ess": self.ess}
 
 
 def refused(diagnostics: BinomialDiagnostics, advice: str) -> EstimationError:

@@ -4,7 +4,6 @@ The loops hold additions, products and shifts of bits, never a call, so that the
 several elements at once; without reordering, so that every machine gets the same digits.
 """
 
-import math
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar, cast
 
@@ -19,7 +18,7 @@ __all__ = [
     "compiled",
     "exp_in_place",
     "exp_single",
-    "log1p_exp",
+    "inlined",
     "softplus_in_place",
 ]
 
@@ -45,15 +44,24 @@ _EXPONENT_BITS_SINGLE, _ONE_BITS_SINGLE = np.int32(23), np.int32(127 << 23)
 
 def compiled(function: F) -> F:
     """The function compiled on first use, without the lock; cached where a folder allows it."""
+    return _njit(function, no_cfunc_wrapper=True)
+
+
+def inlined(function: F) -> F:
+    """The same for a function that only compiled ones call: no entrance from Python is made."""
+    return _njit(function, no_cfunc_wrapper=True, no_cpython_wrapper=True)
+
+
+def _njit(function: F, **options: bool) -> F:
+    options |= {"nogil": True}
     try:
-        return cast(
-            F, njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(function)
-        )
+        made = njit(cache=True, error_model="numpy", fastmath={"contract"}, **options)(function)
     except RuntimeError:  # no writable folder for the cache
-        return cast(F, njit(nogil=True, error_model="numpy", fastmath={"contract"})(function))
+        made = njit(error_model="numpy", fastmath={"contract"}, **options)(function)
+    return cast(F, made)
 
 
-@compiled
+@inlined
 def exp_in_place(x: FloatArray, power: FloatArray, bits: IntArray, n: int) -> None:
     """X becomes exp(x) for its first n elements, to 1e-8 of itself; |x| is cut at 700.
 
@@ -73,7 +81,7 @@ def exp_in_place(x: FloatArray, power: FloatArray, bits: IntArray, n: int) -> No
         x[i] *= power[i]
 
 
-@compiled
+@inlined
 def exp_single(x: np.float32) -> np.float32:
     """Exp of one number in single precision, to 2e-7 of itself; |x| is cut at 87."""
     v = min(max(x, -_LARGEST_SINGLE), _LARGEST_SINGLE)
@@ -86,7 +94,7 @@ def exp_single(x: np.float32) -> np.float32:
     return near * power.view(np.float32)
 
 
-@compiled
+@inlined
 def softplus_in_place(
     x: FloatArray, prob: FloatArray, power: FloatArray, bits: IntArray, n: int
 ) -> None:
@@ -109,11 +117,3 @@ def softplus_in_place(
         positive = x[i] > 0
         x[i] = max(x[i], 0.0) + 2 * w * series
         prob[i] = (1.0 if positive else e) / (1 + e)
-
-
-@compiled
-def log1p_exp(x: float) -> float:
-    """log(1 + exp(x)) of one number."""
-    if x > 0:
-        return x + math.log1p(math.exp(-x))
-    return math.log1p(math.exp(x))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from wavewise.estimate import arm_draws
 from wavewise.estimate.binomial_counts import Counts
 from wavewise.estimate.binomial_diagnostics import BinomialDiagnostics
 from wavewise.estimate.binomial_likelihood import node_count, node_step
@@ -17,12 +18,14 @@ from wavewise.estimate.normal_importance import importance, pareto_k, split_t
 from wavewise.estimate.normal_mode import Peak
 from wavewise.results import FloatArray
 
-__all__ = ["PointFit", "fit_points", "refine"]
+__all__ = ["DEFAULT_POINTS", "LEAST_POINTS", "PointFit", "fit_points", "refine"]
 
-# the posterior is computed at this many points at least
-_LEAST_POINTS = 128
+# the posterior is computed at this many points at least: unless asked, and ever
+DEFAULT_POINTS, LEAST_POINTS = 512, 128
+# the proposal, which costs little, is drawn at this many at least
+_LEAST_PROPOSED = 1024
 _N_REFITS = 4
-_N_PROBES = 8
+_N_PROBES = 12
 # an error of the log posterior that is not worth finer nodes
 _QUADRATURE_GOAL, _N_FINER = 0.01, 2
 
@@ -40,12 +43,25 @@ class PointFit:
     diagnostics : BinomialDiagnostics
     posterior : LogPosterior
         With the nodes that were used.
+    best_shift : (n_arms,) array of float
+        Share of the proposed points at which each arm is best, less that among `points`.
+
+    Notes
+    -----
+    `best_shift` is a control variate: the weights hardly vary, so that most of the error of a
+    probability of being best is that of the proposal's own, which more of its points take away.
     """
 
     points: FloatArray
     weights: FloatArray
     diagnostics: BinomialDiagnostics
     posterior: LogPosterior
+    best_shift: FloatArray
+
+    def prob_optimal(self) -> FloatArray:
+        """Posterior probability that the arm is best, (n_arms,); sums to 1."""
+        beta = self.points[:, : self.best_shift.size]
+        return arm_draws.prob_optimal(beta, self.weights, self.best_shift)
 
 
 def fit_points(
@@ -61,8 +77,10 @@ def fit_points(
     """
     found = profile(counts, prior)
     proposal = proposal_of(found, counts.arm_trials, found.posterior.values)
-    uniforms = lattice(max(n_points, _LEAST_POINTS), counts.n_arms + 1, rng)
-    points, log_proposal = proposal.points(uniforms)
+    n_points = max(n_points, LEAST_POINTS)
+    uniforms = lattice(max(n_points, _LEAST_PROPOSED), counts.n_arms + 1, rng)
+    proposed, log_proposal = proposal.points(uniforms)
+    points, log_proposal = proposed[:n_points].copy(), log_proposal[:n_points]
     posterior = found.posterior
     fit = _weighted(posterior, points, log_proposal)
     for _ in range(_N_FINER):
@@ -70,7 +88,16 @@ def fit_points(
             break
         posterior = posterior.finer()
         fit = _weighted(posterior, points, log_proposal)
-    return refine(fit, rng) if fit.diagnostics.faults else fit
+    if fit.diagnostics.faults:
+        return refine(fit, rng)
+    return replace(fit, best_shift=_best_shift(proposed[:, :-1], n_points))
+
+
+def _best_shift(beta: FloatArray, n_points: int) -> FloatArray:
+    """Share of the rows in which each arm is best, less that among the first rows."""
+    best, n_arms = beta.argmax(axis=1), beta.shape[1]
+    among_all = np.bincount(best, minlength=n_arms) / best.size
+    return np.asarray(among_all - np.bincount(best[:n_points], minlength=n_arms) / n_points)
 
 
 def refine(fit: PointFit, rng: np.random.Generator) -> PointFit:
@@ -106,7 +133,9 @@ def _around(
         quadrature_error=quadrature_error(posterior, found.x, found.weights),
         n_broken=found.n_broken,
     )
-    return PointFit(found.x, found.weights, diagnostics, posterior)
+    return PointFit(
+        found.x, found.weights, diagnostics, posterior, np.zeros(posterior.counts.n_arms)
+    )
 
 
 def _centre(points: FloatArray, weights: FloatArray) -> Peak:
@@ -131,7 +160,8 @@ def _flattened(weights: FloatArray) -> FloatArray:
 
 def _weighted(posterior: LogPosterior, points: FloatArray, log_proposal: FloatArray) -> PointFit:
     """Weights of points from a normalized proposal, and the gates."""
-    log_weight = posterior.values(points) - log_proposal
+    values = posterior.values(points)
+    log_weight = values - log_proposal
     broken = np.isnan(log_weight) | (log_weight == np.inf)
     log_weight = np.where(broken, -np.inf, log_weight)
     raw = np.exp(log_weight - log_weight.max())
@@ -143,22 +173,29 @@ def _weighted(posterior: LogPosterior, points: FloatArray, log_proposal: FloatAr
         pareto_k=pareto_k(log_weight),
         n_nodes=_n_nodes(posterior, points[0]),
         step_sd=posterior.coarse,
-        quadrature_error=quadrature_error(posterior, points, weights),
+        quadrature_error=quadrature_error(posterior, points, weights, values),
         n_broken=int(broken.sum()),
     )
-    return PointFit(points, weights, diagnostics, posterior)
+    return PointFit(points, weights, diagnostics, posterior, np.zeros(posterior.counts.n_arms))
 
 
-def quadrature_error(posterior: LogPosterior, points: FloatArray, weights: FloatArray) -> float:
+def quadrature_error(
+    posterior: LogPosterior,
+    points: FloatArray,
+    weights: FloatArray,
+    values: FloatArray | None = None,
+) -> float:
     """Largest change of the log posterior over a few points when the nodes are refined.
 
     A change that all points share does not matter; what is left is measured from their median.
+    `values` are the log posterior at the points, where that is known.
     """
     likely = np.flatnonzero(weights > 0.05 / weights.size)
     if likely.size == 0:
         return math.inf
-    probes = points[likely[:: max(likely.size // _N_PROBES, 1)][:_N_PROBES]]
-    change = posterior.finer().values(probes) - posterior.values(probes)
+    at = likely[:: max(likely.size // _N_PROBES, 1)][:_N_PROBES]
+    known = posterior.values(points[at]) if values is None else values[at]
+    change = posterior.finer().values(points[at]) - known
     return float(np.abs(change - np.median(change)).max())
 
 

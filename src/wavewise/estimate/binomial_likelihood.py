@@ -9,6 +9,7 @@ from wavewise.estimate.binomial_exp import (
     compiled,
     exp_in_place,
     exp_single,
+    inlined,
     softplus_in_place,
 )
 from wavewise.results import FloatArray, IntArray
@@ -66,7 +67,7 @@ def softplus_table(
     softplus_in_place(table, prob, power, bits, n_arms * n_nodes)
 
 
-@compiled
+@inlined
 def _sum_over_nodes(
     successes: FloatArray,
     trials: FloatArray,
@@ -105,7 +106,7 @@ def _sum_over_nodes(
             total[c] += x[c]
 
 
-@compiled
+@inlined
 def _sum_over_nodes_single(
     successes: SingleArray,
     trials: SingleArray,
@@ -149,7 +150,7 @@ def _sum_over_nodes_single(
             total[c] += exp_single(x[c] - failed)
 
 
-@compiled
+@inlined
 def _sum_of_logs(total: FloatArray, copies: FloatArray, reference: FloatArray) -> float:
     """Sum of copies * (log(total) + reference), four logs at once where that is safe."""
     value = 0.0

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from wavewise.errors import EstimationError
-from wavewise.estimate.binomial_exp import compiled
+from wavewise.estimate.binomial_exp import compiled, inlined
 from wavewise.estimate.binomial_slopes import Problem, Scratch, empty_scratch, slopes_at
 from wavewise.results import FloatArray
 
-__all__ = ["Peak", "climb", "inverse_of_negative"]
+__all__ = ["Peak", "climb"]
 
 _N_STEPS, _N_HALVINGS = 60, 30
 _LONGEST = 2.0  # in any coordinate of one step
@@ -27,26 +27,34 @@ class Peak:
     value : float
         Log posterior there: better by half the last step's gain than where the slopes are.
     slopes : Scratch
+    inverse : (n_free, n_free) array of float
+        Of minus the Hessian in the coordinates that were free.
+    half_log_det : float
+        Half the log determinant of `inverse`.
     """
 
     point: FloatArray
     value: float
     slopes: Scratch
+    inverse: FloatArray
+    half_log_det: float
 
 
-@compiled
-def inverse_of_negative(hess: FloatArray, n: int, inverse: FloatArray) -> float:
+@inlined
+def _invert_negative(hess: FloatArray, n: int, inverse: FloatArray) -> float:
     """Inverse of minus the first n rows and columns of a Hessian; half its log determinant.
 
-    Where the log posterior is not concave, the diagonal is raised until it is.
+    Where the log posterior is not concave, the diagonal of the Hessian is lowered until it is.
     """
     root, column = np.empty((n, n)), np.empty(n)
     largest = 1e-6
     for i in range(n):
         largest = max(largest, abs(hess[i, i]))
-    ridge = 0.0
-    while not _factored(hess, n, ridge, root):
-        ridge = max(10 * ridge, 1e-6 * largest)
+    ridge = 1e-6 * largest
+    while not _factored(hess, n, root):
+        for i in range(n):
+            hess[i, i] -= ridge
+        ridge *= 10
     half_log_det = 0.0
     for c in range(n):
         half_log_det -= math.log(root[c, c])
@@ -65,9 +73,9 @@ def inverse_of_negative(hess: FloatArray, n: int, inverse: FloatArray) -> float:
     return half_log_det
 
 
-@compiled
-def _factored(hess: FloatArray, n: int, ridge: float, root: FloatArray) -> bool:
-    """Whether minus the Hessian with a ridge has a Cholesky root, which is written out."""
+@inlined
+def _factored(hess: FloatArray, n: int, root: FloatArray) -> bool:
+    """Whether minus the Hessian has a Cholesky root, which is written out."""
     for i in range(n):
         for j in range(i + 1):
             total = -hess[i, j]
@@ -75,18 +83,24 @@ def _factored(hess: FloatArray, n: int, ridge: float, root: FloatArray) -> bool:
                 total -= root[i, m] * root[j, m]
             if i != j:
                 root[i, j] = total / root[j, j]
-            elif total + ridge > 0.0:
-                root[i, i] = math.sqrt(total + ridge)
+            elif total > 0.0:
+                root[i, i] = math.sqrt(total)
             else:
                 return False
     return True
 
 
 @compiled
-def _newton_step(grad: FloatArray, hess: FloatArray, n_free: int, step: FloatArray) -> float:
-    """Step in the first coordinates, no longer than a bound; returns half the whole step's gain."""
-    inverse = np.empty((n_free, n_free))
-    inverse_of_negative(hess, n_free, inverse)
+def _newton_step(
+    grad: FloatArray, hess: FloatArray, step: FloatArray, inverse: FloatArray
+) -> tuple[float, float]:
+    """Step in the first coordinates, no longer than a bound.
+
+    Fills `inverse`, of minus the Hessian in these coordinates. Returns half the whole step's gain
+    and half the log determinant of the inverse.
+    """
+    n_free = len(inverse)
+    half_log_det = _invert_negative(hess, n_free, inverse)
     gain, longest = 0.0, 1e-300
     for i in range(step.size):
         step[i] = 0.0
@@ -98,7 +112,7 @@ def _newton_step(grad: FloatArray, hess: FloatArray, n_free: int, step: FloatArr
     part = min(1.0, _LONGEST / longest)
     for i in range(n_free):
         step[i] *= part
-    return gain
+    return gain, half_log_det
 
 
 def climb(problem: Problem, point: FloatArray, n_free: int, enough: float) -> Peak:
@@ -113,10 +127,11 @@ def climb(problem: Problem, point: FloatArray, n_free: int, enough: float) -> Pe
     """
     current, trial = empty_scratch(problem), None
     value, step = slopes_at(problem, point, current), np.empty(point.size)
+    inverse = np.empty((n_free, n_free))
     for _ in range(_N_STEPS):
-        gain = _newton_step(current.grad, current.hess, n_free, step)
+        gain, half_log_det = _newton_step(current.grad, current.hess, step, inverse)
         if gain < enough:
-            return Peak(point + step, value + gain, current)
+            return Peak(point + step, value + gain, current, inverse, half_log_det)
         trial = trial or empty_scratch(problem)
         for _ in range(_N_HALVINGS):
             found = slopes_at(problem, point + step, trial)

@@ -64,7 +64,7 @@ def fit_nuts(posterior: LogPosterior, n_draws: int, rng: np.random.Generator) ->
         n_broken=int((~np.isfinite(points)).sum()),
         r_hat=r_hat,
     )
-    return PointFit(points, weights, diagnostics, posterior)
+    return PointFit(points, weights, diagnostics, posterior, np.zeros(n_dims - 1))
 
 
 def available() -> bool:

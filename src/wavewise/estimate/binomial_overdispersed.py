@@ -106,7 +106,8 @@ def fit_overdispersed(
         n_broken=found.n_broken,
     )
     # once more around the weighted points: the tails that matter are known only then
-    return refine(PointFit(found.x, found.weights, diagnostics, posterior), rng)
+    shift = np.zeros(plain.counts.n_arms)
+    return refine(PointFit(found.x, found.weights, diagnostics, posterior, shift), rng)
 
 
 def _start(counts: Counts) -> FloatArray:

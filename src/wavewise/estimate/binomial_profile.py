@@ -7,7 +7,7 @@ import numpy as np
 
 from wavewise.errors import EstimationError
 from wavewise.estimate.binomial_counts import Counts
-from wavewise.estimate.binomial_mode import Peak, climb, inverse_of_negative
+from wavewise.estimate.binomial_mode import Peak, climb
 from wavewise.estimate.binomial_posterior import REACH, LogPosterior
 from wavewise.estimate.binomial_priors import BinomialPrior
 from wavewise.estimate.binomial_slopes import Problem
@@ -17,7 +17,7 @@ __all__ = ["Profile", "profile"]
 
 # the grid ends where the density of log kappa is this much (in logs) below its peak
 _DROP = 10.0
-_STEP_SD, _LONGEST_STEP, _SHORTEST_STEP = 1.4, 0.7, 0.02
+_STEP_SD, _LONGEST_STEP, _SHORTEST_STEP = 2.0, 0.7, 0.02
 _N_NODES_A_SIDE = 80
 # the nodes reach this far from 0, tried in turn until they reach beyond every cluster's effect
 _WIDE = (5.5, 11.0, 25.0)
@@ -60,7 +60,6 @@ class Profile:
 @dataclass(frozen=True, eq=False)
 class _Node:
     peak: Peak
-    covariance: FloatArray
     log_density: float
 
 
@@ -89,9 +88,7 @@ def profile(counts: Counts, prior: BinomialPrior) -> Profile:
         effect = joint.slopes.effect
         if float((np.abs(effect[0]) + 2 * effect[1]).max()) < wide:
             break
-    inverse = np.empty_like(joint.slopes.hess)
-    inverse_of_negative(joint.slopes.hess, counts.n_arms + 1, inverse)
-    step = min(max(_STEP_SD * math.sqrt(inverse[-1, -1]), _SHORTEST_STEP), _LONGEST_STEP)
+    step = min(max(_STEP_SD * math.sqrt(joint.inverse[-1, -1]), _SHORTEST_STEP), _LONGEST_STEP)
     centre = _node(problem, joint.point)
     up = _march(problem, centre, step)
     down = _march(problem, centre, -step)
@@ -106,16 +103,13 @@ def _start(counts: Counts) -> FloatArray:
 
 
 def _node(problem: Problem, point: FloatArray) -> _Node:
-    n_arms = point.size - 1
-    peak = climb(problem, point, n_arms, _ENOUGH_IN_BETA)
-    covariance = np.empty((n_arms, n_arms))
-    half_log_det = inverse_of_negative(peak.slopes.hess, n_arms, covariance)
-    return _Node(peak, covariance, peak.value + half_log_det)
+    peak = climb(problem, point, point.size - 1, _ENOUGH_IN_BETA)
+    return _Node(peak, peak.value + peak.half_log_det)
 
 
 def _march(problem: Problem, centre: _Node, step: float) -> list[_Node]:
     """Nodes a step apart, until the density has dropped."""
-    slope = centre.covariance @ centre.peak.slopes.hess[:-1, -1]
+    slope = centre.peak.inverse @ centre.peak.slopes.hess[:-1, -1]
     nodes, peak = [centre], centre.log_density
     for _ in range(_N_NODES_A_SIDE):
         last = nodes[-1].peak.point
@@ -148,11 +142,9 @@ def _reach(nodes: list[_Node]) -> tuple[FloatArray, FloatArray]:
     cluster's data against the prior.
     """
     effect = np.array([node.peak.slopes.effect for node in nodes])
-    common, precision = np.empty((len(nodes), 1)), np.empty_like(nodes[0].covariance)
-    for i, node in enumerate(nodes):
-        inverse_of_negative(-node.covariance, len(precision), precision)
-        level = 1 / math.sqrt(max(float(precision.sum()), 1e-300))
-        common[i] = level / math.exp(node.peak.point[-1])
+    kappa = np.exp([node.peak.point[-1] for node in nodes])
+    hess = np.array([node.peak.slopes.hess[:-1, :-1] for node in nodes])
+    common = (1 / (np.sqrt(np.maximum(-hess.sum(axis=(1, 2)), 1e-300)) * kappa))[:, None]
     mean, variance = effect[:, 0], effect[:, 1] ** 2
     width = REACH * np.sqrt(variance + (common * np.maximum(1 - variance, 0.0)) ** 2)
     return (mean - width).min(axis=0), (mean + width).max(axis=0)
@@ -162,12 +154,12 @@ def _assemble(posterior: LogPosterior, nodes: list[_Node]) -> Profile:
     log_density = np.array([node.log_density for node in nodes])
     best = nodes[int(np.argmax(log_density))]
     points = np.array([node.peak.point for node in nodes])
-    root = np.linalg.cholesky(np.array([node.covariance for node in nodes]))
+    root = np.linalg.cholesky(np.array([node.peak.inverse for node in nodes]))
     return Profile(
         log_kappa=points[:, -1],
         log_density=log_density - log_density.max(),
         mean=np.ascontiguousarray(points[:, :-1]),
         root=np.asarray(root, dtype=np.float64),
-        own_variance=1 / np.diag(np.linalg.inv(best.covariance)),
+        own_variance=-1 / np.diag(best.peak.slopes.hess)[:-1],
         posterior=posterior.around(best.peak.slopes.reference, *_reach(nodes)),
     )

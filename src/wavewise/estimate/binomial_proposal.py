@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from wavewise.estimate.binomial_exp import compiled
+from wavewise.estimate.binomial_exp import compiled, inlined
 from wavewise.estimate.binomial_profile import Profile
 from wavewise.estimate.binomial_warp import Warps, identity, warp_at, warp_of
 from wavewise.results import FloatArray
@@ -109,13 +109,16 @@ def _warps(
     profile: Profile, trials: FloatArray, log_posterior: Callable[[FloatArray], FloatArray]
 ) -> Warps:
     """The shape of each arm's posterior where it is far from normal, along its own ridge."""
-    n_arms = trials.size
-    warps = identity(n_arms)
+    warps = identity(trials.size)
     covariance = profile.root[profile.peak] @ profile.root[profile.peak].T
     sd = np.sqrt(np.diag(covariance))
     skewness = profile.own_variance**2 / sd**3 * _third(profile, trials)
+    skewed = np.flatnonzero(np.abs(skewness) > _SKEW)
+    if not skewed.size:
+        return warps
+    warps = Warps(warps.values.copy(), warps.slopes.copy(), warps.plain.copy())
     centre = np.append(profile.mean[profile.peak], profile.log_kappa[profile.peak])
-    for k in np.flatnonzero(np.abs(skewness) > _SKEW):
+    for k in skewed:
         ridge = np.append(covariance[:, k] / sd[k], 0.0)
 
         def along(t: FloatArray, ridge: FloatArray = ridge) -> FloatArray:
@@ -150,7 +153,7 @@ def _cubics(at: FloatArray, first: float, step: float, values: FloatArray) -> Fl
     return out
 
 
-@compiled
+@inlined
 def _four(at: float, first: float, step: float, n: int) -> tuple[int, float, float, float, float]:
     """Weights of the four grid points around a place; at the ends the slope is one-sided."""
     place = (at - first) / step
@@ -192,7 +195,7 @@ def _spread(
     for i in range(log_kappa.size):
         j, a, b, c, d = _four(log_kappa[i], first, step, n_grid)
         before, after = max(j - 1, 0), min(j + 2, n_grid - 1)
-        total = 0.0
+        total, volume = 0.0, 1.0
         for k in range(n_arms):
             center[k] = (
                 a * mean[before, k] + b * mean[j, k] + c * mean[j + 1, k] + d * mean[after, k]
@@ -210,7 +213,11 @@ def _spread(
             for m in range(k + 1):
                 moved += triangle[k, m] * scores[i, m]
                 variance += triangle[k, m] * triangle[k, m]
-            total -= 0.5 * scores[i, k] * scores[i, k] + _HALF_LOG_2PI + math.log(triangle[k, k])
+            total -= 0.5 * scores[i, k] * scores[i, k] + _HALF_LOG_2PI
+            volume *= triangle[k, k]
+            if volume < 1e-150:  # many arms: one log for all of them would not do
+                total -= math.log(volume)
+                volume = 1.0
             if not plain[k]:
                 sd = math.sqrt(variance)
                 value, slope = warp_at(values[k], slopes[k], moved / sd)
@@ -218,4 +225,4 @@ def _spread(
                 total -= math.log(slope)
             points[i, k] = center[k] + moved
         points[i, n_arms] = log_kappa[i]
-        log_density[i] = total
+        log_density[i] = total - math.log(volume)

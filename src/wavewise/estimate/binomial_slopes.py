@@ -2,17 +2,23 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from wavewise.estimate.binomial_counts import Counts
 from wavewise.estimate.binomial_derivatives import block_slopes
-from wavewise.estimate.binomial_exp import compiled
+from wavewise.estimate.binomial_exp import compiled, inlined
 from wavewise.estimate.binomial_priors import FLAT, NORMAL, STUDENT_T
 from wavewise.results import FloatArray
 
 __all__ = ["Problem", "Scratch", "add_prior", "empty_scratch", "log_prior_slopes", "slopes_at"]
+
+
+Piece: TypeAlias = tuple[
+    tuple[FloatArray, FloatArray, FloatArray, float, float, float, float], slice
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +40,18 @@ class Problem:
     span: FloatArray
     coarse: float
     prior: FloatArray
+
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """What each block gives to the compiled code, and its places among the clusters."""
+        starts, spans = self.counts.starts.tolist(), self.span.tolist()
+        return tuple(
+            (
+                (block.successes, block.trials, block.copies, block.info, *spans[b], self.coarse),
+                slice(starts[b], starts[b + 1]),
+            )
+            for b, block in enumerate(self.counts.blocks)
+        )
 
 
 class Scratch(NamedTuple):
@@ -62,7 +80,7 @@ def empty_scratch(problem: Problem) -> Scratch:
     return Scratch(np.empty(n_dims), np.empty((n_dims, n_dims)), np.empty(n), np.empty((2, n)))
 
 
-@compiled
+@inlined
 def log_prior_slopes(kind: float, df: float, scale: float, x: float) -> tuple[float, float, float]:
     """Log density of one coordinate's prior up to a constant, and its two derivatives."""
     if kind == FLAT:
@@ -82,27 +100,12 @@ def log_prior_slopes(kind: float, df: float, scale: float, x: float) -> tuple[fl
 def slopes_at(problem: Problem, point: FloatArray, out: Scratch) -> float:
     """Log posterior at a point; gradient and Hessian in (beta, log kappa) go into `out`."""
     counts = problem.counts
-    total = max(float(counts.arm_successes.sum()), 1e-300)
-    center = float((point[:-1] * counts.arm_successes).sum()) / total
-    out.grad[:-1], out.grad[-1], out.hess[:] = counts.arm_successes, 0.0, 0.0
-    value = float((counts.arm_successes * (point[:-1] - center)).sum())
-    for b, block in enumerate(counts.blocks):
-        first, last = counts.starts[b], counts.starts[b + 1]
-        value += block_slopes(
-            point,
-            center,
-            block.successes,
-            block.trials,
-            block.copies,
-            block.info,
-            problem.span[b, 0],
-            problem.span[b, 1],
-            problem.coarse,
-            out.grad,
-            out.hess,
-            out.reference[first:last],
-            out.effect[:, first:last],
-        )
+    out.grad[:-1], out.grad[-1] = counts.arm_successes, 0.0
+    out.hess.fill(0.0)
+    share, value = counts.success_share, 0.0
+    for given, place in problem.pieces:
+        found = (out.grad, out.hess, out.reference[place], out.effect[:, place])
+        value += block_slopes(point, share, *given, *found)
     return value + add_prior(problem.prior, point, out.grad, out.hess)
 
 

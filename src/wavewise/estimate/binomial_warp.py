@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtr
@@ -34,8 +35,9 @@ class Warps:
     plain: np.ndarray
 
 
+@lru_cache(maxsize=8)
 def identity(n_arms: int) -> Warps:
-    """Maps that change nothing."""
+    """Maps that change nothing; they are shared, so copy before writing."""
     return Warps(
         np.tile(_SCORES, (n_arms, 1)), np.ones((n_arms, N_KNOTS)), np.ones(n_arms, dtype=bool)
     )

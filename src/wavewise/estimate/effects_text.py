@@ -7,7 +7,7 @@ import polars as pl
 if TYPE_CHECKING:
     from wavewise.estimate.effects import Effects
 
-__all__ = ["sentence", "summary_text"]
+__all__ = ["sentence", "summary_text", "table_lines"]
 
 _HEADER = ("arm", "estimate", "std. error", "conf. low", "conf. high", "p value", "units")
 
@@ -19,7 +19,7 @@ def summary_text(effects: "Effects") -> str:
         f"Intent-to-treat effects against '{effects.control}' (mean {mean})",
         effects.provenance.method,
         "",
-        *_table(effects.to_frame()),
+        *table_lines(effects.to_frame()),
         "",
         f"Intervals at level {effects.level:g}, each by itself; {_df_text(effects)}.",
         sentence(effects),
@@ -68,7 +68,8 @@ def _df_text(effects: "Effects") -> str:
     return "Student's t with residual degrees of freedom"
 
 
-def _table(frame: pl.DataFrame) -> list[str]:
+def table_lines(frame: pl.DataFrame) -> list[str]:
+    """Rows of effects as lines of text, columns aligned."""
     body = [
         (row[0], *(_number(value) for value in row[1:5]), _p_value(row[5]), f"{row[6]:,}")
         for row in frame.rows()

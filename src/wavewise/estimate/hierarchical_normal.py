@@ -1,7 +1,7 @@
 """Hierarchical normal posterior of arm effects on a repeated score."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from wavewise.estimate import arm_draws
 from wavewise.estimate.arm_draws import DrawsContrast, IntervalKind
 from wavewise.estimate.normal_chart import SdPosterior
 from wavewise.estimate.normal_checks import checks_of
+from wavewise.estimate.normal_effects import student_t_draws
 from wavewise.estimate.normal_fit import METHODS, Diagnostics, Method, fit_sds
 from wavewise.estimate.normal_marginal import coefficient_draws
 from wavewise.estimate.normal_panel import Panel, read_panel
@@ -319,11 +320,31 @@ def hierarchical_normal(
     )
     sums = panel_sums(panel)
     posterior = SdPosterior(sums, priors.in_units(sums.scale))
+    coefficients, sds, diagnostics = _draws(posterior, n_draws, method, rng)
+    return _result(panel, sums, priors, coefficients, sds, diagnostics, pooled=pooled)
+
+
+def _draws(
+    posterior: SdPosterior, n_draws: int, method: Method, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray, Diagnostics]:
+    """Coefficients and standard deviations, in standard deviations of the score."""
+    sums, priors = posterior.sums, posterior.priors
     fit = fit_sds(posterior, n_draws, method, rng)
-    normals = rng.standard_normal((n_draws, sums.within.shape[0] - 1))
-    coefficients = coefficient_draws(sums, fit.sds, fit.index, normals, posterior.effect_precision)
-    sds = fit.sds[fit.index] * sums.scale
-    return _result(panel, sums, priors, coefficients, sds, fit.diagnostics, pooled=pooled)
+
+    def draw(n: int) -> tuple[FloatArray, IntArray]:
+        index = fit.index if n == n_draws else np.repeat(fit.index, n // n_draws)
+        normals = rng.standard_normal((n, sums.within.shape[0] - 1))
+        drawn = coefficient_draws(sums, fit.sds, index, normals, posterior.effect_precision)
+        return drawn, index
+
+    if priors.effect_df is None or priors.effect_sd is None:
+        coefficients, index = draw(n_draws)
+        return coefficients, fit.sds[index] * sums.scale, fit.diagnostics
+    coefficients, index, ess = student_t_draws(
+        draw, sums.n_arms, n_draws, priors.effect_sd, priors.effect_df, rng
+    )
+    diagnostics = replace(fit.diagnostics, effect_ess=ess)
+    return coefficients, fit.sds[index] * sums.scale, diagnostics
 
 
 def _check_options(

@@ -1,8 +1,10 @@
 """Quasi-random points: a rank-1 lattice, shifted at random."""
 
+from functools import lru_cache
+
 import numpy as np
 
-from wavewise.results import FloatArray
+from wavewise.results import FloatArray, read_only
 
 __all__ = ["lattice"]
 
@@ -36,6 +38,7 @@ def lattice(n_points: int, n_dims: int, rng: np.random.Generator) -> FloatArray:
     return np.clip(out, _EDGE, 1 - _EDGE)
 
 
+@lru_cache(maxsize=8)
 def _radical_inverse(n: int) -> FloatArray:
     """Binary digits of 0 ... n - 1 mirrored at the point, (n,)."""
     out, index, weight = np.zeros(n), np.arange(n), 0.5
@@ -43,4 +46,4 @@ def _radical_inverse(n: int) -> FloatArray:
         out += weight * (index & 1)
         index >>= 1
         weight /= 2
-    return out
+    return read_only(out)

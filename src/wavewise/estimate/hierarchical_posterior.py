@@ -13,7 +13,7 @@ from wavewise.estimate.arm_draws import DrawsContrast, IntervalKind
 from wavewise.estimate.binomial_counts import Cells
 from wavewise.estimate.binomial_diagnostics import BinomialDiagnostics
 from wavewise.estimate.binomial_priors import BinomialPrior
-from wavewise.results import CheckResult, FloatArray, Provenance, read_only
+from wavewise.results import CheckResult, FloatArray, IntArray, Provenance, hash_arrays, read_only
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,14 +43,16 @@ class HierarchicalBinomial:
         Points resampled by weight, in random order: each counts alike.
     point_success_prob : (n_points, n_arms) array of float
         Mean success probability over clusters at each point.
+    sample_points : (n_draws,) array of int
+        Point that each row of `sample` is.
     clusters : {"new", "these"}
         Over which clusters success probabilities are meant.
     overdispersion : {"beta-binomial"} or None
     diagnostics : BinomialDiagnostics
-    checks : tuple of CheckResult
-    provenance : Provenance
     log_posterior : LogPosterior
         The log posterior with its nodes, for predictions.
+    best_shift : (n_arms,) array of float
+        What more points of the proposal add to the probabilities of being best.
     """
 
     cells: Cells
@@ -62,9 +64,29 @@ class HierarchicalBinomial:
     clusters: str
     overdispersion: str | None
     diagnostics: BinomialDiagnostics
-    checks: tuple[CheckResult, ...]
-    provenance: Provenance
     log_posterior: "LogPosterior" = field(repr=False)
+    sample_points: IntArray = field(repr=False)
+    best_shift: FloatArray = field(repr=False)
+
+    @cached_property
+    def checks(self) -> tuple[CheckResult, ...]:
+        """The gates of the computation."""
+        return (self.diagnostics.check(),)
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """The model, how it was computed, and a hash of its counts."""
+        plain = self.overdispersion is None
+        name = "hierarchical binomial" if plain else "hierarchical beta-binomial"
+        return Provenance(
+            method=f"{name}, {self.diagnostics.method}; priors {self.prior}",
+            data_hash=hash_arrays(
+                successes=self.cells.successes,
+                trials=self.cells.trials,
+                arms=list(self.cells.arms),
+                clusters=list(self.cells.clusters),
+            ),
+        )
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -75,6 +97,11 @@ class HierarchicalBinomial:
     def draws(self) -> FloatArray:
         """Draws of beta that count alike, (n_draws, n_arms)."""
         return read_only(self.sample[:, : len(self.arms)])
+
+    @property
+    def success_prob_draws(self) -> FloatArray:
+        """Mean success probability over clusters in each draw, (n_draws, n_arms)."""
+        return read_only(self.point_success_prob[self.sample_points])
 
     @property
     def kappa_draws(self) -> FloatArray:
@@ -119,7 +146,7 @@ class HierarchicalBinomial:
         Equation (4) of the study: the largest beta has the largest success probability in every
         cluster.
         """
-        return read_only(arm_draws.prob_optimal(self.beta, self.weights))
+        return read_only(arm_draws.prob_optimal(self.beta, self.weights, self.best_shift))
 
     @cached_property
     def log_prob_optimal(self) -> FloatArray:

@@ -1,8 +1,8 @@
 """The same data under several priors: what of the decision depends on the prior."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,20 @@ import numpy.typing as npt
 from wavewise.errors import EstimationError, InputError
 from wavewise.estimate.binomial_priors import STUDY_PRIORS, BinomialPrior
 from wavewise.estimate.hierarchical_binomial import hierarchical_binomial
+from wavewise.estimate.hierarchical_normal import HierarchicalNormal, hierarchical_normal
 from wavewise.estimate.hierarchical_posterior import HierarchicalBinomial
+from wavewise.estimate.normal_priors import NormalPriors, tried_priors
 from wavewise.results import NotEstimable
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["PriorSensitivity", "prior_sensitivity"]
+__all__ = ["PriorSensitivity", "prior_sensitivity", "score_prior_sensitivity"]
+
+Prior = BinomialPrior | NormalPriors
+Fit = HierarchicalBinomial | HierarchicalNormal
+P = TypeVar("P")
+F = TypeVar("F")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,21 +32,21 @@ class PriorSensitivity:
 
     Parameters
     ----------
-    priors : (n_priors,) tuple of BinomialPrior
-    posteriors : (n_priors,) tuple of HierarchicalBinomial or NotEstimable
+    priors : (n_priors,) tuple of BinomialPrior, or of NormalPriors
+    posteriors : (n_priors,) tuple of HierarchicalBinomial, HierarchicalNormal or NotEstimable
         In the order of the priors; where a prior gives no posterior, the reason.
     """
 
-    priors: tuple[BinomialPrior, ...]
-    posteriors: tuple[HierarchicalBinomial | NotEstimable, ...]
+    priors: tuple[Prior, ...]
+    posteriors: tuple[Fit | NotEstimable, ...]
 
     @property
     def best_arms(self) -> tuple[str | None, ...]:
         """Arm of lowest expected policy regret under each prior; None without a posterior."""
         return tuple(
-            post.arms[int(np.argmin(post.policy_regret))]
-            if isinstance(post, HierarchicalBinomial)
-            else None
+            None
+            if isinstance(post, NotEstimable)
+            else post.arms[int(np.argmin(post.policy_regret))]
             for post in self.posteriors
         )
 
@@ -132,21 +139,78 @@ def prior_sensitivity(
         raise InputError("priors: found none; needed at least one BinomialPrior")
     seed = int(rng.integers(2**63))
 
-    def fit(prior: BinomialPrior) -> HierarchicalBinomial | NotEstimable:
+    def fit(prior: BinomialPrior) -> HierarchicalBinomial:
         same = np.random.default_rng(seed)
-        try:
-            return hierarchical_binomial(
-                successes, trials, arm, cluster, prior=prior, rng=same, n_draws=n_draws, **options
-            )
-        except EstimationError as error:
-            return NotEstimable(str(error))
+        return hierarchical_binomial(
+            successes, trials, arm, cluster, prior=prior, rng=same, n_draws=n_draws, **options
+        )
 
-    return PriorSensitivity(tuple(priors), tuple(fit(prior) for prior in priors))
+    return PriorSensitivity(tuple(priors), tuple(_reason(fit, prior) for prior in priors))
 
 
-def _rows_of(prior: str, post: HierarchicalBinomial | NotEstimable) -> list[dict[str, Any]]:
+def score_prior_sensitivity(
+    score: Any,
+    *,
+    priors: Sequence[NormalPriors] | None = None,
+    rng: np.random.Generator,
+    **options: Any,
+) -> PriorSensitivity:
+    """Posteriors of the same scores under several priors.
+
+    Parameters
+    ----------
+    score : array-like of float, shape (n_rows,)
+        As in `hierarchical_normal`.
+    priors : sequence of NormalPriors, optional
+        By default `tried_priors()`: the scaled default, the study's, and the families that it tried
+        on effects and on standard deviations.
+    rng : numpy.random.Generator
+        All priors use the same random numbers, so that differences are the priors' own.
+    **options
+        `unit`, `cluster`, `period`, `arm` and further options of `hierarchical_normal`.
+
+    Raises
+    ------
+    InputError
+        No priors; and as `hierarchical_normal`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> unit, period = np.tile(np.arange(200), 2), np.repeat([1, 2], 200)
+    >>> arm = np.where((period == 2) & (unit % 2 == 1), "calls", "control")
+    >>> score = rng.normal(40, 12, 200)[unit] + 5.0 * (arm == "calls") + rng.normal(0, 6, 400)
+    >>> told = score_prior_sensitivity(
+    ...     score, unit=unit, cluster=unit // 20, period=period, arm=arm, rng=rng, n_draws=2_000
+    ... )
+    >>> told.agree, len(told.priors)
+    (True, 9)
+    """
+    chosen = tried_priors() if priors is None else tuple(priors)
+    if not chosen:
+        raise InputError("priors: found none; needed at least one NormalPriors")
+    seed = int(rng.integers(2**63))
+
+    def fit(prior: NormalPriors) -> HierarchicalNormal:
+        return hierarchical_normal(score, prior=prior, rng=np.random.default_rng(seed), **options)
+
+    return PriorSensitivity(chosen, tuple(_reason(fit, prior) for prior in chosen))
+
+
+def _reason(fit: Callable[[P], F], prior: P) -> F | NotEstimable:
+    try:
+        return fit(prior)
+    except EstimationError as error:
+        return NotEstimable(str(error))
+
+
+def _rows_of(prior: str, post: Fit | NotEstimable) -> list[dict[str, Any]]:
     if isinstance(post, NotEstimable):
         return [{"prior": prior, "not_estimable": post.reason}]
+    if isinstance(post, HierarchicalNormal):
+        sd = float(post.cluster_sd_draws.mean())
+        rows = post.to_frame().slice(1).drop("interval").rename({"term": "arm"}).to_dicts()
+        return [{"prior": prior, **row, "cluster_sd_mean": sd} for row in rows]
     columns = zip(post.arms, post.prob_optimal, post.success_prob, post.policy_regret, strict=True)
     return [
         {

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from wavewise.estimate.binomial_derivatives import Nodes, at_nodes
-from wavewise.estimate.binomial_exp import compiled, softplus_in_place
+from wavewise.estimate.binomial_exp import compiled, exp_in_place
 from wavewise.estimate.binomial_posterior import LogPosterior, bounded
 from wavewise.results import FloatArray, IntArray
 
@@ -38,7 +38,7 @@ def _over_new(points: FloatArray) -> FloatArray:
     n_points, n_arms = points.shape[0], points.shape[1] - 1
     out = np.zeros((n_points, n_arms))
     size = n_arms * _MOST_NODES
-    x, prob, power = np.empty(size), np.empty(size), np.empty(size)
+    x, power = np.empty(size), np.empty(size)
     bits = power.view(np.int64)
     for i in range(n_points):
         kappa = math.exp(points[i, n_arms])
@@ -47,14 +47,14 @@ def _over_new(points: FloatArray) -> FloatArray:
         step, total = 2 * _REACH / (n_nodes - 1), 0.0
         for k in range(n_arms):
             for q in range(n_nodes):
-                x[k * n_nodes + q] = points[i, k] + kappa * (q * step - _REACH)
-        softplus_in_place(x, prob, power, bits, n_arms * n_nodes)
+                x[k * n_nodes + q] = -points[i, k] - kappa * (q * step - _REACH)
+        exp_in_place(x, power, bits, n_arms * n_nodes)
         for q in range(n_nodes):
             z = q * step - _REACH
             weight = math.exp(-0.5 * z * z)
             total += weight
             for k in range(n_arms):
-                out[i, k] += weight * prob[k * n_nodes + q]
+                out[i, k] += weight / (1 + x[k * n_nodes + q])
         for k in range(n_arms):
             out[i, k] /= total
     return out

@@ -60,9 +60,9 @@ class SdPosterior:
 
     @property
     def effect_precision(self) -> float:
-        """One over the prior variance of each arm effect; 0 is flat."""
+        """One over the variance of a normal prior of each arm effect; 0 is flat, or not normal."""
         sd = self.priors.effect_sd
-        return 0.0 if sd is None else 1.0 / sd**2
+        return 0.0 if sd is None or self.priors.effect_df is not None else 1.0 / sd**2
 
     def sds(self, x: FloatArray) -> FloatArray:
         """Standard deviations at coordinates, in standard deviations of the score."""

@@ -58,6 +58,9 @@ class Diagnostics:
         Points at which the arithmetic broke down.
     failed : tuple of str
         Gates that attempts in the best coordinates did not pass before the last one.
+    effect_ess : float or None
+        Equally good number of draws under a Student t prior on the effects (2,000 is needed); None
+        with other priors, whose draws are exact given the standard deviations.
     """
 
     method: str
@@ -69,6 +72,7 @@ class Diagnostics:
     n_refinements: int = 0
     n_broken: int = 0
     failed: tuple[str, ...] = ()
+    effect_ess: float | None = None
 
     def faults(self) -> tuple[str, ...]:
         """Gates that are not passed, with the numbers."""

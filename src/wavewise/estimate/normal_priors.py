@@ -9,7 +9,7 @@ from scipy import special
 from wavewise.errors import Fault, InputError
 from wavewise.results import FloatArray
 
-__all__ = ["COMPONENTS", "NormalPriors", "SdPrior", "scaled_priors", "study_priors"]
+__all__ = ["COMPONENTS", "NormalPriors", "SdPrior", "scaled_priors", "study_priors", "tried_priors"]
 
 SdFamily = Literal["half-normal", "half-t", "inverse-chi-square"]
 COMPONENTS = ("cluster", "unit", "noise", "period")
@@ -83,8 +83,10 @@ class NormalPriors:
     cluster, unit, noise, period : SdPrior
         Of the standard deviations kappa, phi, sigma and rho of equation (3).
     effect_sd : float or None
-        Standard deviation of a normal prior around 0 on each arm effect; None is flat. The constant
-        is always flat.
+        Standard deviation of a normal prior around 0 on each arm effect, or with `effect_df` the
+        scale of a Student t one; None is flat. The constant is always flat.
+    effect_df : float or None
+        Degrees of freedom of a Student t prior on each arm effect.
     relative : bool
         Whether every scale counts standard deviations of the score, so that words and points give
         the same answer, or the score's own units.
@@ -96,12 +98,13 @@ class NormalPriors:
     period: SdPrior = SdPrior(scale=0.25)
     effect_sd: float | None = None
     relative: bool = True
+    effect_df: float | None = None
 
     def in_units(self, score_sd: float) -> "NormalPriors":
         """The same priors for a score that was divided by its standard deviation."""
         if self.relative:
             return self
-        scaled = {c: self._divided(getattr(self, c), score_sd) for c in COMPONENTS}
+        scaled: dict[str, Any] = {c: self._divided(getattr(self, c), score_sd) for c in COMPONENTS}
         effect_sd = None if self.effect_sd is None else self.effect_sd / score_sd
         return replace(self, **scaled, effect_sd=effect_sd, relative=True)
 
@@ -127,19 +130,30 @@ class NormalPriors:
             faults.append(
                 Fault("prior.effect_sd", f"{self.effect_sd}", "above 0, or None for flat")
             )
+        if self.effect_df is not None:
+            if not (np.isfinite(self.effect_df) and self.effect_df > 0):
+                faults.append(Fault("prior.effect_df", f"{self.effect_df}", "above 0, or None"))
+            if self.effect_sd is None:
+                faults.append(Fault("prior.effect_sd", "None", "a scale beside effect_df"))
         if faults:
             raise InputError(f"prior: found {len(faults)} faults; needed none", faults)
 
     def __str__(self) -> str:
-        sds = ", ".join(f"{c} {getattr(self, c)}" for c in COMPONENTS)
+        each = [str(getattr(self, c)) for c in COMPONENTS]
+        sds = ", ".join(f"{c} {prior}" for c, prior in zip(COMPONENTS, each, strict=True))
+        if len(set(each)) == 1:
+            sds = f"all {each[0]}"
         effects = "flat" if self.effect_sd is None else f"normal(0, {self.effect_sd:g})"
+        if self.effect_df is not None:
+            effects = f"Student t({self.effect_df:g}, 0, {self.effect_sd:g})"
         unit = "standard deviations of the score" if self.relative else "the score's units"
         return f"effects {effects}; sd of {sds}; in {unit}"
 
     def to_dict(self) -> dict[str, Any]:
         """The priors as plain values, for JSON."""
         sds = {c: dict(vars(getattr(self, c))) for c in COMPONENTS}
-        return {"version": 1, **sds, "effect_sd": self.effect_sd, "relative": self.relative}
+        effects = {"effect_sd": self.effect_sd, "effect_df": self.effect_df}
+        return {"version": 1, **sds, **effects, "relative": self.relative}
 
 
 def scaled_priors() -> NormalPriors:
@@ -147,13 +161,47 @@ def scaled_priors() -> NormalPriors:
     return NormalPriors()
 
 
-def study_priors() -> NormalPriors:
+def study_priors(effect_sd: float | None = None, effect_df: float | None = None) -> NormalPriors:
     """The published study's: half-normal(0, 1) on each sd in the score's own units.
+
+    Parameters
+    ----------
+    effect_sd, effect_df : float, optional
+        Of the prior on the effects, as in `NormalPriors`; by default flat, as in the study.
 
     Notes
     -----
     With words a minute, whose standard deviations are near 10 and 20, this prior pulls them
     strongly towards 0; see the method page.
     """
-    one = SdPrior()
-    return NormalPriors(cluster=one, unit=one, noise=one, period=one, relative=False)
+    return _alike(SdPrior(), effect_sd, effect_df)
+
+
+def _alike(
+    sd: SdPrior, effect_sd: float | None = None, effect_df: float | None = None
+) -> NormalPriors:
+    """One prior on every standard deviation, in the score's own units."""
+    return NormalPriors(
+        cluster=sd, unit=sd, noise=sd, period=sd,
+        effect_sd=effect_sd, effect_df=effect_df, relative=False,
+    )  # fmt: skip
+
+
+def tried_priors() -> tuple[NormalPriors, ...]:
+    """The default, the study's prior, and the alternatives that the study tried for engagement.
+
+    On the effects normal with variance 100 or 1 and Student t with 1 degree of freedom and scale 10
+    or 1; on the standard deviations half-normal with variance 100, half-t and inverse chi-square
+    with 1 degree of freedom; all in the score's own units.
+    """
+    return (
+        scaled_priors(),
+        study_priors(),
+        study_priors(effect_sd=10.0),
+        study_priors(effect_sd=1.0),
+        study_priors(effect_sd=10.0, effect_df=1.0),
+        study_priors(effect_sd=1.0, effect_df=1.0),
+        _alike(SdPrior("half-normal", 10.0)),
+        _alike(SdPrior("half-t", 1.0)),
+        _alike(SdPrior("inverse-chi-square", 1.0)),
+    )

@@ -9,8 +9,9 @@ import numpy as np
 from wavewise.errors import EstimationError, InputError
 from wavewise.estimate.hierarchical_normal import HierarchicalNormal, hierarchical_normal
 from wavewise.estimate.labels import encode
+from wavewise.estimate.normal_predictive import score_predictive_check
 from wavewise.estimate.normal_priors import NormalPriors
-from wavewise.results import BoolArray, NotEstimable
+from wavewise.results import BoolArray, CheckResult, NotEstimable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,11 +50,15 @@ class ScorePanels:
         none has both.
     needs_both : bool
         Whether `all` was cut to units with a score before and after.
+    check : CheckResult or None
+        Posterior predictive check of `all`, by arm; None where it was not asked for or has no
+        posterior.
     """
 
     complete: Panel
     all: Panel
     needs_both: bool
+    check: CheckResult | None = None
 
     @property
     def panels(self) -> tuple[Panel, Panel]:
@@ -81,6 +86,7 @@ class ScorePanels:
             "version": 1,
             "kind": "score panels",
             "needs_both": self.needs_both,
+            "check": None if self.check is None else self.check.to_dict(),
             "samples": [
                 {
                     "name": panel.name,
@@ -108,7 +114,10 @@ class ScorePanels:
             gap.join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
             for row in rows
         ]
-        return "\n".join([*lines, "", self.note()])
+        told = [] if self.check is None else ["", f"{self.check.name}: {self.check.verdict}."]
+        if self.check is not None:
+            told[-1] += f" {self.check.text}"
+        return "\n".join([*lines, "", self.note(), *told])
 
 
 def score_panels(
@@ -125,6 +134,7 @@ def score_panels(
     periods: Sequence[Any] | None = None,
     prior: NormalPriors | None = None,
     n_draws: int = 20_000,
+    check: bool = True,
 ) -> ScorePanels:
     """Posteriors of arm effects from the complete panel and from all units, by arm and pooled.
 
@@ -135,6 +145,8 @@ def score_panels(
     treated : array-like of bool, shape (n_rows,)
         Whether the unit's wave had begun, in the control too.
     rng : numpy.random.Generator
+    check : bool
+        Whether to make the posterior predictive check, which takes longer than the fits.
 
     Returns
     -------
@@ -169,7 +181,7 @@ def score_panels(
     options: dict[str, Any] = {
         "control": control, "arms": arms, "periods": periods, "prior": prior, "n_draws": n_draws,
     }  # fmt: skip
-    streams = rng.spawn(4)
+    *streams, for_check = rng.spawn(5)
     fits = [
         _fit(numbers[rows], {k: v[rows] for k, v in arrays.items()}, stream, pooled, options)
         for (rows, pooled), stream in zip(
@@ -178,8 +190,16 @@ def score_panels(
             strict=True,
         )
     ]
+    predicted = None
+    if check and isinstance(fits[2], HierarchicalNormal):
+        rows: dict[str, Any] = {name: values[usable] for name, values in arrays.items()}
+        known = {name: options[name] for name in ("control", "arms", "periods")}
+        predicted = score_predictive_check(fits[2], numbers[usable], **rows, **known, rng=for_check)
     return ScorePanels(
-        Panel("Complete panel", fits[0], fits[1]), Panel("All", fits[2], fits[3]), needs_both
+        Panel("Complete panel", fits[0], fits[1]),
+        Panel("All", fits[2], fits[3]),
+        needs_both,
+        predicted,
     )
 
 

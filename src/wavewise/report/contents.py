@@ -12,6 +12,7 @@ from wavewise.report.values import plain, require_distinct, require_finite, requ
 from wavewise.results import CheckResult, NotEstimable
 
 if TYPE_CHECKING:
+    from wavewise.report.evaluation_contents import EvaluationContents
     from wavewise.report.score_model import ScoreModelContents
 
 __all__ = [
@@ -372,6 +373,8 @@ class ReportContents:
         Of all waves together. None: the last wave with a posterior speaks for the study.
     score_models : tuple of ScoreModelContents
         Models of scores by period, after the last closed wave.
+    evaluations : tuple of EvaluationContents
+        Tests of policies on fresh outcomes.
     decision : DecisionContents or None
         What was decided.
     truth : TruthContents or None
@@ -394,6 +397,7 @@ class ReportContents:
     effects: tuple[EffectsContents, ...] = ()
     posterior: PosteriorContents | NotEstimable | None = None
     score_models: "tuple[ScoreModelContents, ...]" = ()
+    evaluations: "tuple[EvaluationContents, ...]" = ()
     decision: DecisionContents | None = None
     truth: TruthContents | None = None
     provenance: tuple[tuple[str, str], ...] = ()

@@ -66,6 +66,33 @@ _POSTERIOR = (
 )
 
 
-def glossary(*, effects: bool, posterior: bool) -> tuple[tuple[str, str], ...]:
+_POLICIES = (
+    (
+        "Policy, fresh outcomes",
+        "A rule that gives each unit a message from what was known of it before. It was frozen "
+        "before the test began, and is tested on outcomes that came later: on the outcomes that "
+        "taught it, every rule looks better than it is.",
+    ),
+    (
+        "Personalization, targeting",
+        "Which message to send to whom; and whether to message somebody at all.",
+    ),
+    (
+        "Doubly robust",
+        "An estimate from all units: each counts for every policy that would have sent it the "
+        "message that it got, weighted by the probability of that, which is known.",
+    ),
+    (
+        "AUTOC, Qini",
+        "How much more those gain who are ranked first, averaged over how many are messaged. 0 "
+        "says that the ranking is worth nothing.",
+    ),
+)
+
+
+def glossary(
+    *, effects: bool, posterior: bool, policies: bool = False
+) -> tuple[tuple[str, str], ...]:
     """Terms and their meaning, for the parts that a report has."""
-    return _ALWAYS + (_EFFECTS if effects else ()) + (_POSTERIOR if posterior else ())
+    parts = ((_EFFECTS, effects), (_POSTERIOR, posterior), (_POLICIES, policies))
+    return _ALWAYS + tuple(word for words, shown in parts if shown for word in words)

@@ -1,4 +1,4 @@
-"""The first screen's answers: four questions, each a short lead and sentences with the numbers.
+"""The first screen's answers: a few questions, each a short lead and sentences with the numbers.
 
 The words never say more than the numbers do: an interval that holds zero, arms that cannot be told
 apart, and quantities that are not estimable are said as such.
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from wavewise.report.choose import Findings, findings, holds_zero, withstands_adjustment
 from wavewise.report.contents import EffectRow, EffectsContents, PosteriorContents, ReportContents
+from wavewise.report.evaluation_words import personalization, targeting
 from wavewise.report.next_step import next_step
 from wavewise.report.numbers import in_people, p_value, percent, probability, scale_of
 
@@ -32,9 +33,25 @@ def answers(contents: ReportContents) -> tuple[Answer, ...]:
     return (
         Answer("What works best?", *_what_works(found)),
         Answer("How sure are we?", *_how_sure(found)),
+        *_of_policies(contents),
         Answer("What would it cost to be wrong?", *_cost(found, contents.unit_name)),
         Answer("What to do next?", *step),
     )
+
+
+def _of_policies(contents: ReportContents) -> tuple[Answer, ...]:
+    """Whether it pays to choose the message for each unit, and whom to message."""
+    if not contents.evaluations:
+        return ()
+    shown, unit_name = contents.evaluations[-1], contents.unit_name
+    which = Answer(
+        f"Does it pay to choose the message for each of the {unit_name}?",
+        *personalization(shown, unit_name),
+    )
+    told = targeting(shown, unit_name)
+    if told is None:
+        return (which,)
+    return which, Answer("Does it pay to choose whom to message?", *told)
 
 
 def facts(contents: ReportContents) -> str:

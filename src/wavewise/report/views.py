@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-from markupsafe import Markup
-
 from wavewise.report.choose import findings, study_effects, study_posterior
 from wavewise.report.contents import (
     DecisionContents,
@@ -12,7 +10,8 @@ from wavewise.report.contents import (
     ReportContents,
     WaveContents,
 )
-from wavewise.report.figures.draw import Figure, inline_svg
+from wavewise.report.evaluation_views import EvaluationView, evaluation_view
+from wavewise.report.figures.draw import Drawn, Figure, draw_figure
 from wavewise.report.figures.effects import effects_figure
 from wavewise.report.figures.posterior import posterior_figure, prob_optimal_figure, shares_figure
 from wavewise.report.glossary import glossary
@@ -34,7 +33,6 @@ from wavewise.results import CheckResult
 
 __all__ = [
     "CheckView",
-    "Drawn",
     "EffectsView",
     "PageView",
     "PosteriorView",
@@ -44,15 +42,6 @@ __all__ = [
 ]
 
 MOST_DENSITIES = 3  # with more waves than this, single waves show intervals only, to stay small
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure with its drawings for a screen and for a phone."""
-
-    figure: Figure
-    wide: Markup
-    narrow: Markup
 
 
 @dataclass(frozen=True)
@@ -120,6 +109,7 @@ class PageView:
     checks: tuple[CheckView, ...]
     effects: tuple[EffectsView, ...]
     score_models: tuple[ScoreModelView, ...]
+    evaluations: tuple[EvaluationView, ...]
     prob_optimal: Drawn | None
     posterior: PosteriorView | None
     no_posterior: str
@@ -135,8 +125,10 @@ class PageView:
         inner += [wave.posterior.drawn for wave in self.waves if wave.posterior]
         drawn = [self.summary, self.shares, *(item.drawn for item in self.effects)]
         drawn += [model.drawn for model in self.score_models]
+        tested = [figure for item in self.evaluations for figure in item.figures]
         drawn += [self.prob_optimal, self.posterior.drawn if self.posterior else None]
-        return tuple(d.figure for d in [*drawn, self.truth_drawn, *inner] if d is not None)
+        rest = (d.figure for d in [*drawn, self.truth_drawn, *inner] if d is not None)
+        return (*rest, *tested)
 
 
 def page_view(contents: ReportContents) -> PageView:
@@ -152,34 +144,33 @@ def page_view(contents: ReportContents) -> PageView:
         answers=answers(contents),
         summary=_summary(names, found.effects, posterior, best),
         design=design_table(contents),
-        shares=_drawn(_shares(names, contents.waves)),
+        shares=draw_figure(_shares(names, contents.waves)),
         waves=tuple(_wave(names, wave, contents, shown, posterior) for wave in contents.waves),
         checks=tuple(_check(wave, check) for wave in contents.waves for check in wave.checks),
         effects=effects,
         score_models=tuple(
             ScoreModelView(
                 model.outcome.label,
-                _drawn(score_model_figure(names.new(f"scores-{model.name}"), model)),
+                draw_figure(score_model_figure(names.new(f"scores-{model.name}"), model)),
                 score_model_table(model),
             )
             for model in contents.score_models
         ),
-        prob_optimal=_drawn(prob_optimal_figure(names.new("prob-best"), contents.waves)),
+        evaluations=tuple(
+            evaluation_view(names, item, contents.unit_name) for item in contents.evaluations
+        ),
+        prob_optimal=draw_figure(prob_optimal_figure(names.new("prob-best"), contents.waves)),
         posterior=_posterior(names, "posterior", posterior, best) if posterior else None,
         no_posterior=reason,
         decision=_decision(contents.decision, posterior),
         truth=_truth_table(contents, found.effects, posterior),
         truth_drawn=_truth_figure(names, contents, found.effects, posterior, best),
-        glossary=glossary(effects=bool(shown), posterior=posterior is not None),
+        glossary=glossary(
+            effects=bool(shown),
+            posterior=posterior is not None,
+            policies=bool(contents.evaluations),
+        ),
     )
-
-
-def _drawn(figure: Figure | None) -> Drawn | None:
-    if figure is None:
-        return None
-    # The drawing library escapes the texts of the marks; draw.py escapes its own.
-    wide, narrow = (Markup(inline_svg(figure, narrow=small)) for small in (False, True))  # noqa: S704
-    return Drawn(figure, wide, narrow)
 
 
 def _shares(names: Names, waves: tuple[WaveContents, ...]) -> Figure | None:
@@ -195,15 +186,15 @@ def _summary(
     best: str | None,
 ) -> Drawn | None:
     if effects is not None and effects.rows:
-        return _drawn(effects_figure(names.new("summary"), effects, best, adjusted=False))
+        return draw_figure(effects_figure(names.new("summary"), effects, best, adjusted=False))
     if posterior is not None and posterior.rows:
-        return _drawn(posterior_figure(names.new("summary"), posterior, best))
+        return draw_figure(posterior_figure(names.new("summary"), posterior, best))
     return None
 
 
 def _effects(names: Names, stem: str, effects: EffectsContents, best: str | None) -> EffectsView:
     name = names.new(f"{stem}-{effects.outcome.id}")
-    drawn = _drawn(effects_figure(name, effects, best)) if effects.rows else None
+    drawn = draw_figure(effects_figure(name, effects, best)) if effects.rows else None
     return EffectsView(
         effects, drawn, effects_table(effects, best), contrasts_table(effects), _method(effects)
     )
@@ -222,7 +213,9 @@ def _method(effects: EffectsContents) -> str:
 def _posterior(
     names: Names, stem: str, posterior: PosteriorContents, best: str | None
 ) -> PosteriorView | None:
-    drawn = _drawn(posterior_figure(names.new(stem), posterior, best)) if posterior.rows else None
+    drawn = (
+        draw_figure(posterior_figure(names.new(stem), posterior, best)) if posterior.rows else None
+    )
     return PosteriorView(posterior, drawn, posterior_table(posterior, best)) if drawn else None
 
 
@@ -306,8 +299,8 @@ def _truth_figure(
     gains = {row.arm: row.effect for row in truth.rows if row.effect is not None}
     if effects is not None and effects.rows and gains and effects.outcome.id == truth.outcome.id:
         figure = effects_figure(names.new("truth"), effects, best, adjusted=False, truth=gains)
-        return _drawn(figure)
+        return draw_figure(figure)
     if posterior is not None and posterior.rows and posterior.outcome.id == truth.outcome.id:
         means = {row.arm: row.mean for row in truth.rows}
-        return _drawn(posterior_figure(names.new("truth"), posterior, best, truth=means))
+        return draw_figure(posterior_figure(names.new("truth"), posterior, best, truth=means))
     return None

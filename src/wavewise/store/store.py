@@ -2,10 +2,18 @@
 
 from typing import Self
 
+from wavewise.store.api_keys import ApiKeys
+from wavewise.store.contacts import Contacts
 from wavewise.store.database import Database
+from wavewise.store.doses import Doses
 from wavewise.store.engine import engine_for
+from wavewise.store.erase import Erasure
 from wavewise.store.events import Events
 from wavewise.store.migrate import current_revision, make_ready
+from wavewise.store.outbox import Outbox
+from wavewise.store.outbox_counts import OutboxCounts
+from wavewise.store.receipts import Receipts
+from wavewise.store.refusals import Refusals
 from wavewise.store.results import Results
 from wavewise.store.schema import HEAD
 from wavewise.store.scores import Scores
@@ -16,8 +24,24 @@ from wavewise.store.waves import Waves
 __all__ = ["Store"]
 
 
-class Store(Versions, Units, Waves, Events, Scores, Results, Database):
-    """A study's database: versions, units, waves, events, scores, results.
+class Store(
+    Versions,
+    Units,
+    Waves,
+    Events,
+    Scores,
+    Results,
+    Contacts,
+    Refusals,
+    Doses,
+    Erasure,
+    ApiKeys,
+    Outbox,
+    OutboxCounts,
+    Receipts,
+    Database,
+):
+    """A study's database: versions, units, waves, events, scores, results, contact details, outbox.
 
     Every write is one transaction: all of it or nothing, also when the process is killed.
 

@@ -1,5 +1,6 @@
 """Units: who can be randomized, with what was known of them before."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import polars as pl
@@ -8,6 +9,7 @@ from sqlalchemy import Connection, Insert, Table, func, select, true
 from wavewise.errors import InputError
 from wavewise.store.bulk import append, ready, scan, staged
 from wavewise.store.conflicts import insert_into
+from wavewise.store.contacts import put_contacts
 from wavewise.store.database import Database
 from wavewise.store.rows import to_us
 from wavewise.store.schema import unit
@@ -28,7 +30,13 @@ class Units(Database):
     """The units' table."""
 
     def add_units(
-        self, frame: pl.DataFrame, imported_at: datetime, *, replace: bool = False
+        self,
+        frame: pl.DataFrame,
+        imported_at: datetime,
+        *,
+        replace: bool = False,
+        contacts: pl.DataFrame | None = None,
+        channels: Sequence[str] = (),
     ) -> None:
         """Add units: all or none.
 
@@ -41,6 +49,11 @@ class Units(Database):
             When they were imported.
         replace : bool
             Whether units that are there already take the new row; the others stay.
+        contacts : DataFrame, optional
+            Their sealed contact details, as :meth:`Store.put_contacts` takes them: written with the
+            units, or not at all.
+        channels : sequence of str
+            Channels that the file speaks of: what it leaves empty there is taken out.
 
         Raises
         ------
@@ -58,6 +71,10 @@ class Units(Database):
             else:
                 _refuse_known(connection, rows)
                 append(connection, unit, rows)
+            if contacts is not None:
+                put_contacts(
+                    connection, contacts, imported_at, without=channels, of=rows["unit_id"]
+                )
 
     def units(self) -> pl.DataFrame:
         """All units in the order of their ids.

@@ -5,15 +5,26 @@ from typing import Any
 from wavewise.results import NotEstimable
 from wavewise.workflow.analysis import OutcomeEffects, WaveAnalysis, analyse_waves
 from wavewise.workflow.done import Done
+from wavewise.workflow.rerandomize import procedure_waves, rerandomization_test
 from wavewise.workflow.score_models import score_fits
 from wavewise.workflow.scores import after_closing
 from wavewise.workflow.study import Study
 
-__all__ = ["analyze"]
+__all__ = ["analysis_facts", "analyze"]
 
 
-def analyze(study: Study, wave_id: str) -> Done:
+def analyze(study: Study, wave_id: str, *, randomization_draws: int = 0) -> Done:
     """Effects in a closed wave, models of scores by period so far, and the checks of its data.
+
+    Parameters
+    ----------
+    study : Study
+        An open study.
+    wave_id : str
+        A closed wave.
+    randomization_draws : int
+        Re-randomizations of the wave, with the waves that its shares were learned on, for a test
+        that no arm changes any primary outcome; 0 for no such test.
 
     Raises
     ------
@@ -22,13 +33,25 @@ def analyze(study: Study, wave_id: str) -> Done:
     """
     analysis = analyse_waves(study, [wave_id])
     fits = score_fits(study, wave_id)
-    facts = _facts(wave_id, analysis) | {"score_models": [fit.to_dict() for fit in fits]}
+    facts = analysis_facts(wave_id, analysis) | {"score_models": [fit.to_dict() for fit in fits]}
+    tested = _randomization_test(study, wave_id, randomization_draws, facts)
     study.store.put_result(wave_id, "analysis", facts, study.clock())
     parts = [_text(item) for item in analysis.effects]
     parts += [fit.text for fit in fits]
     parts += after_closing(study)
-    parts += [f"{check.name}: {check.verdict}. {check.text}" for check in analysis.checks]
+    parts += tested
+    parts += [check.line for check in analysis.checks]
     return Done("\n\n".join(parts), facts)
+
+
+def _randomization_test(study: Study, wave_id: str, draws: int, facts: dict[str, Any]) -> list[str]:
+    """The test in words, added to the facts; nothing where it was not asked for."""
+    if not draws:
+        return []
+    waves = procedure_waves(study, wave_id)
+    tested = rerandomization_test(study, waves, draws)
+    facts["randomization_test"] = {"waves": waves, **tested.to_dict()}
+    return [f"Waves drawn again as they were drawn: {', '.join(waves)}.\n{tested.summary()}"]
 
 
 def _text(item: OutcomeEffects) -> str:
@@ -39,7 +62,8 @@ def _text(item: OutcomeEffects) -> str:
     return f"{heading}\n{item.effects.summary()}"
 
 
-def _facts(wave_id: str, analysis: WaveAnalysis) -> dict[str, Any]:
+def analysis_facts(wave_id: str, analysis: WaveAnalysis) -> dict[str, Any]:
+    """Effects and checks as plain values, for JSON."""
     return {
         "wave": wave_id,
         "effects": [_effects_facts(item) for item in analysis.effects],

@@ -10,9 +10,11 @@ from wavewise.design.waves import Wave
 from wavewise.errors import InputError, StateError
 from wavewise.fieldwork.events import check_events
 from wavewise.fieldwork.files import first_row, read_table
+from wavewise.fieldwork.outcome_tally import columns_needed
 from wavewise.fieldwork.outcomes import EventFlow, OutcomeRule, outcome_values
 from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.frames import wave_data
+from wavewise.workflow.intake import n_future
 from wavewise.workflow.scores import observe_scores, score_outcomes, scores_to_freeze
 from wavewise.workflow.study import Study
 
@@ -64,11 +66,12 @@ def observe(
     )
     checked.raise_if_bad()
     added = study.store.add_events(checked.events, received_at=study.clock())
-    facts = dict(vars(added))
+    facts = {**vars(added), "n_future": n_future(study, checked.events)}
     text = (
         f"{path.name}: {added.n_new:,} new events, {added.n_repeated:,} known already, "
         f"{added.n_conflicting:,} with a known id and other content (the first was kept), "
-        f"{added.n_unknown_unit:,} of units that were not imported (kept, not counted)."
+        f"{added.n_unknown_unit:,} of units that were not imported (kept, not counted), "
+        f"{facts['n_future']:,} dated in the future (kept)."
     )
     return Done(text, facts)
 
@@ -92,7 +95,7 @@ def close_wave(study: Study, wave_id: str) -> Done:
     members = wave_data(study, wave_id).units
     rules = [_rule(study, wave, o) for o in study.spec.outcomes if o not in score_outcomes(study)]
     made = outcome_values(
-        study.store.events(),
+        study.store.event_batches(columns_needed(rules)),
         pl.DataFrame({"unit_id": members.ids, "time_zone": members.time_zone}),
         rules,
         starts=wave.starts,

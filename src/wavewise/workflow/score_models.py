@@ -95,13 +95,16 @@ def score_model_names(study: Study) -> tuple[str, ...]:
     return tuple(name for name, model in models if model.kind == "hierarchical normal")
 
 
-def panels_of(study: Study, name: str, wave_ids: Sequence[str]) -> "ScorePanels":
+def panels_of(
+    study: Study, name: str, wave_ids: Sequence[str], *, check: bool = True
+) -> "ScorePanels":
     """A model of scores in the complete panel and in all units, from closed waves.
 
     The scores are those that the last of the waves froze when it was closed.
     """
     rng = stream(study.spec.study.seed, "score panels", name, *wave_ids)
-    return score_panels(**score_arguments(study, name, wave_ids), rng=rng, n_draws=N_DRAWS)
+    rows = score_arguments(study, name, wave_ids)
+    return score_panels(**rows, rng=rng, n_draws=N_DRAWS, check=check)
 
 
 def score_posterior(study: Study, name: str, wave_ids: Sequence[str]) -> "HierarchicalNormal":
@@ -112,7 +115,7 @@ def score_posterior(study: Study, name: str, wave_ids: Sequence[str]) -> "Hierar
     EstimationError
         The scores give no posterior.
     """
-    fit = panels_of(study, name, wave_ids).all.by_arm
+    fit = panels_of(study, name, wave_ids, check=False).all.by_arm
     if isinstance(fit, NotEstimable):
         raise EstimationError(fit.reason)
     return fit

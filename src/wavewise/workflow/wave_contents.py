@@ -14,6 +14,7 @@ from wavewise.workflow.effect_contents import effects_contents, is_closed
 from wavewise.workflow.frames import wave_data
 from wavewise.workflow.posterior_contents import decision_model
 from wavewise.workflow.posteriors import model_check
+from wavewise.workflow.score_models import score_fits
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _opening_checks(row: "WaveRow | None") -> tuple[CheckResult, ...]:
     return tuple(
         CheckResult(
             check["name"], check["scope"], verdicts[check["verdict"]], check["text"],
-            tuple(check["table"]),
+            tuple(check["table"]), check.get("number"), check.get("advice", ""),
         )
         for check in checks
     )  # fmt: skip
@@ -139,14 +140,21 @@ def _opening_checks(row: "WaveRow | None") -> tuple[CheckResult, ...]:
 
 def _model_checks(study: Study, wave: Wave, row: "WaveRow | None") -> tuple[CheckResult, ...]:
     """Whether the model that decides fits what is known after a closed wave."""
-    name = decision_model(study)
-    if name is None or not is_closed(row):
+    if not is_closed(row):
         return ()
+    scores = tuple(
+        fit.panels.check
+        for fit in score_fits(study, wave.id)
+        if not isinstance(fit.panels, NotEstimable) and fit.panels.check is not None
+    )
+    name = decision_model(study)
+    if name is None:
+        return scores
     order = [other.id for other in study.spec.waves]
     so_far = order[: order.index(wave.id) + 1]
     closed = [one for one in so_far if is_closed(study.store.wave(one))]
     check = model_check(study, name, closed)
-    return () if check is None else (check,)
+    return scores if check is None else (check, *scores)
 
 
 def _next_shares(study: Study, wave: Wave) -> tuple[shown.ShareRow, ...]:

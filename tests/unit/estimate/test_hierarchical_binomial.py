@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wavewise.errors import EstimationError, InputError, UnavailableError
-from wavewise.estimate import binomial_diagnostics, binomial_importance, binomial_nuts
+from wavewise.estimate import arm_draws, binomial_diagnostics, binomial_importance, binomial_nuts
 from wavewise.estimate.binomial_counts import collapse, read_rows, to_cells
 from wavewise.estimate.binomial_importance import fit_points, refine
 from wavewise.estimate.binomial_priors import (
@@ -49,8 +49,8 @@ def post():
 
 def test_forms(post):
     assert post.arms == ("T1A", "T1B", "T2A")
-    assert post.draws.shape == (512, 3)
-    assert post.kappa_draws.shape == (512,)
+    assert post.draws.shape == (1024, 3)
+    assert post.kappa_draws.shape == (1024,)
     for name in ("prob_optimal", "log_prob_optimal", "success_prob", "policy_regret", "mean", "sd"):
         assert getattr(post, name).shape == (3,)
         assert not getattr(post, name).flags.writeable
@@ -63,9 +63,9 @@ def test_forms(post):
 
 
 def test_draws_tell_the_same_as_the_weighted_points(post):
-    error = post.sd / np.sqrt(512)
+    error = post.sd / np.sqrt(1024)
     assert np.abs(post.draws.mean(axis=0) - post.mean).max() < 4 * error.max()
-    best = np.bincount(post.draws.argmax(axis=1), minlength=3) / 512
+    best = np.bincount(post.draws.argmax(axis=1), minlength=3) / 1024
     assert best == pytest.approx(post.prob_optimal, abs=0.05)
     for kind in ("hpd", "equal-tailed"):
         bounds = post.cred_int(0.9, kind=kind)
@@ -259,8 +259,56 @@ def test_a_fit_that_fails_a_gate_says_which(monkeypatch):
     monkeypatch.setattr(binomial_diagnostics, "LEAST_ESS", 1e9)
     monkeypatch.setattr(binomial_importance, "_N_REFITS", 1)
     monkeypatch.setattr(binomial_nuts, "find_spec", lambda name: None)
-    with pytest.raises(EstimationError, match="effective sample size"):
+    with pytest.raises(EstimationError, match=r"effective sample size.*extra 'bayes'"):
         fit(simulate(n_clusters=3, n_units=60))
+
+
+def test_nuts_takes_over_where_a_gate_fails(monkeypatch):
+    data = simulate(n_clusters=10, n_units=300)
+    exact = fit(data, n_draws=8192)
+    monkeypatch.setattr(binomial_importance, "_N_REFITS", 1)
+    monkeypatch.setattr(binomial_diagnostics, "MOST_PARETO_K", -9.0)
+    with pytest.raises(EstimationError, match=r"by importance: found gates that fail.*Pareto k"):
+        fit(data, method="importance")
+    post = fit(data)
+    assert post.diagnostics.method == "nuts"
+    assert any("Pareto k" in gate for gate in post.diagnostics.failed)
+    assert post.diagnostics.r_hat < 1.02
+    assert post.checks[0].passed
+    assert "nuts" in post.provenance.method
+    error = np.hypot(1 / np.sqrt(post.diagnostics.ess), 1 / np.sqrt(exact.diagnostics.ess))
+    assert (np.abs(post.mean - exact.mean) < 4 * error * exact.sd).all()
+    assert np.abs(post.sd / exact.sd - 1).max() < 4 * error
+    assert np.abs(post.prob_optimal - exact.prob_optimal).max() < 2 * error
+
+
+def test_points_are_accuracy_and_draws_are_another_thing():
+    data = simulate()
+    exact = fit(data, n_points=32768).prob_optimal
+    few = [fit(data, seed, n_points=128) for seed in range(20)]
+    assert few[0].draws.shape == (1024, 3)
+    assert few[0].points.shape[0] == 128
+
+    def error(estimates):
+        return np.sqrt(np.mean((np.array(estimates) - exact) ** 2))
+
+    assert 0 < error([post.prob_optimal for post in few]) < 0.005
+    # the weighted points alone, without what more points of the proposal add
+    alone = [arm_draws.prob_optimal(post.beta, post.weights) for post in few]
+    assert error([post.prob_optimal for post in few]) < 0.7 * error(alone)
+    assert (fit(data).best_shift == 0).all()
+    assert fit(data, n_draws=100).points.shape[0] == 512
+    with pytest.raises(InputError, match="n_points: found 127; needed at least 128"):
+        fit(data, n_points=127)
+
+
+def test_few_points_need_a_share_of_them():
+    gates = {
+        n: replace(fit(simulate(), n_points=n).diagnostics, ess_share=0.59) for n in (128, 1024)
+    }
+    assert gates[128].faults == ("effective sample size: 75.5, needed 76.8 or more",)
+    assert gates[1024].faults == ()
+    assert gates[1024].least_ess == 300
 
 
 def test_refinement_finds_the_same_posterior_from_bad_points():

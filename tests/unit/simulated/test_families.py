@@ -79,3 +79,50 @@ def test_unknown_messages_and_no_families_are_refused(world: FamilyWorld) -> Non
         world.login_prob(("nobody",))
     with pytest.raises(InputError, match="found 0 units"):
         simulate_families(0, stream(1, "none"))
+
+
+PAIRS = {
+    f"{first}+{second}": (first, second)
+    for first in ("teacher", "peers", "parent", "future")
+    for second in ("teacher", "peers", "parent", "future")
+}
+
+
+def test_both_seasons_have_the_registered_login_rates(world: FamilyWorld) -> None:
+    summer = simulate_families(40_000, stream(3, "families"), season="summer")
+    assert summer.people.equals(world.people)
+    found = (world.arm_mean(()), world.arm_mean((), later=True), summer.arm_mean((), later=True))
+    assert np.allclose(found, (0.42, 0.36, 0.02), atol=0.01)
+    with pytest.raises(InputError, match="found 'winter'"):
+        simulate_families(10, stream(1, "none"), season="winter")  # type: ignore[arg-type]
+
+
+def test_the_truth_of_policies(world: FamilyWorld) -> None:
+    n = world.people.height
+    uniform = np.zeros((n, 2))
+    uniform[:, 1] = 1.0
+    arms = ("teacher+peers", "parent+parent")
+    assert np.isclose(
+        world.policy_mean(uniform, arms, PAIRS), world.arm_mean(("parent", "parent"), later=True)
+    )
+    half = world.policy_mean(np.full((n, 2), 0.5), arms, PAIRS)
+    assert np.isclose(half, np.mean([world.arm_mean(PAIRS[a], later=True) for a in arms]))
+    by_hand = np.column_stack([world.login_prob(s, later=True) for s in PAIRS.values()])
+    best = world.best_mean(PAIRS)
+    assert np.isclose(best, by_hand.max(axis=1).mean())
+    # choosing for each family is worth more than a percentage point in the school year
+    assert best - by_hand.mean(axis=0).max() > 0.01
+    chosen = np.eye(len(PAIRS))[by_hand.argmax(axis=1)]
+    assert np.isclose(world.policy_mean(chosen, tuple(PAIRS), PAIRS), best)
+    with pytest.raises(InputError, match="one row for each of"):
+        world.policy_mean(uniform[:5], arms, PAIRS)
+
+
+def test_later_waves_are_drawn_at_the_later_rate(world: FamilyWorld) -> None:
+    n = world.people.height
+    drawn = pl.DataFrame({"unit_id": world.people["parent_id"], "arm": ["control"] * n})
+    events = world.events(
+        drawn, SEQUENCES, starts=STARTS, window_days=21, rng=stream(3, "later"), later=True
+    )
+    rate = events.filter(pl.col("kind") == "login")["unit_id"].n_unique() / n
+    assert abs(rate - world.arm_mean((), later=True)) < 4 * np.sqrt(0.25 / n)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Protocol, TypedDict, cast
 
+from markupsafe import Markup
+
 from wavewise.report.figures.style import Spec
 
-__all__ = ["Figure", "figure_files", "inline_svg"]
+__all__ = ["Drawn", "Figure", "draw_figure", "figure_files", "inline_svg"]
 
 VEGALITE = "5.21"
 PNG_SCALE = 2.0
@@ -57,6 +59,15 @@ class Figure:
         return self.to_svg()
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A figure with its drawings for a screen and for a phone."""
+
+    figure: Figure
+    wide: Markup
+    narrow: Markup
+
+
 class _Options(TypedDict):
     vl_version: str
     allowed_base_urls: list[str]
@@ -86,6 +97,15 @@ def figure_files(figure: Figure) -> dict[str, bytes]:
         f"{stem}.png": figure.to_png(),
         f"{stem}.vl.json": f"{text}\n".encode(),
     }
+
+
+def draw_figure(figure: Figure | None) -> Drawn | None:
+    """A figure drawn for the page; None stays None."""
+    if figure is None:
+        return None
+    # The drawing library escapes the texts of the marks; inline_svg escapes its own.
+    wide, narrow = (Markup(inline_svg(figure, narrow=small)) for small in (False, True))  # noqa: S704
+    return Drawn(figure, wide, narrow)
 
 
 def inline_svg(figure: Figure, *, narrow: bool) -> str:

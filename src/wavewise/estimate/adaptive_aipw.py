@@ -1,0 +1,242 @@
+"""Adaptively weighted augmented inverse-propensity estimates of arm means."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from wavewise.errors import EstimationError, InputError
+from wavewise.estimate.adaptive_input import (
+    Observed,
+    ordered_waves,
+    read_observed,
+    read_propensities,
+    reasons_of_empty_arms,
+)
+from wavewise.estimate.adaptive_table import AdaptiveEstimates, adaptive_table
+from wavewise.estimate.effect_table import check_level
+from wavewise.results import FloatArray, IntArray, NotEstimable, Provenance, hash_arrays
+
+__all__ = ["adaptive_aipw", "aipw_scores"]
+
+AipwWeights = Literal["two-point", "constant", "uniform"]
+_FLOOR_DECAY = 0.7
+
+
+def adaptive_aipw(
+    outcome: Any,
+    arm: Any,
+    propensities: Any,
+    wave: Any,
+    *,
+    weights: AipwWeights = "two-point",
+    level: float = 0.95,
+    floor_decay: float = _FLOOR_DECAY,
+    arms: Sequence[Any] | None = None,
+    waves: Sequence[Any] | None = None,
+) -> AdaptiveEstimates:
+    """Arm means, and contrasts with the first arm, by adaptively weighted AIPW.
+
+    Parameters
+    ----------
+    outcome : array-like, shape (n_units,)
+        Not-a-number where it is missing.
+    arm : array-like, shape (n_units,)
+        Label of the arm that was drawn.
+    propensities : array-like, shape (n_units, n_arms)
+        Probability of every arm for each unit, columns in the order of `arms`.
+    wave : array-like, shape (n_units,)
+        Label of each unit's wave.
+    weights : {"two-point", "constant", "uniform"}
+        Two-point or constant allocation of the variance over time, or no weights (whose
+        intervals fail where shares become small).
+    level : float
+        In (0, 1).
+    floor_decay : float
+        Exponent in [0, 1) at which the design lets shares fall, as ``t^-floor_decay``, for an arm
+        that looks bad; 0 makes two-point weights constant ones.
+    arms : sequence of labels, optional
+        All arms; the first is the one that others are compared with. Sorted by default.
+    waves : sequence of labels, optional
+        The waves in time; by default numbers by size, text by its parts.
+
+    Returns
+    -------
+    AdaptiveEstimates
+
+    Raises
+    ------
+    InputError
+        Where arrays do not fit together.
+    EstimationError
+        Where propensities were not stored, that of a drawn arm is 0 or 1, or there are fewer than
+        two waves.
+
+    Notes
+    -----
+    With ``G_t(w) = m_t(w) + 1{W_t = w} (Y_t - m_t(w)) / e_t(w)`` the estimate of arm w is
+    ``Q_w = sum_t h_t G_t / sum_t h_t`` and its variance ``sum_t h_t^2 (G_t - Q_w)^2 / (sum_t
+    h_t)^2``; covariances are sums of the same products over two arms. ``m_t`` is the arm's mean in
+    earlier waves; in the first wave its mean without the unit itself, so that shifting all
+    outcomes shifts all estimates. Weights solve ``h_t^2 / e_t = lambda_t (1 - sum_{s<t} h_s^2 /
+    e_s)``; constant allocation has ``lambda_t = 1 / (T - t + 1)``, that is ``h_t`` in proportion to
+    ``e_t^(1/2)``; two-point allocation ``lambda_t = e_t / (T - t + 1) + (1 - e_t) t^-a / (t^-a +
+    (T^(1-a) - t^(1-a)) / (1-a))``. All units of a wave share its part of the variance, so that
+    results do not depend on the order of rows within waves.
+
+    An arm that could not be drawn in some wave has no estimate here; it has one from
+    `weighted_m`.
+
+    References
+    ----------
+    Hadad, Hirshberg, Zhan, Wager and Athey (2021), equations (5), (11), (15) and (18).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> wave = np.repeat([1, 2], 200)
+    >>> shares = np.where(wave[:, None] == 1, [0.5, 0.5], [0.2, 0.8])
+    >>> arm = (rng.random(400) < shares[:, 1]).astype(int)
+    >>> means = adaptive_aipw(arm + rng.normal(size=400), arm, shares, wave)
+    >>> means.names
+    ('0', '1', '1 - 0')
+    """
+    check_level(level)
+    _check_options(weights, floor_decay)
+    observed = read_observed(outcome, arm, arms)
+    every = read_propensities(propensities, observed)
+    when, names = ordered_waves(wave, observed.arm.size, waves)
+    reasons = reasons_of_empty_arms(observed) | _never_possible(observed, every, when, names)
+    kept = observed.known
+    when, names = _present(when[kept], names)
+    y, codes, share = observed.outcome[kept], observed.arm[kept], every[kept]
+    usable = np.array([name not in reasons for name in observed.arms])
+    if not usable.any():
+        raise EstimationError("found no arm that could be drawn in all waves; see `weighted_m`")
+    estimate, cov = np.zeros(usable.size), np.zeros((usable.size, usable.size))
+    scores = aipw_scores(y, codes, share[:, usable], when, np.flatnonzero(usable))
+    held = _weights(share[:, usable], when, weights, floor_decay)
+    total = held.sum(axis=0)
+    estimate[usable] = (held * scores).sum(axis=0) / total
+    part = held * (scores - estimate[usable]) / total
+    cov[np.ix_(usable, usable)] = part.T @ part
+    return adaptive_table(
+        observed.arms,
+        estimate,
+        cov,
+        observed.counts(kept),
+        n_missing=observed.counts(~kept),
+        level=level,
+        reasons=reasons,
+        se="martingale",
+        assumptions=_ASSUMPTIONS,
+        provenance=Provenance(
+            f"adaptively weighted AIPW, {weights} weights, {len(names)} waves",
+            hash_arrays(outcome=y, arm=codes, propensities=share, wave=when),
+        ),
+    )
+
+
+_ASSUMPTIONS = (
+    "Arms were drawn with the stored probabilities, which may follow earlier outcomes.",
+    "The outcome of one unit does not depend on the arms of others.",
+    "Whether an outcome is missing does not depend on the arm and the outcome together.",
+    "The mean of an arm is the same in all waves, and shares do not fall to zero too fast.",
+)
+
+
+def aipw_scores(
+    y: FloatArray, arm: IntArray, share: FloatArray, when: IntArray, columns: IntArray
+) -> FloatArray:
+    """Scores whose mean, given the past, is the arm's mean; shape (n_units, n_columns).
+
+    Parameters
+    ----------
+    y, arm, when : arrays, shape (n_units,)
+        Outcome, code of the arm, position of the wave in time from 0.
+    share : array of float, shape (n_units, n_columns)
+        Probability of each column's arm.
+    columns : array of int, shape (n_columns,)
+        Codes of the arms.
+    """
+    drawn = arm[:, None] == columns
+    predicted = np.zeros_like(share)
+    for w in range(int(when.max()) + 1):
+        now, before = when == w, when < w
+        past = now if w == 0 else before
+        sums, n = drawn[past].T @ y[past], drawn[past].sum(axis=0).astype(np.float64)
+        other = float(y[past].mean())
+        if w > 0:
+            predicted[now] = np.where(n > 0, sums / np.maximum(n, 1), other)
+            continue
+        own = drawn[now]
+        left = n - own
+        without = (sums - own * y[now][:, None]) / np.maximum(left, 1)
+        predicted[now] = np.where(left > 0, without, _without_unit(y[now])[:, None])
+    return np.asarray(predicted + drawn * (y[:, None] - predicted) / share)
+
+
+def _without_unit(y: FloatArray) -> FloatArray:
+    """Mean of the other units."""
+    return np.asarray((y.sum() - y) / max(y.size - 1, 1))
+
+
+def _weights(share: FloatArray, when: IntArray, kind: str, decay: float) -> FloatArray:
+    if kind == "uniform":
+        return np.ones_like(share)
+    if kind == "constant":
+        return np.sqrt(share)
+    size = np.bincount(when)
+    mean = np.stack([np.bincount(when, weights=e) / size for e in share.T], axis=1)
+    rest = np.cumprod(
+        np.vstack([np.ones(share.shape[1]), 1 - _wave_shares(mean, size, decay)]), axis=0
+    )
+    part = rest[:-1] - rest[1:]  # of the variance, by wave and arm
+    return np.asarray(np.sqrt(share * (part / size[:, None])[when]))
+
+
+def _wave_shares(mean: FloatArray, size: IntArray, decay: float) -> FloatArray:
+    """Share of the variance that is left which each wave takes, shape (n_waves, n_arms)."""
+    n_units, ends = int(size.sum()), np.cumsum(size)
+    taken = np.ones_like(mean)
+    for w in range(size.size - 1):
+        t = np.arange(ends[w] - size[w] + 1, ends[w] + 1, dtype=np.float64)
+        good = 1 / (n_units - t + 1)
+        slow = t**-decay
+        bad = slow / (slow + (n_units ** (1 - decay) - t ** (1 - decay)) / (1 - decay))
+        log_left = np.log1p(-(good[:, None] * mean[w] + bad[:, None] * (1 - mean[w]))).sum(axis=0)
+        taken[w] = -np.expm1(log_left)
+    return taken
+
+
+def _never_possible(
+    observed: Observed, every: FloatArray, when: IntArray, names: list[str]
+) -> dict[str, NotEstimable]:
+    found = {}
+    for k, name in enumerate(observed.arms):
+        zero = every[:, k] <= 0
+        if zero.any():
+            which = ", ".join(names[w] for w in np.unique(when[zero]).tolist())
+            found[name] = NotEstimable(
+                f"it could not be drawn by {int(zero.sum()):,} units (waves {which}): its "
+                "probability is 0; `weighted_m` uses the waves in which it could"
+            )
+    return found
+
+
+def _present(when: IntArray, names: list[str]) -> tuple[IntArray, list[str]]:
+    """Waves that have a known outcome, renumbered."""
+    found, codes = np.unique(when, return_inverse=True)
+    if found.size < 2:
+        raise EstimationError(
+            f"wave: found known outcomes in one wave, '{names[found[0]]}'; needed two or more"
+        )
+    return codes.astype(np.int64), [names[w] for w in found.tolist()]
+
+
+def _check_options(weights: object, floor_decay: object) -> None:
+    if weights not in get_args(AipwWeights):
+        known = "', '".join(get_args(AipwWeights))
+        raise InputError(f"weights: found {weights!r}; needed '{known}'")
+    if not isinstance(floor_decay, int | float) or not 0 <= floor_decay < 1:
+        raise InputError(f"floor_decay: found {floor_decay!r}; needed a number in [0, 1)")

@@ -1,0 +1,288 @@
+"""Adaptively weighted M-estimators: means, linear and binomial models."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from wavewise.errors import EstimationError, InputError
+from wavewise.estimate.adaptive_input import (
+    Observed,
+    numbers,
+    read_observed,
+    read_own_propensity,
+    reasons_of_empty_arms,
+)
+from wavewise.estimate.adaptive_table import AdaptiveEstimates, adaptive_table
+from wavewise.estimate.effect_table import check_level
+from wavewise.estimate.labels import encode
+from wavewise.results import BoolArray, FloatArray, IntArray, NotEstimable, Provenance, hash_arrays
+
+__all__ = ["weighted_m"]
+
+Family = Literal["gaussian", "binomial"]
+Stabilizer = Literal["sqrt", "none"]
+
+_STEPS = 100
+_CONVERGED = 1e-12
+_MOST_CONDITION = 1e12
+
+
+def weighted_m(
+    outcome: Any,
+    arm: Any,
+    propensity: Any,
+    *,
+    family: Family = "gaussian",
+    trials: Any = None,
+    stabilizer: Stabilizer = "sqrt",
+    level: float = 0.95,
+    covariates: Any = None,
+    cluster: Any = None,
+    arms: Sequence[Any] | None = None,
+) -> AdaptiveEstimates:
+    """Arm means, and contrasts with the first arm, from adaptively assigned units.
+
+    Parameters
+    ----------
+    outcome : array-like, shape (n_units,)
+        Not-a-number where it is missing; counts of successes for ``binomial``.
+    arm : array-like, shape (n_units,)
+        Label of the arm that was drawn.
+    propensity : array-like, shape (n_units,)
+        Probability, in (0, 1), with which that arm was drawn, stored when it was drawn.
+    family : {"gaussian", "binomial"}
+        Least squares, or the binomial likelihood with log odds by arm.
+    trials : array-like, shape (n_units,), optional
+        Number of trials behind each outcome of ``binomial``; one by default.
+    stabilizer : {"sqrt", "none"}
+        Weight each unit by one over the square root of its propensity, or not at all.
+    level : float
+        In (0, 1).
+    covariates : array-like, shape (n_units,) or (n_units, n_covariates), optional
+        Measured before assignment; they enter centred and additively. Finite numbers.
+    cluster : array-like, shape (n_units,), optional
+        Groups whose units may be alike; standard errors then sum scores over groups. The theory
+        of the weights is for independent units; see the notes.
+    arms : sequence of labels, optional
+        All arms, the first one that the others are compared with; those found, sorted, by default.
+
+    Returns
+    -------
+    AdaptiveEstimates
+        Arm means (log odds for ``binomial``), then ``arm - first arm``. An arm without known
+        outcomes, or whose outcomes do not vary, is `NotEstimable` with its reason.
+
+    Raises
+    ------
+    InputError
+        Where arrays do not fit together or an option is unknown.
+    EstimationError
+        Where propensities were not stored, are 0 or 1, or no arm can be estimated.
+
+    Notes
+    -----
+    The estimate solves ``sum_t W_t psi(Y_t, A_t, X_t; theta) = 0`` with psi the score of the model
+    and ``W_t = (pi_sta / pi_t)^(1/2)``, pi_sta the same for all arms, so that the conditional
+    variance of each term is that of an experiment with fixed shares and the martingale central
+    limit theorem holds although shares follow earlier outcomes. Its covariance is
+    ``B^-1 (sum_t W_t^2 psi psi') B^-1`` with ``B = sum_t W_t dpsi/dtheta``: the square of the
+    weight in the middle, the weight outside. Means without covariates are ``sum W Y / sum W``.
+
+    With clusters that span waves, shares follow outcomes of the same cluster and no theorem
+    covers the intervals; the coverage table in docs/evidence shows what they do.
+
+    References
+    ----------
+    Zhang, Janson and Murphy (2021), "Statistical inference with M-estimators on adaptively
+    collected data", theorem 1 and section 4; Esposito and Sautmann (2022), Table 5.
+
+    Examples
+    --------
+    >>> means = weighted_m([1, 3, 2, 6], ["a", "a", "b", "b"], [0.5, 0.25, 0.5, 0.75])
+    >>> means.to_frame()["estimate"].round(4).to_list()
+    [2.1716, 3.798, 1.6264]
+    """
+    check_level(level)
+    _check_options(family, stabilizer, trials)
+    observed = read_observed(outcome, arm, arms)
+    own = read_own_propensity(propensity, observed)
+    number = _trials(trials, observed) if family == "binomial" else np.ones(own.size)
+    extra = _centred(covariates, observed)
+    reasons = reasons_of_empty_arms(observed)
+    if family == "binomial":
+        reasons |= _without_both(observed, number)
+    used = observed.known & ~np.isin(np.array(observed.arms)[observed.arm], list(reasons))
+    if not used.any():
+        raise EstimationError("outcome: found no arm that can be estimated; see the arms' outcomes")
+    weight = own**-0.5 if stabilizer == "sqrt" else np.ones_like(own)
+    kept = [k for k, name in enumerate(observed.arms) if name not in reasons]
+    design = _design(observed, extra, used, kept)
+    theta = _solve(design, observed.outcome[used], number[used], weight[used], family)
+    groups = None if cluster is None else encode(cluster, "cluster", own.size).codes[used]
+    cov = _sandwich(
+        design, observed.outcome[used], number[used], weight[used], theta, family, groups
+    )
+    estimate = np.zeros(len(observed.arms))
+    full = np.zeros((estimate.size, estimate.size))
+    estimate[kept] = theta[: len(kept)]
+    full[np.ix_(kept, kept)] = cov[: len(kept), : len(kept)]
+    reasons |= _without_spread(observed, np.diag(full), reasons)
+    return adaptive_table(
+        observed.arms,
+        estimate,
+        full,
+        observed.counts(observed.known),
+        n_missing=observed.counts(~observed.known),
+        level=level,
+        reasons=reasons,
+        se="sandwich" if groups is None else "sandwich, clustered",
+        scale="mean" if family == "gaussian" else "log odds",
+        assumptions=_assumptions(stabilizer, groups is not None),
+        provenance=Provenance(
+            _method(family, stabilizer, extra.shape[1], groups),
+            hash_arrays(outcome=observed.outcome, arm=observed.arm, propensity=own, trials=number,
+                        covariates=extra, cluster=groups),
+        ),
+    )  # fmt: skip
+
+
+def _check_options(family: object, stabilizer: object, trials: object) -> None:
+    if family not in get_args(Family):
+        raise InputError(f"family: found {family!r}; needed 'gaussian' or 'binomial'")
+    if stabilizer not in get_args(Stabilizer):
+        raise InputError(f"stabilizer: found {stabilizer!r}; needed 'sqrt' or 'none'")
+    if trials is not None and family != "binomial":
+        raise InputError("trials: found some for family 'gaussian'; needed family='binomial'")
+
+
+def _trials(trials: Any, observed: Observed) -> FloatArray:
+    values = np.ones(observed.arm.size) if trials is None else numbers(trials, "trials")
+    if values.ndim == 0:
+        values = np.full(observed.arm.size, float(values))
+    if values.shape != observed.arm.shape:
+        raise InputError(f"trials: found shape {values.shape}; needed {observed.arm.shape}")
+    y, n = observed.outcome[observed.known], values[observed.known]
+    if not (np.isfinite(n) & (n > 0)).all():
+        raise InputError("trials: found some that are missing or not positive; needed 1 or more")
+    if (y < 0).any() or (y > n).any():
+        raise InputError("outcome: found successes below 0 or above the trials; needed 0 to trials")
+    return values
+
+
+def _centred(covariates: Any, observed: Observed) -> FloatArray:
+    n_units = observed.arm.size
+    if covariates is None:
+        return np.zeros((n_units, 0))
+    values = numbers(covariates, "covariates")
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2 or values.shape[0] != n_units or not np.isfinite(values).all():
+        raise InputError(
+            f"covariates: found shape {values.shape}; needed ({n_units}, n_covariates), all finite"
+        )
+    return np.asarray(values - values[observed.known].mean(axis=0))
+
+
+def _without_both(observed: Observed, trials: FloatArray) -> dict[str, NotEstimable]:
+    """Arms with successes only or failures only: their log odds are infinite."""
+    y, n = np.where(observed.known, observed.outcome, 0.0), np.where(observed.known, trials, 0.0)
+    size = len(observed.arms)
+    successes = np.bincount(observed.arm, weights=y, minlength=size)
+    total = np.bincount(observed.arm, weights=n, minlength=size)
+    found = {}
+    for k, name in enumerate(observed.arms):
+        if total[k] > 0 and successes[k] in {0.0, total[k]}:
+            what = "no trial succeeded" if successes[k] == 0 else "every trial succeeded"
+            found[name] = NotEstimable(f"{what}: its log odds are infinite")
+    return found
+
+
+def _without_spread(
+    observed: Observed, variance: FloatArray, known: dict[str, NotEstimable]
+) -> dict[str, NotEstimable]:
+    """Arms whose outcomes do not vary, or with one unit: they have no standard error."""
+    reason = NotEstimable("its outcomes do not vary, or it is a single unit or cluster")
+    scale = np.finfo(float).eps * max(1.0, float(np.nanmax(np.abs(observed.outcome)))) ** 2
+    return {
+        name: reason
+        for k, name in enumerate(observed.arms)
+        if name not in known and variance[k] <= scale
+    }
+
+
+def _design(observed: Observed, extra: FloatArray, used: BoolArray, kept: list[int]) -> FloatArray:
+    indicators = (observed.arm[used][:, None] == np.array(kept)).astype(np.float64)
+    return np.hstack([indicators, extra[used]])
+
+
+def _mean(eta: FloatArray, trials: FloatArray, family: str) -> tuple[FloatArray, FloatArray]:
+    """Expected outcome, and its derivative by the linear predictor."""
+    if family == "gaussian":
+        return eta, np.ones_like(eta)
+    prob = 0.5 * (1 + np.tanh(0.5 * eta))
+    return trials * prob, trials * prob * (1 - prob)
+
+
+def _solve(
+    design: FloatArray, y: FloatArray, trials: FloatArray, weight: FloatArray, family: str
+) -> FloatArray:
+    """Root of the weighted score by Newton's method with halved steps."""
+    theta = np.zeros(design.shape[1])
+    for _ in range(_STEPS):
+        mean, slope = _mean(design @ theta, trials, family)
+        bread = (design * (weight * slope)[:, None]).T @ design
+        if np.linalg.cond(bread) > _MOST_CONDITION:
+            raise EstimationError(
+                "covariates: found columns that follow from others or from the arms, or that tell "
+                "successes from failures completely; needed independent ones; leave some out"
+            )
+        step = np.linalg.solve(bread, design.T @ (weight * (y - mean)))
+        theta = theta + step / max(1.0, np.abs(step).max() / 5 if family == "binomial" else 1.0)
+        if np.abs(step).max() <= _CONVERGED * (1 + np.abs(theta).max()):
+            return theta
+    raise EstimationError("the weighted likelihood has no maximum that was found in 100 steps")
+
+
+def _sandwich(
+    design: FloatArray,
+    y: FloatArray,
+    trials: FloatArray,
+    weight: FloatArray,
+    theta: FloatArray,
+    family: str,
+    groups: IntArray | None,
+) -> FloatArray:
+    mean, slope = _mean(design @ theta, trials, family)
+    scores = design * (weight * (y - mean))[:, None]
+    if groups is not None:
+        scores = np.stack([np.bincount(groups, weights=column) for column in scores.T], axis=1)
+    bread = (design * (weight * slope)[:, None]).T @ design
+    half = np.linalg.solve(bread, scores.T)
+    cov: FloatArray = half @ half.T
+    return cov
+
+
+def _method(family: str, stabilizer: str, n_covariates: int, groups: IntArray | None) -> str:
+    weighted = "square-root propensity weights" if stabilizer == "sqrt" else "no weights"
+    parts = [f"M-estimator ({family})", weighted]
+    if n_covariates:
+        parts.append(f"{n_covariates:,} covariates, additive")
+    if groups is not None:
+        parts.append(f"{np.unique(groups).size:,} clusters")
+    return ", ".join(parts)
+
+
+def _assumptions(stabilizer: str, clustered: bool) -> tuple[str, ...]:
+    texts = [
+        "Arms were drawn with the stored probabilities, which may follow earlier outcomes.",
+        "The outcome of one unit does not depend on the arms of others.",
+        "Whether an outcome is missing does not depend on the arm and the outcome together.",
+        "The mean of an arm is the same in all waves.",
+    ]
+    if stabilizer == "none":
+        texts.append("Without weights the estimates are not normal where arms are nearly tied.")
+    if clustered:
+        texts.append(
+            "Clusters that span waves are beyond the theory of these weights; see the evidence."
+        )
+    return tuple(texts)

@@ -1,0 +1,1 @@
+"""Channels: one file a provider, all behind the small protocol of ``base``."""

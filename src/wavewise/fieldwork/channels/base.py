@@ -1,0 +1,170 @@
+"""What every channel takes and gives back. A channel sends one message once; it never retries.
+
+The four results differ in what they prove, since that alone decides whether a message may be tried
+again: ``Accepted`` (it went out), ``NotSent`` (nothing went out), ``Refused`` (the recipient does
+not take it), ``Unknown`` (it may have gone out).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol, TypeAlias, runtime_checkable
+
+__all__ = [
+    "Accepted",
+    "Channel",
+    "LooksUp",
+    "NotSent",
+    "Outgoing",
+    "Refused",
+    "SendResult",
+    "Unknown",
+]
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One message to one address.
+
+    Parameters
+    ----------
+    key : str
+        Names this message for good, the same in every attempt: the idempotency key.
+    address : str
+        Telephone number, device token, e-mail address: what the channel sends to.
+    text : str
+        What is sent, rendered.
+    title : str
+        Heading of a notification or subject of an e-mail; may be empty.
+    message_id : str
+        Id of the message in the study file.
+    language : str
+        Of the text; may be empty.
+    fields : mapping of str to str
+        The unit's fields, rendered: for call flows, and for whatever a provider shows itself.
+    content : str
+        Name of the call flow, for voice; else empty.
+    attempt : int
+        1 for the first.
+    """
+
+    key: str
+    address: str = field(repr=False)
+    text: str = field(default="", repr=False)
+    title: str = field(default="", repr=False)
+    message_id: str = ""
+    language: str = ""
+    fields: Mapping[str, str] = field(default=_NOTHING, repr=False)
+    content: str = ""
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The provider took the message; receipts may follow.
+
+    Parameters
+    ----------
+    provider_id : str or None
+        The provider's name for the message, which its receipts carry.
+    state : {'sent', 'delivered', 'answered'}
+        What is known already.
+    """
+
+    provider_id: str | None = None
+    state: str = "sent"
+
+
+@dataclass(frozen=True)
+class NotSent:
+    """Proof that nothing went out.
+
+    Parameters
+    ----------
+    reason : str
+        Why, in a few words without addresses or secrets.
+    retry : bool
+        Whether a later attempt may succeed.
+    retry_after_seconds : float or None
+        How long the provider asks to wait.
+    stops_channel : bool
+        Whether every other message would fail alike (credentials refused, no credit): the worker
+        stops the channel and says so, and the message stays queued.
+    """
+
+    reason: str
+    retry: bool = False
+    retry_after_seconds: float | None = None
+    stops_channel: bool = False
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The recipient does not take it, and nothing went out.
+
+    Parameters
+    ----------
+    reason : str
+        Such as "blocked the sender" or "device token not registered".
+    is_refusal : bool
+        Whether the person asked for no more messages, so that all that is queued is cancelled;
+        False where the address is merely gone.
+    """
+
+    reason: str
+    is_refusal: bool = False
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """It may have gone out, or not: a time-out, a lost connection, an error after accepting.
+
+    Parameters
+    ----------
+    reason : str
+        What happened.
+    provider_id : str or None
+        Where the provider named the message all the same.
+    """
+
+    reason: str
+    provider_id: str | None = None
+
+
+SendResult: TypeAlias = Accepted | NotSent | Refused | Unknown
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """One way out, opened for as long as a worker runs.
+
+    Attributes
+    ----------
+    name : str
+        The study file's name of the channel: push, sms, email, voice, ...
+    is_idempotent : bool
+        Whether the provider drops a message whose key it has seen, so that an unknown one may be
+        sent again.
+    """
+
+    name: str
+    is_idempotent: bool
+
+    async def send(self, outgoing: Outgoing) -> SendResult:
+        """Send once. Whatever goes wrong is a result; only faults of the program are raised."""
+        ...
+
+    async def close(self) -> None:
+        """Give connections back."""
+        ...
+
+
+@runtime_checkable
+class LooksUp(Protocol):
+    """A channel whose provider can be asked what became of a message."""
+
+    async def look_up(self, outgoing: Outgoing, provider_id: str | None) -> SendResult | None:
+        """What became of a message; None where the provider cannot tell."""
+        ...

@@ -1,0 +1,203 @@
+"""How a channel is configured: a file without secrets, and secrets from elsewhere.
+
+``channels.toml`` in the study folder has one table a channel. It is no part of the registered
+study: a provider may change while a study runs. Secrets come from the environment
+(``WAVEWISE_TWILIO_AUTH_TOKEN``) or from the file that ``WAVEWISE_SECRETS_FILE`` names, and from
+nowhere else.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from wavewise.errors import Fault, InputError
+
+__all__ = ["CHANNELS_FILE", "SECRETS_FILE", "ChannelSettings", "Secrets", "read_channels"]
+
+CHANNELS_FILE = "channels.toml"
+SECRETS_FILE = "WAVEWISE_SECRETS_FILE"
+_PREFIX = "WAVEWISE_"
+_NUMBERS = {"rate_per_second": 50.0, "timeout_seconds": 30.0, "concurrency": 32}
+_SECRET_WORDS = ("secret", "password", "token", "api_key", "private_key")
+
+
+@dataclass(frozen=True)
+class ChannelSettings:
+    """One channel's table.
+
+    Parameters
+    ----------
+    channel : str
+        The study file's name of the channel.
+    provider : str
+        Which adapter carries it.
+    base_url : str or None
+        Of the provider; its public address where there is none.
+    rate_per_second : float
+        Most messages a second, by one worker.
+    timeout_seconds : float
+        After which an answer that did not come leaves the message unknown.
+    concurrency : int
+        Most messages in flight at once.
+    options : mapping
+        The provider's own settings.
+    """
+
+    channel: str
+    provider: str
+    base_url: str | None = None
+    rate_per_second: float = _NUMBERS["rate_per_second"]
+    timeout_seconds: float = _NUMBERS["timeout_seconds"]
+    concurrency: int = int(_NUMBERS["concurrency"])
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def option(self, name: str, default: str | None = None) -> str:
+        """A text of the provider's own settings.
+
+        Raises
+        ------
+        InputError
+            It is not given, and there is no default.
+        """
+        value = self.options.get(name, default)
+        if isinstance(value, str) and value:
+            return value
+        raise InputError(
+            f"{CHANNELS_FILE}: found no '{name}' in [{self.channel}]; needed it for provider "
+            f"'{self.provider}'; add {name} = \"...\""
+        )
+
+    def know_only(self, *names: str) -> None:
+        """Refuse settings that the provider does not know.
+
+        Raises
+        ------
+        InputError
+            With every one of them.
+        """
+        faults = [
+            Fault(f"{self.channel}.{name}", "an unknown setting", f"one of {', '.join(names)}")
+            for name in self.options
+            if name not in names
+        ]
+        if faults:
+            raise InputError(f"{CHANNELS_FILE}: {len(faults)} settings are not known", faults)
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Secrets by name, never shown.
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        Of the process.
+    file : mapping of str to str
+        Of the secrets file.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    file: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "Secrets":
+        """From the environment, and from the file that it names.
+
+        Raises
+        ------
+        InputError
+            The file cannot be read, others may read it, or it is not TOML of texts.
+        """
+        path = environment.get(SECRETS_FILE)
+        return cls(environment, _secrets_file(Path(path)) if path else {})
+
+    def get(self, name: str) -> str | None:
+        """A secret, or None."""
+        return self.environment.get(_PREFIX + name.upper()) or self.file.get(name)
+
+    def need(self, name: str) -> str:
+        """A secret that must be there.
+
+        Raises
+        ------
+        InputError
+            It is not; the text says where it may come from.
+        """
+        found = self.get(name)
+        if found:
+            return found
+        raise InputError(
+            f"found no secret '{name}'; needed it to send; set {_PREFIX}{name.upper()}, or put "
+            f'{name} = "..." into the file that {SECRETS_FILE} names'
+        )
+
+
+def read_channels(path: Path) -> dict[str, ChannelSettings]:
+    """Settings of each channel of a ``channels.toml``; none where there is no file.
+
+    Raises
+    ------
+    InputError
+        With every fault, secrets in the file among them.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name}: found no TOML ({error}); correct it") from None
+    faults: list[Fault] = []
+    found = {name: _settings(name, table, faults) for name, table in tables.items()}
+    if faults:
+        raise InputError(f"{path.name}: {len(faults)} faults", faults)
+    return found
+
+
+def _settings(name: str, table: Any, faults: list[Fault]) -> ChannelSettings:
+    if not isinstance(table, dict) or not isinstance(table.get("provider"), str):
+        faults.append(Fault(name, "no provider", 'a table with provider = "..."'))
+        return ChannelSettings(name, "")
+    values = dict(table)
+    for key in values:
+        if any(word in key.lower() for word in _SECRET_WORDS):
+            needed = "no secrets in this file"
+            faults.append(Fault(f"{name}.{key}", "a secret", needed, "set it in the environment"))
+    numbers: dict[str, Any] = {}
+    for key in _NUMBERS:
+        value = values.pop(key, None)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            faults.append(Fault(f"{name}.{key}", repr(value), "a number above 0"))
+        else:
+            numbers[key] = max(1, int(value)) if key == "concurrency" else float(value)
+    base_url = values.pop("base_url", None)
+    if base_url is not None and not str(base_url).startswith(("http://", "https://", "smtp")):
+        faults.append(Fault(f"{name}.base_url", repr(base_url), "a URL"))
+    return ChannelSettings(
+        channel=name,
+        provider=values.pop("provider"),
+        base_url=None if base_url is None else str(base_url).rstrip("/"),
+        options=MappingProxyType(values),
+        **numbers,
+    )
+
+
+def _secrets_file(path: Path) -> dict[str, str]:
+    try:
+        mode, text = path.stat().st_mode, path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{SECRETS_FILE}: found a file that cannot be read as TOML "
+            f'({type(error).__name__}); needed lines such as smtp_password = "..."'
+        ) from None
+    if mode & 0o077:
+        raise InputError(
+            f"{SECRETS_FILE}: found a file that others may read; needed one for its owner alone; "
+            "run chmod 600 on it"
+        )
+    return {name: value for name, value in values.items() if isinstance(value, str)}

@@ -1,0 +1,74 @@
+"""What a unit's erasure takes out of the database."""
+
+from datetime import datetime
+
+import polars as pl
+from sqlalchemy import delete, select, update
+
+from wavewise.errors import InputError
+from wavewise.store.contact_schema import contact, refusal
+from wavewise.store.database import Database
+from wavewise.store.outbox import cancel_messages
+from wavewise.store.refusals import add_refusals
+from wavewise.store.rows import to_us
+from wavewise.store.schema import unit
+from wavewise.store.schema_outbox import outbox
+
+__all__ = ["ERASED", "Erasure"]
+
+ERASED = "erasure"
+
+
+class Erasure(Database):
+    """Erasure of what identifies a unit."""
+
+    def erase_unit(self, unit_id: str, fields_json: str, erased_at: datetime) -> int:
+        """Take out a unit's contact details, leave these fields, and refuse messages for it.
+
+        Gives the number of contact details that were taken out.
+
+        Raises
+        ------
+        InputError
+            There is no such unit.
+        """
+        values = {
+            "refusal_id": f"{ERASED}:{unit_id}",
+            "unit_id": unit_id,
+            "channel": None,
+            "source": ERASED,
+            "at_utc_us": to_us(erased_at),
+        }
+        row = pl.DataFrame([values], schema_overrides={"channel": pl.String})
+        with self._writing() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("PRAGMA secure_delete = ON")  # freed pages are zeroed
+            if connection.scalar(select(unit.c.unit_id).where(unit.c.unit_id == unit_id)) is None:
+                raise InputError(
+                    "found no unit of this id; needed an imported one; nothing was erased; "
+                    "ids are kept exactly as written, with leading zeros"
+                )
+            gone = connection.execute(delete(contact).where(contact.c.unit_id == unit_id)).rowcount
+            connection.execute(
+                update(unit).where(unit.c.unit_id == unit_id).values(fields_json=fields_json)
+            )
+            add_refusals(connection, row, erased_at)
+            cancel_messages(connection, ERASED, erased_at, unit_ids=[unit_id])
+            connection.execute(
+                update(outbox).where(outbox.c.unit_id == unit_id).values(content_json="{}")
+            )
+        self._forget_old_pages()
+        return gone
+
+    def erased_units(self) -> frozenset[str]:
+        """Ids of erased units: their contact details are not taken again."""
+        query = select(refusal.c.unit_id).where(refusal.c.source == ERASED)
+        with self._reading() as connection:
+            return frozenset(connection.scalars(query))
+
+    def _forget_old_pages(self) -> None:
+        """SQLite's log of changes still holds the rows as they were: empty it."""
+        if self._engine.dialect.name != "sqlite":
+            return
+        with self._engine.connect() as connection:
+            connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")

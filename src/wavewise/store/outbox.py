@@ -1,0 +1,354 @@
+"""The outbox's life: queued, claimed under a lease, begun, recorded; cancelled, paused, swept."""
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, Row, Select, delete, or_, select, true, update
+
+from wavewise.store.bulk import BATCH_ROWS, append, ready, scan, staged
+from wavewise.store.conflicts import insert_into, n_inserted
+from wavewise.store.database import Database
+from wavewise.store.outbox_rows import OutboxRow, Recorded, moved
+from wavewise.store.receipts import apply_waiting, write_changes
+from wavewise.store.rows import to_us
+from wavewise.store.schema_outbox import outbox, paused_wave
+
+__all__ = ["QUEUED", "Outbox"]
+
+ALL_WAVES = ""
+QUEUED = {
+    "wave_id": pl.String,
+    "unit_id": pl.String,
+    "slot": pl.Int64,
+    "message_key": pl.String,
+    "arm": pl.String,
+    "message_id": pl.String,
+    "channel": pl.String,
+    "content_json": pl.String,
+    "time_zone": pl.String,
+    "due_at_utc_us": pl.Int64,
+    "next_at_utc_us": pl.Int64,
+    "expires_at_utc_us": pl.Int64,
+    "state": pl.String,
+    "reason": pl.String,
+}
+_ROW = (
+    *("outbox_id", "wave_id", "unit_id", "slot", "message_key", "arm", "message_id", "channel"),
+    *("content_json", "time_zone", "attempts", "due_at_utc_us", "provider_id", "state"),
+)
+_IDS_A_STATEMENT = 5_000
+_OPEN = ("queued", "leased")
+
+
+class Outbox(Database):
+    """The outbox's table, as workers use it."""
+
+    def queue_messages(self, frame: pl.DataFrame, queued_at: datetime) -> int:
+        """Add messages; one that is there already (unit, slot, wave) stays as it is.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            Columns as in ``QUEUED``; state is queued, or cancelled with a reason; expires and
+            reason may be null.
+        queued_at : datetime
+            Now.
+
+        Returns
+        -------
+        int
+            Number of new ones.
+        """
+        rows = ready(frame, QUEUED, optional=["expires_at_utc_us", "reason"])
+        now = pl.lit(to_us(queued_at), pl.Int64)
+        ended = pl.when(pl.col("state") == "cancelled").then(now)
+        rows = rows.with_columns(
+            queued_at_utc_us=now, ended_at_utc_us=ended, attempts=pl.lit(0, pl.Int64)
+        )
+        n_new = 0
+        for batch in rows.iter_slices(BATCH_ROWS):  # a lock of seconds would hold up workers
+            with self._writing() as connection, staged(connection, outbox) as stage:
+                append(connection, stage, batch)
+                names = batch.columns
+                fresh = select(*(stage.c[name] for name in names)).where(true())
+                statement = insert_into(connection, outbox).from_select(names, fresh)
+                n_new += n_inserted(connection, statement.on_conflict_do_nothing())
+        return n_new
+
+    def claim_messages(
+        self, channel: str, owner: str, now: datetime, lease_seconds: float, limit: int
+    ) -> tuple[OutboxRow, ...]:
+        """The next due messages of a channel, leased to one worker; nothing is sent by this.
+
+        A lease that ends without :meth:`begin_and_record` makes the row free again.
+        """
+        at = to_us(now)
+        due = (
+            _rows()
+            .where(outbox.c.channel == channel, outbox.c.state == "queued")
+            .where(outbox.c.next_at_utc_us <= at, _not_expired(at), _not_paused())
+            .order_by(outbox.c.next_at_utc_us, outbox.c.outbox_id)
+            .limit(limit)
+            .with_for_update(of=outbox, skip_locked=True)
+        )
+        with self._writing() as connection:
+            rows = [_outbox_row(row) for row in connection.execute(due)]
+            _set(
+                connection,
+                [row.outbox_id for row in rows],
+                state="leased",
+                lease_owner=owner,
+                lease_until_utc_us=at + _us(lease_seconds),
+            )
+        return tuple(rows)
+
+    def begin_and_record(
+        self,
+        owner: str,
+        begin: Collection[int],
+        results: Sequence[Recorded],
+        now: datetime,
+        lease_seconds: float,
+    ) -> set[int]:
+        """Write down which calls begin now and what became of others, in one transaction.
+
+        Only what is begun may be sent. A message that was cancelled, paused or taken over since it
+        was claimed is not begun; a paused one goes back to the queue.
+
+        Returns
+        -------
+        set of int
+            The rows that may be sent now.
+        """
+        at = to_us(now)
+        with self._writing() as connection:
+            _record(connection, owner, results, at)
+            return _begin(connection, owner, begin, at, at + _us(lease_seconds))
+
+    def record_results(self, owner: str, results: Sequence[Recorded], now: datetime) -> None:
+        """Write down what became of messages."""
+        with self._writing() as connection:
+            _record(connection, owner, results, to_us(now))
+
+    def release_messages(self, owner: str) -> int:
+        """Give back what a worker claimed and did not begin."""
+        with self._writing() as connection:
+            statement = (
+                update(outbox)
+                .where(outbox.c.state == "leased", outbox.c.lease_owner == owner)
+                .values(state="queued", lease_owner=None, lease_until_utc_us=None)
+            )
+            return connection.execute(statement).rowcount
+
+    def sweep_leases(self, now: datetime) -> tuple[int, int]:
+        """Leases that ended: numbers of rows that are free again, and of those unknown now."""
+        at = to_us(now)
+        over = outbox.c.lease_until_utc_us < at
+        with self._writing() as connection:
+            freed = connection.execute(
+                update(outbox)
+                .where(outbox.c.state == "leased", over)
+                .values(state="queued", lease_owner=None, lease_until_utc_us=None)
+            )
+            # The owner stays: should it live after all, its result still counts.
+            lost = connection.execute(
+                update(outbox)
+                .where(outbox.c.state == "sending", over)
+                .values(state="unknown", reason="the worker stopped", ended_at_utc_us=at)
+            )
+            return freed.rowcount, lost.rowcount
+
+    def cancel_messages(
+        self,
+        reason: str,
+        now: datetime,
+        *,
+        unit_ids: Collection[str] | None = None,
+        wave_id: str | None = None,
+        channel: str | None = None,
+    ) -> int:
+        """Cancel what was not begun, of units (a refusal), a wave or all; gives the number."""
+        with self._writing() as connection:
+            return cancel_messages(
+                connection, reason, now, unit_ids=unit_ids, wave_id=wave_id, channel=channel
+            )
+
+    def resend_unknown(self, now: datetime, *, wave_id: str | None = None) -> int:
+        """Queue unknown messages again, on a human's word; gives their number."""
+        statement = update(outbox).where(outbox.c.state == "unknown")
+        if wave_id is not None:
+            statement = statement.where(outbox.c.wave_id == wave_id)
+        values = {"state": "queued", "reason": "sent again on request", "provider_id": None}
+        none = dict.fromkeys(("ended_at_utc_us", "lease_owner", "expires_at_utc_us"))
+        with self._writing() as connection:
+            done = connection.execute(statement.values(next_at_utc_us=to_us(now), **values, **none))
+            return done.rowcount
+
+    def pause_messages(self, now: datetime, wave_id: str = ALL_WAVES) -> None:
+        """Begin no more messages of a wave, or of all, until :meth:`resume_messages`."""
+        values = {"wave_id": wave_id, "paused_at_utc_us": to_us(now)}
+        with self._writing() as connection:
+            connection.execute(
+                insert_into(connection, paused_wave).values(values).on_conflict_do_nothing()
+            )
+
+    def resume_messages(self, wave_id: str = ALL_WAVES) -> bool:
+        """Whether it was paused; it goes on now."""
+        with self._writing() as connection:
+            gone = delete(paused_wave).where(paused_wave.c.wave_id == wave_id)
+            return connection.execute(gone).rowcount > 0
+
+    def paused_waves(self) -> tuple[str, ...]:
+        """Names of the paused waves; the empty one stands for all."""
+        with self._reading() as connection:
+            return tuple(connection.scalars(select(paused_wave.c.wave_id)).all())
+
+    def unknown_messages(self, limit: int, after: int = 0) -> tuple[OutboxRow, ...]:
+        """Unknown messages in the order of their rows, from the one after a row."""
+        query = _rows().where(outbox.c.state == "unknown", outbox.c.outbox_id > after)
+        with self._reading() as connection:
+            found = connection.execute(query.order_by(outbox.c.outbox_id).limit(limit))
+            return tuple(_outbox_row(row) for row in found)
+
+    def expired_messages(self, now: datetime, limit: int) -> pl.DataFrame:
+        """Queued messages whose time is over: outbox_id, wave_id, time_zone."""
+        types = {"outbox_id": pl.Int64, "wave_id": pl.String, "time_zone": pl.String}
+        query = select(*(outbox.c[name] for name in types)).where(
+            outbox.c.state == "queued", outbox.c.expires_at_utc_us <= to_us(now)
+        )
+        with self._reading() as connection:
+            return scan(connection, query.limit(limit), types)
+
+    def end_expired(self, ids: Sequence[int], now: datetime, reason: str) -> int:
+        """Cancel queued messages whose time is over."""
+        values = {"state": "cancelled", "reason": reason, "ended_at_utc_us": to_us(now)}
+        with self._writing() as connection:
+            return _set(connection, ids, outbox.c.state == "queued", **values)
+
+    def postpone_messages(
+        self, ids: Sequence[int], next_at_us: int, expires_at_us: int | None
+    ) -> int:
+        """Give queued messages another time."""
+        values = {"next_at_utc_us": next_at_us, "expires_at_utc_us": expires_at_us}
+        with self._writing() as connection:
+            return _set(connection, ids, outbox.c.state == "queued", **values)
+
+
+def cancel_messages(
+    connection: Connection,
+    reason: str,
+    now: datetime,
+    *,
+    unit_ids: Collection[str] | None = None,
+    wave_id: str | None = None,
+    channel: str | None = None,
+) -> int:
+    """Cancel what was not begun, in the caller's transaction."""
+    statement = update(outbox).where(outbox.c.state.in_(_OPEN))
+    if wave_id is not None:
+        statement = statement.where(outbox.c.wave_id == wave_id)
+    if channel is not None:
+        statement = statement.where(outbox.c.channel == channel)
+    statement = statement.values(state="cancelled", reason=reason, ended_at_utc_us=to_us(now))
+    if unit_ids is None:
+        return connection.execute(statement).rowcount
+    ids = sorted(set(unit_ids))
+    parts = [ids[i : i + _IDS_A_STATEMENT] for i in range(0, len(ids), _IDS_A_STATEMENT)]
+    return sum(
+        connection.execute(statement.where(outbox.c.unit_id.in_(part))).rowcount for part in parts
+    )
+
+
+def _us(seconds: float) -> int:
+    return round(seconds * 1_000_000)
+
+
+def _rows() -> Select[Any]:
+    return select(*(outbox.c[name] for name in _ROW))
+
+
+def _outbox_row(row: Row[Any]) -> OutboxRow:
+    values = dict(row._mapping)
+    return OutboxRow(content=json.loads(values.pop("content_json")), **values)
+
+
+def _not_expired(at: int) -> Any:
+    return or_(outbox.c.expires_at_utc_us.is_(None), outbox.c.expires_at_utc_us > at)
+
+
+def _not_paused() -> Any:
+    names = paused_wave.c.wave_id
+    return ~select(names).where(or_(names == outbox.c.wave_id, names == ALL_WAVES)).exists()
+
+
+def _set(connection: Connection, ids: Sequence[int], *where: Any, **values: Any) -> int:
+    """Set columns of rows, for those of which the conditions hold; gives their number."""
+    n = 0
+    for i in range(0, len(ids), _IDS_A_STATEMENT):
+        part = list(ids[i : i + _IDS_A_STATEMENT])
+        statement = update(outbox).where(outbox.c.outbox_id.in_(part), *where).values(**values)
+        n += connection.execute(statement).rowcount
+    return n
+
+
+def _begin(
+    connection: Connection, owner: str, ids: Collection[int], at: int, lease_until: int
+) -> set[int]:
+    if not ids:
+        return set()
+    wanted = sorted(ids)
+    mine = (outbox.c.state == "leased", outbox.c.lease_owner == owner)
+    lock = select(outbox.c.outbox_id).where(outbox.c.outbox_id.in_(wanted), *mine)
+    free = lock.where(_not_paused(), _not_expired(at)).order_by(outbox.c.outbox_id)
+    begun = list(connection.scalars(free.with_for_update(of=outbox)))
+    _set(
+        connection,
+        begun,
+        state="sending",
+        attempts=outbox.c.attempts + 1,
+        lease_until_utc_us=lease_until,
+    )
+    denied = sorted(set(wanted) - set(begun))
+    none = {"lease_owner": None, "lease_until_utc_us": None}
+    _set(connection, denied, *mine, state="queued", **none)
+    return set(begun)
+
+
+def _record(connection: Connection, owner: str, results: Sequence[Recorded], at: int) -> None:
+    if not results:
+        return
+    by_id = {result.outbox_id: result for result in results}
+    names = ("sent_at_utc_us", "delivered_at_utc_us", "read_at_utc_us", "answered_at_utc_us")
+    columns = [outbox.c[n] for n in ("outbox_id", "state", "lease_owner", "provider_id", *names)]
+    query = select(*columns).where(outbox.c.outbox_id.in_(sorted(by_id)))
+    locked = query.order_by(outbox.c.outbox_id).with_for_update()
+    rows = [dict(row._mapping) for row in connection.execute(locked)]
+    changes = [(row["outbox_id"], _change(row, owner, by_id[row["outbox_id"]], at)) for row in rows]
+    write_changes(connection, changes)
+    apply_waiting(connection, [row["outbox_id"] for row in rows])
+
+
+def _change(row: dict[str, Any], owner: str, result: Recorded, at: int) -> dict[str, Any]:
+    own = row["lease_owner"] == owner
+    done: dict[str, Any] = {"lease_owner": None, "lease_until_utc_us": None} if own else {}
+    if result.state == "queued":
+        if not own or row["state"] not in {"sending", "unknown"}:
+            return {}
+        return {
+            **done,
+            "state": "queued",
+            "reason": result.reason,
+            "next_at_utc_us": result.next_at_utc_us or at,
+            "ended_at_utc_us": None,
+        }
+    if result.state in {"failed", "unknown"} and not own:
+        return {}  # it has been taken over since: this says nothing of the newer call
+    if result.provider_id is not None:
+        done["provider_id"] = result.provider_id
+    done |= moved(row, result.state, at, result.reason)
+    if result.state in {"delivered", "answered"}:
+        done |= {k: v for k, v in moved(row, "sent", at).items() if k == "sent_at_utc_us"}
+    return done

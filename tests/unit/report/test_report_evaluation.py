@@ -1,0 +1,147 @@
+"""The section on policies: what it says follows from its numbers, and never more."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from page_reader import read
+from sample_contents import demo
+from sample_evaluations import curve, evaluation, measured, spending
+from wavewise.errors import InputError
+from wavewise.report import ReasonRow, render
+from wavewise.report.evaluation_contents import EvaluationContents
+from wavewise.report.evaluation_tables import contrast_table, curve_table, policy_table
+from wavewise.report.evaluation_words import evaluation_sentences, personalization, targeting
+from wavewise.report.figures.policies import policies_figure, targeting_figure
+
+
+def plain(text: str) -> str:
+    return text.replace("\u00a0", " ").replace("\u2212", "-")
+
+
+def test_a_clear_gain_is_told_with_its_error_and_in_people() -> None:
+    lead, text = personalization(evaluation(gain=0.02, std_error=0.003), "parents")
+    assert plain(lead) == "Yes: forest beats best by 2.0 percentage points"
+    assert "+2.0 percentage points (standard error 0.3, 95 % interval +1.4 to +2.6)" in plain(text)
+    assert "different messages to 60.0 % of the parents" in plain(text)
+    assert "2 in 100 parents" in text
+
+
+def test_an_interval_that_holds_zero_is_not_told_as_a_gain() -> None:
+    lead, text = personalization(evaluation(gain=0.004, std_error=0.003), "parents")
+    assert lead.startswith("Not shown")
+    assert "chance alone could explain it" in text
+    assert "up to +1.0 or cost as much as -0.2 percentage points" in plain(text)
+    assert "best is the simpler rule" in text
+
+
+def test_a_loss_is_told_as_a_loss() -> None:
+    lead, _ = personalization(evaluation(gain=-0.02, std_error=0.003), "parents")
+    assert plain(lead) == "No: forest does worse than best, by 2.0 percentage points"
+    fewer = evaluation(gain=-0.02, std_error=0.003)
+    fewer = replace(fewer, outcome=replace(fewer.outcome, higher_is_better=False))
+    assert personalization(fewer, "parents")[0].startswith("Yes")
+
+
+def test_policies_that_agree_on_everybody_differ_by_exactly_nothing() -> None:
+    same = evaluation(gain=0.0, std_error=0.0, share_differs=0.0)
+    lead, text = personalization(same, "voters")
+    assert lead == "No: forest and best send everybody the same"
+    assert "exactly 0 (standard error 0)" in text
+
+
+def test_no_contrast_says_so() -> None:
+    assert personalization(replace(evaluation(), contrasts=()), "parents")[0] == "Not tested"
+
+
+@pytest.mark.parametrize(
+    ("difference", "lead"), [(0.02, "Yes"), (0.001, "Not shown"), (-0.02, "No")]
+)
+def test_targeting_is_told_by_its_paired_difference(difference: float, lead: str) -> None:
+    shown = replace(evaluation(), spending=spending(difference, 0.002))
+    told = targeting(shown, "parents")
+    assert told is not None
+    assert told[0].startswith(lead)
+    assert "Messaging everybody brings" in told[1]
+
+
+def test_rankings_are_told_by_their_intervals() -> None:
+    shown = replace(evaluation(), spending=())
+    right, wrong = curve("forest", 0.03), curve("forest", -0.03)
+    for row, words in ((right, "finds those who gain more"), (wrong, "the wrong way round")):
+        told = targeting(replace(shown, curves=(row,)), "parents")
+        assert told is not None
+        assert words in told[1]
+    assert targeting(replace(shown, curves=()), "parents") is None
+
+
+def test_what_could_not_be_computed_is_a_reason() -> None:
+    shown = replace(evaluation(), not_estimable=(ReasonRow("spending", "no arm for all"),))
+    assert evaluation_sentences(shown, "parents")[-1] == "Spending: not computed: no arm for all."
+
+
+def test_the_truth_stands_beside_the_estimates() -> None:
+    rows = policy_table(evaluation()).rows
+    assert [row[0] for row in rows] == ["forest", "best", "random"]
+    assert plain(rows[0][-1]) == "+4.41 (inside)"
+    assert "+5.38 percentage points" in plain(policy_table(evaluation()).note)
+    bare = replace(
+        evaluation(), policies=tuple(replace(p, truth=None) for p in evaluation().policies)
+    )
+    assert "Truth" not in {column.label for column in policy_table(bare).columns}
+    figure = policies_figure("x", evaluation())
+    assert figure is not None
+    assert "diamonds" in figure.caption
+
+
+def test_tables_hold_the_numbers() -> None:
+    first, second = contrast_table(evaluation()).rows
+    assert plain(first[1]) == "+0.40 ± 0.30"
+    assert plain(first[2]) == "-0.19 to +0.99"
+    assert second[-2] == "\u2013"
+    assert "draws by chance" in contrast_table(evaluation()).note
+    curves = curve_table(evaluation())
+    assert curves is not None
+    assert [row[1] for row in curves.rows] == ["causal", "predictive"]
+
+
+def test_both_widths_of_a_curve_show_the_same_points() -> None:
+    figure = targeting_figure("x", evaluation())
+    assert figure is not None
+    assert figure.wide["data"] == figure.narrow["data"]
+    assert len(figure.wide["data"]["values"]) == 2 * 96
+    assert "at 25 %" in figure.alt
+
+
+def page(shown: EvaluationContents) -> str:
+    return render(replace(demo(), evaluations=(shown,))).html
+
+
+def test_the_page_has_the_section_and_stays_well_formed() -> None:
+    rendered = render(replace(demo(), evaluations=(evaluation(),)))
+    reader = read(rendered)
+    assert "policies" in reader.ids
+    assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
+    assert {f"figures/{stem}-phase-2.svg" for stem in ("policies", "targeting")} <= set(
+        rendered.files
+    )
+    assert re.findall(r"https?://", rendered.html) == []
+    assert "Does it pay to choose the message for each of the families?" in rendered.html
+    assert "policies" not in read(render(demo())).ids
+
+
+def test_names_are_escaped() -> None:
+    nasty = '<script>alert("1")</script>'
+    shown = evaluation()
+    first = replace(shown.contrasts[0], first=nasty)
+    rows = (replace(shown.policies[0], policy=nasty, rule=nasty), *shown.policies[1:])
+    html = page(replace(shown, contrasts=(first,), policies=rows, message=nasty))
+    assert "<script>" not in html
+
+
+def test_numbers_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(InputError, match="finite"):
+        measured(float("nan"), 0.1)
+    with pytest.raises(InputError, match="more than once"):
+        replace(evaluation(), contrasts=evaluation().contrasts[:1] * 2)
