@@ -4,6 +4,7 @@ import typer
 
 from wavewise.cli import (
     contact_verbs,
+    design_verbs,
     field_verbs,
     learn_verbs,
     send_verbs,
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.callback()(version_option)
 study_verbs.add_to(app)
+design_verbs.add_to(app)
 field_verbs.add_to(app)
 contact_verbs.add_to(app)
 serve_verbs.add_to(app)
