@@ -11,9 +11,9 @@ from study_folders import done
 PROGRAMS = Path(sys.executable).parent
 
 
-def _run(repository: Path, name: str, data: Path, out: Path) -> str:
+def _run(repository: Path, name: str, data: Path, out: Path, *more: str) -> str:
     run = subprocess.run(
-        [str(repository / "examples" / name / "run"), str(data), str(out)],
+        [str(repository / "examples" / name / "run"), str(data), str(out), *more],
         env={"WAVEWISE_BIN": str(PROGRAMS), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
@@ -27,11 +27,17 @@ def _run(repository: Path, name: str, data: Path, out: Path) -> str:
 @pytest.mark.data
 def test_get_out_the_vote(repository: Path, shared_data: Path, tmp_path: Path) -> None:
     file = shared_data / "gotv" / "GerberGreenLarimer_APSR_2008_social_pressure.csv.gz"
-    told = _run(repository, "get-out-the-vote", file, tmp_path)
+    told = _run(repository, "get-out-the-vote", file, tmp_path, "100")
     assert "All estimates agree within 1e-6, all standard errors within 1e-5." in told
     page = (tmp_path / "study" / "report" / "index.html").read_text(encoding="utf-8")
     assert "neighbors" in page.lower()
     assert "180,002 clusters" in page
+    # rules learned on even households, tested on odd ones, against the strongest letter for all
+    assert "No: forest and best send everybody the same." in told
+    assert "forest minus best is exactly 0 (standard error 0)" in told
+    assert "No: untuned forest does worse than best" in told
+    page = (tmp_path / "study" / "targeting" / "index.html").read_text(encoding="utf-8")
+    assert "Does it pay to choose the message for each of the voters?" in page
 
 
 @pytest.mark.data

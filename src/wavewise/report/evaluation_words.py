@@ -133,7 +133,11 @@ def _half_sentence(shown: EvaluationContents, row: SpendRow, unit_name: str) -> 
         f"{measured_text(row.difference, scale, shown.level)}."
     )
     if full.share == 1 and row.share < 1:
-        text += f" Messaging everybody brings {_brief(full.uniform, scale)}."
+        text += f" Messaging everybody brings {_brief(full.uniform, scale)}"
+        fewer = [item.targeted.estimate for item in shown.spending if item.share < 1]
+        if shown.outcome.higher_is_better and full.uniform.estimate > max(fewer):
+            text += ", more than any smaller number: choose only where messages cost something"
+        text += "."
     return text
 
 
@@ -142,9 +146,9 @@ def _curve_sentence(shown: EvaluationContents, row: CurveRow) -> str:
     scale = scale_of(shown.outcome)
     by = f"the effect that {row.priority} predicts" if row.causal else row.priority
     if row.autoc.conf_low > 0:
-        told = "finds those who gain more"
+        told = "puts those first who gain more"
     elif row.autoc.conf_high < 0:
-        told = "ranks the wrong way round"
+        told = "puts those last who gain more"
     else:
         told = "is not shown to find those who gain more"
     numbers = measured_text(row.autoc, scale, shown.level)
