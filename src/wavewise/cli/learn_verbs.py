@@ -1,4 +1,4 @@
-"""Verbs of learning: analyze, decide, report, demo."""
+"""Verbs of learning: analyze, decide, evaluate, report, demo."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,8 +32,16 @@ def add_to(app: typer.Typer) -> None:
 
     @verb(app, "decide", "wavewise decide my-study wave-1")
     def decide(folder: Folder, wave_id: WaveId, store: StoreUrl = None) -> Done:
-        """Decide what follows from a closed wave: the next wave's shares, or the arm to choose."""
+        """Decide what follows from a closed wave: next shares, policies, or the final arm."""
         from wavewise.workflow.decide import decide as work
+
+        with opened(folder, store) as study:
+            return work(study, wave_id)
+
+    @verb(app, "evaluate", "wavewise evaluate my-study phase-2")
+    def evaluate(folder: Folder, wave_id: WaveId, store: StoreUrl = None) -> Done:
+        """Say what the frozen policies of a closed wave are worth on its fresh outcomes."""
+        from wavewise.workflow.evaluate import evaluate as work
 
         with opened(folder, store) as study:
             return work(study, wave_id)

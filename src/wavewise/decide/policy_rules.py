@@ -71,6 +71,8 @@ class FixedRule:
         """The rule in plain words."""
         if len(self.arms) == 1:
             return f"everybody gets {self.arms[0]}"
+        if len(set(self.shares)) == 1 and len(self.arms) > 4:
+            return f"one of {len(self.arms)} arms is drawn at random, in equal shares"
         parts = [f"{arm} {share:.3g}" for arm, share in zip(self.arms, self.shares, strict=True)]
         return f"an arm is drawn at random: {', '.join(parts)}"
 

@@ -11,7 +11,7 @@ from wavewise.errors import EstimationError, InputError
 from wavewise.estimate.effect_table import check_level
 from wavewise.evaluate.assigned import assigned_shares
 from wavewise.evaluate.fresh import Basis, check_basis
-from wavewise.evaluate.inputs import read_drawn
+from wavewise.evaluate.inputs import Drawn, read_drawn
 from wavewise.evaluate.precision import interval, p_value, std_error
 from wavewise.evaluate.scores import DoublyRobustScores, doubly_robust_scores
 from wavewise.results import FloatArray, NotEstimable, Provenance
@@ -116,6 +116,7 @@ def policy_value(
     cluster: Any = None,
     arms: Sequence[Any] | None = None,
     predicted: Any = None,
+    scores: DoublyRobustScores | None = None,
     basis: Basis = "fresh",
     level: float = 0.95,
 ) -> PolicyEstimate:
@@ -133,8 +134,9 @@ def policy_value(
     1.0
     """
     scores, shares = _read(
-        (policy,), X, arm, outcome, propensity, cluster, arms=arms, predicted=predicted, basis=basis
-    )
+        (policy,), X, arm, outcome, propensity, cluster,
+        arms=arms, predicted=predicted, scores=scores, basis=basis,
+    )  # fmt: skip
     values = (shares[0] * scores.values).sum(axis=1)
     reason = NotEstimable("a value is not tested against 0; contrast it with another policy")
     return _estimate(
@@ -160,6 +162,7 @@ def policy_contrast(
     cluster: Any = None,
     arms: Sequence[Any] | None = None,
     predicted: Any = None,
+    scores: DoublyRobustScores | None = None,
     basis: Basis = "fresh",
     level: float = 0.95,
 ) -> PolicyEstimate:
@@ -184,6 +187,8 @@ def policy_contrast(
         All arms, in the order of the columns of `propensity`.
     predicted : array of float, shape (n_units, n_arms), optional
         Predicted outcomes; by default cross-fitted.
+    scores : DoublyRobustScores, optional
+        Of these very units with these propensities, where they were made before.
     basis : {"fresh", "out-of-bag", "cross-fitted"}
         What the policies owe to these outcomes: nothing; or each unit is assigned by the model
         without it; or you declare the same of your own assignments.
@@ -229,7 +234,7 @@ def policy_contrast(
     """
     scores, shares = _read(
         (policy_a, policy_b), X, arm, outcome, propensity, cluster,
-        arms=arms, predicted=predicted, basis=basis,
+        arms=arms, predicted=predicted, scores=scores, basis=basis,
     )  # fmt: skip
     gap = shares[0] - shares[1]
     values = (gap * scores.values).sum(axis=1)
@@ -256,6 +261,7 @@ def _read(
     *,
     arms: Sequence[Any] | None,
     predicted: Any,
+    scores: DoublyRobustScores | None,
     basis: Basis,
 ) -> tuple[DoublyRobustScores, list[FloatArray]]:
     """Scores, and each policy's probabilities over the same arms."""
@@ -271,11 +277,22 @@ def _read(
                     "units an arm that they had probability 0 to draw; needed a positive one; "
                     "evaluate on units that could draw it"
                 )
+    if scores is not None:
+        return _checked(scores, drawn), shares
     scores = doubly_robust_scores(
         X, arm, drawn.outcome, propensity=propensity, arms=drawn.arms, cluster=cluster,
         predicted=predicted,
     )  # fmt: skip
     return scores, shares
+
+
+def _checked(scores: DoublyRobustScores, drawn: Drawn) -> DoublyRobustScores:
+    if scores.arms != drawn.arms or scores.values.shape[0] != drawn.n_units:
+        raise InputError(
+            f"scores: found {scores.values.shape[0]:,} units and arms {', '.join(scores.arms)}; "
+            f"needed those of {drawn.n_units:,} units and arms {', '.join(drawn.arms)}"
+        )
+    return scores
 
 
 def _estimate(

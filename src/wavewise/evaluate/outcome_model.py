@@ -3,11 +3,12 @@
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from wavewise.estimate.covariates import read_covariates
 from wavewise.results import FloatArray, IntArray
 
-__all__ = ["cross_fitted", "design_columns"]
+__all__ = ["cross_fitted", "design_columns", "fit_outcome"]
 
 _RIDGE = 1e-3  # of each standardized column's sum of squares: only breaks exact dependence
 
@@ -62,6 +63,24 @@ def cross_fitted(
                 slopes = _ridge(columns[kept][own], residual[own])
                 predicted[held, code] = base + columns[held] @ slopes
     return predicted
+
+
+def fit_outcome(X: pl.DataFrame, outcome: FloatArray, X_new: pl.DataFrame) -> FloatArray:
+    """Outcome of new units that covariates predict, (n_new,), learned on other units.
+
+    Least squares with the slight ridge of :func:`cross_fitted`.
+
+    Parameters
+    ----------
+    X : polars.DataFrame, shape (n_units, n_covariates)
+    outcome : array of float, shape (n_units,)
+    X_new : polars.DataFrame, shape (n_new, n_covariates)
+        The same columns.
+    """
+    both = pl.concat([X, X_new], how="vertical_relaxed")
+    columns = design_columns(both, np.arange(both.height))
+    slopes = _ridge(columns[: X.height], outcome)
+    return np.asarray(columns[X.height :] @ slopes)
 
 
 def _common(

@@ -11,7 +11,7 @@ from wavewise.estimate.effect_table import Estimate, check_level
 from wavewise.evaluate.inputs import one_number_a_unit, read_cluster
 from wavewise.evaluate.precision import influence_estimate, std_error
 from wavewise.evaluate.ranking import Ranking, rank_units
-from wavewise.results import FloatArray, IntArray, Provenance, hash_arrays
+from wavewise.results import FloatArray, IntArray, NotEstimable, Provenance, hash_arrays
 
 __all__ = ["TargetingCurve", "toc"]
 
@@ -51,14 +51,23 @@ class TargetingCurve:
         """One row for each of AUTOC, Qini and the average."""
         rows = [
             {
-                "measure": e.name, "estimate": e.estimate, "std_error": e.std_error,
-                "conf_low": e.conf[0], "conf_high": e.conf[1], "p_value": e.p_value,
+                "measure": e.name,
+                **{
+                    name: None if isinstance(value, NotEstimable) else value
+                    for name, value in (
+                        ("estimate", e.estimate),
+                        ("std_error", e.std_error),
+                        ("conf_low", e.conf[0] if isinstance(e.conf, tuple) else e.conf),
+                        ("conf_high", e.conf[1] if isinstance(e.conf, tuple) else e.conf),
+                        ("p_value", e.p_value),
+                    )
+                },
                 "n_units": e.n_units,
             }
             for e in (self.autoc, self.qini, self.average)
-            if isinstance(e.conf, tuple)
-        ]  # fmt: skip
-        return pl.DataFrame(rows)
+        ]
+        numbers = ("estimate", "std_error", "conf_low", "conf_high", "p_value")
+        return pl.DataFrame(rows, schema_overrides=dict.fromkeys(numbers, pl.Float64))
 
     def to_dict(self) -> dict[str, Any]:
         """The curve as plain values, for JSON."""

@@ -3,16 +3,19 @@
 from datetime import datetime
 
 import polars as pl
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
 from wavewise.store.bulk import ready, scan
 from wavewise.store.conflicts import insert_into, n_inserted
 from wavewise.store.contact_schema import refusal
 from wavewise.store.database import Database
+from wavewise.store.outbox import cancel_messages
 from wavewise.store.rows import to_us
+from wavewise.store.schema_outbox import outbox
 
 __all__ = ["REFUSALS", "Refusals", "add_refusals"]
 
+REFUSED = "refused"  # the reason of messages that a refusal cancelled
 REFUSALS = {
     "refusal_id": pl.String,
     "unit_id": pl.String,
@@ -26,7 +29,9 @@ class Refusals(Database):
     """The table of refusals."""
 
     def add_refusals(self, frame: pl.DataFrame, received_at: datetime) -> int:
-        """Keep refusals; one that is known adds nothing. Gives the number of new ones.
+        """Keep refusals and cancel what is queued for them, both or neither.
+
+        One that is known adds nothing. Gives the number of new ones.
 
         Parameters
         ----------
@@ -51,6 +56,22 @@ class Refusals(Database):
             found = scan(connection, select(*(refusal.c[name] for name in types)), types)
         return found.sort("at_utc_us", "refusal_id")
 
+    def units_of_message(
+        self, channel: str, provider_id: str | None, message_key: str | None
+    ) -> tuple[str, ...]:
+        """The unit of a message, by the provider's name for it or by ours; none if not known."""
+        named = [
+            column == value
+            for column, value in (
+                (outbox.c.provider_id, provider_id),
+                (outbox.c.message_key, message_key),
+            )
+            if value is not None
+        ]
+        query = select(outbox.c.unit_id).where(outbox.c.channel == channel, or_(*named)).distinct()
+        with self._reading() as connection:
+            return tuple(connection.scalars(query)) if named else ()
+
     def refused_units(self, channel: str | None = None) -> pl.Series:
         """Ids of the units that refuse a channel, or messages altogether; None asks for any."""
         query = select(refusal.c.unit_id).distinct()
@@ -64,9 +85,18 @@ def add_refusals(connection: Connection, frame: pl.DataFrame, received_at: datet
     """Keep refusals in the caller's transaction; gives the number of new ones."""
     rows = ready(frame, REFUSALS, optional=["channel"])
     values = [{**row, "received_at_utc_us": to_us(received_at)} for row in rows.to_dicts()]
-    return sum(
+    n_new = sum(
         n_inserted(
             connection, insert_into(connection, refusal).values(row).on_conflict_do_nothing()
         )
         for row in values
     )
+    for (channel,), part in rows.group_by("channel"):
+        cancel_messages(
+            connection,
+            REFUSED,
+            received_at,
+            unit_ids=part["unit_id"].to_list(),
+            channel=None if channel is None else str(channel),
+        )
+    return n_new

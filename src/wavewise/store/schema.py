@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # The newest migration. A file that is already there opens without loading Alembic.
-HEAD = "0004"
+HEAD = "0005"
 
 # Every constraint has a name, so that a later migration can change it on both databases.
 metadata = MetaData(
@@ -86,6 +86,9 @@ assignment = Table(
     Column("arm", Text, nullable=False),
     Column("propensity", Double),  # null: drawn elsewhere, and not known
     Column("held_out", Boolean),
+    # where the arm is a policy: the arm that it gives, and the probability with which it gives it
+    Column("content", Text),
+    Column("content_propensity", Double),
     sqlite_with_rowid=False,  # the key is the table: half the writing
 )
 

@@ -26,7 +26,10 @@ _ASSIGNMENT = {
     "arm": pl.String,
     "propensity": pl.Float64,
     "held_out": pl.Boolean,
+    "content": pl.String,
+    "content_propensity": pl.Float64,
 }
+_MAY_LACK = ["propensity", "held_out", "content", "content_propensity"]
 _OUTCOME = {"unit_id": pl.String, "values_json": pl.String}
 
 
@@ -43,8 +46,8 @@ class Waves(Database):
         row : WaveRow
             The wave, open.
         assigned : DataFrame
-            Columns unit_id, stratum, arm and, where they are known, propensity and held_out; one
-            row a unit.
+            Columns unit_id, stratum, arm and, where there are any, propensity, held_out, content
+            and content_propensity; one row a unit.
         outcomes : DataFrame, optional
             Outcomes that came with the assignment, for a wave that ran elsewhere; as in
             :meth:`close_wave`, which then freezes them.
@@ -56,7 +59,7 @@ class Waves(Database):
         InputError
             A unit is repeated or was not imported.
         """
-        rows = _one_a_unit(ready(assigned, _ASSIGNMENT, optional=["propensity", "held_out"]))
+        rows = _one_a_unit(ready(assigned, _ASSIGNMENT, optional=_MAY_LACK))
         values = None if outcomes is None else _one_a_unit(ready(outcomes, _OUTCOME))
         with self._writing() as connection:
             _claim(connection, row)
@@ -114,7 +117,7 @@ class Waves(Database):
         Returns
         -------
         DataFrame
-            Columns unit_id, stratum, arm, propensity, held_out.
+            Columns unit_id, stratum, arm, propensity, held_out, content, content_propensity.
 
         Raises
         ------

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from wavewise.design.outcomes import Outcome
+from wavewise.design.waves import Wave
 from wavewise.errors import EstimationError
 from wavewise.estimate import ate
 from wavewise.randomize import balance
 from wavewise.results import CheckResult, NotEstimable
-from wavewise.workflow.frames import WaveData, stack, wave_data
+from wavewise.workflow.frames import HELD_OUT, WaveData, stack, wave_data
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ __all__ = [
     "OutcomeEffects",
     "WaveAnalysis",
     "analyse_waves",
+    "control_of",
     "outcome_values",
 ]
 
@@ -101,15 +103,15 @@ def _effects(
     study: Study, data: WaveData, wave_ids: Sequence[str], outcome: Outcome, estimator: str
 ) -> "Effects | NotEstimable":
     plan, waves = study.spec.analysis.effects, [study.wave(wave_id) for wave_id in wave_ids]
-    control = waves[0].control_id
-    if control is None or any(wave.control_id != control for wave in waves):
+    control = control_of(waves[0])
+    if control is None or any(control_of(wave) != control for wave in waves):
         return NotEstimable("the waves have no control arm in common to compare with")
     with_strata = len(waves) > 1 or (estimator != FOR_COMPARISON and plan.strata)
     cluster = data.units.cluster if study.spec.units.error_cluster else None
     try:
         return ate(
             outcome_values(data, outcome).to_numpy(),
-            data.arm,
+            data.condition,
             control=control,
             strata=data.stratum if with_strata else None,
             covariates=_adjustment(data, plan.covariates, estimator),
@@ -117,10 +119,20 @@ def _effects(
             cluster=cluster,
             se=plan.std_error or ("HC2" if cluster is None else "CR2"),
             level=study.spec.study.level,
-            arms=[arm.id for arm in study.spec.arms_of(waves[-1])],
+            arms=_conditions(study, waves[-1]),
         )
     except EstimationError as error:
         return NotEstimable(str(error))
+
+
+def control_of(wave: Wave) -> str | None:
+    """The condition that effects of a wave are against: its control, or its held-out units."""
+    return wave.control_id or (HELD_OUT if wave.held_out_share else None)
+
+
+def _conditions(study: Study, wave: Wave) -> list[str]:
+    arms = [arm.id for arm in study.spec.arms_of(wave)]
+    return [*arms, HELD_OUT] if wave.held_out_share else arms
 
 
 def outcome_values(data: WaveData, outcome: Outcome) -> pl.Series:

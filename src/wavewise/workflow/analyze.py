@@ -10,7 +10,7 @@ from wavewise.workflow.score_models import score_fits
 from wavewise.workflow.scores import after_closing
 from wavewise.workflow.study import Study
 
-__all__ = ["analyze"]
+__all__ = ["analysis_facts", "analyze"]
 
 
 def analyze(study: Study, wave_id: str, *, randomization_draws: int = 0) -> Done:
@@ -33,7 +33,7 @@ def analyze(study: Study, wave_id: str, *, randomization_draws: int = 0) -> Done
     """
     analysis = analyse_waves(study, [wave_id])
     fits = score_fits(study, wave_id)
-    facts = _facts(wave_id, analysis) | {"score_models": [fit.to_dict() for fit in fits]}
+    facts = analysis_facts(wave_id, analysis) | {"score_models": [fit.to_dict() for fit in fits]}
     tested = _randomization_test(study, wave_id, randomization_draws, facts)
     study.store.put_result(wave_id, "analysis", facts, study.clock())
     parts = [_text(item) for item in analysis.effects]
@@ -62,7 +62,8 @@ def _text(item: OutcomeEffects) -> str:
     return f"{heading}\n{item.effects.summary()}"
 
 
-def _facts(wave_id: str, analysis: WaveAnalysis) -> dict[str, Any]:
+def analysis_facts(wave_id: str, analysis: WaveAnalysis) -> dict[str, Any]:
+    """Effects and checks as plain values, for JSON."""
     return {
         "wave": wave_id,
         "effects": [_effects_facts(item) for item in analysis.effects],

@@ -1,4 +1,4 @@
-"""``decide``: the next wave's shares, or the arm to choose."""
+"""``decide``: the next wave's shares or policies, or the arm to choose."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from wavewise.errors import StateError
 from wavewise.streams import stream
 from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.frames import n_units_of_wave
+from wavewise.workflow.policies import decide_policies, wave_of_policies
 from wavewise.workflow.posteriors import posterior_of, require_closed
 from wavewise.workflow.score_models import score_fits
 from wavewise.workflow.study import Study
@@ -23,7 +24,7 @@ MOST_PROBABLE = "highest probability of being best"
 
 
 def decide(study: Study, wave_id: str) -> Done:
-    """What follows from a wave: shares of the next one, or the final choice of an arm.
+    """What follows from a wave: shares or policies of the next one, or the final choice.
 
     Parameters
     ----------
@@ -42,10 +43,14 @@ def decide(study: Study, wave_id: str) -> Done:
     following = wave_that_learns(study, wave_id)
     if following is not None:
         return _decide_shares(study, following)
+    tested = wave_of_policies(study, wave_id)
+    if tested is not None:
+        return decide_policies(study, tested)
     plan = study.spec.decision
     if plan is None or wave_id not in plan.learned_on:
         raise StateError(
-            f"nothing hangs on wave '{wave_id}': no later wave takes its shares from it, and "
+            f"nothing hangs on wave '{wave_id}': no later wave takes its shares or its policies "
+            "from it, and "
             "[decision] does not learn on it; add one of them to the study file"
         )
     return _choose(study, wave_id)

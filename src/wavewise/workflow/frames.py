@@ -15,6 +15,7 @@ from wavewise.workflow.scores import wave_scores
 from wavewise.workflow.study import Study
 
 __all__ = [
+    "HELD_OUT",
     "UnitData",
     "WaveData",
     "forget_units",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 ONE_STRATUM = "all"
+HELD_OUT = "held out"
 UNITS = "units:"  # no wave has this id
 
 
@@ -94,7 +96,10 @@ class WaveData:
     units : UnitData
         The units.
     stratum, arm, propensity : polars.Series, shape (n_units,)
-        As they were drawn.
+        As they were drawn; with a held-out share the probability is that of arm and half together.
+    held_out, content, content_propensity : polars.Series, shape (n_units,)
+        Whether the unit is not messaged; the arm that its policy gives it, and the probability with
+        which it does. Null where there is no such thing.
     outcomes : polars.DataFrame, shape (n_units, n_outcomes)
         One column an outcome; no columns before there are outcomes.
     """
@@ -103,10 +108,24 @@ class WaveData:
     stratum: pl.Series
     arm: pl.Series
     propensity: pl.Series
+    held_out: pl.Series
+    content: pl.Series
+    content_propensity: pl.Series
     outcomes: pl.DataFrame
 
     def __len__(self) -> int:
         return len(self.arm)
+
+    @property
+    def condition(self) -> pl.Series:
+        """What units are compared by: their arm, or that they were held out of it.
+
+        Nothing was sent to the held-out units of any arm: together they are one control.
+        """
+        out = self.held_out.fill_null(value=False)
+        return pl.select(pl.when(out).then(pl.lit(HELD_OUT)).otherwise(self.arm).alias("arm"))[
+            "arm"
+        ]
 
 
 def unit_data(study: Study) -> UnitData:
@@ -155,7 +174,14 @@ def _read_wave(study: Study, wave_id: str) -> WaveData:
         own = wave_scores(study, wave_id, members.ids)
         known = known.with_columns(s for s in own if s.name not in known.columns)
     return WaveData(
-        members, assignment["stratum"], assignment["arm"], assignment["propensity"], known
+        members,
+        assignment["stratum"],
+        assignment["arm"],
+        assignment["propensity"],
+        assignment["held_out"],
+        assignment["content"],
+        assignment["content_propensity"],
+        known,
     )
 
 
@@ -178,6 +204,9 @@ def stack(waves: dict[str, WaveData]) -> WaveData:
         pl.concat([part.stratum for part in parts]),
         pl.concat([part.arm for part in parts]),
         pl.concat([part.propensity for part in parts]),
+        pl.concat([part.held_out for part in parts]),
+        pl.concat([part.content for part in parts]),
+        pl.concat([part.content_propensity for part in parts]),
         pl.concat([part.outcomes for part in parts], how="diagonal_relaxed"),
     )
 

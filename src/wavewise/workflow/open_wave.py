@@ -1,7 +1,6 @@
 """``wave open``: randomize a wave's units to its arms, all or none."""
 
 import hashlib
-from collections.abc import Mapping
 from datetime import datetime, time
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -11,21 +10,19 @@ import polars as pl
 from wavewise.design.canonical import spec_hash
 from wavewise.design.shares import planned_shares
 from wavewise.design.waves import AllocationRule, UnitsShare, Wave
-from wavewise.errors import InputError, StateError, UnavailableError
-from wavewise.randomize import assign, balance, sample_ratio
+from wavewise.errors import InputError, StateError
+from wavewise.randomize import balance, sample_ratio
 from wavewise.store import WaveRow
-from wavewise.streams import stream
+from wavewise.workflow.assigning import CELL_SEPARATOR, Drawn, Shares, draw, draw_wave
 from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.frames import UnitData, unit_data, units_of_wave
+from wavewise.workflow.policies import frozen_policies
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
-    from wavewise.randomize import Assignment
     from wavewise.results import CheckResult
 
 __all__ = ["open_wave", "opening_checks", "shares_of", "window_start"]
-
-Shares = Mapping[str, float] | Mapping[str, Mapping[str, float]]
 
 
 def open_wave(study: Study, wave_id: str, *, exploratory: bool = False) -> Done:
@@ -53,22 +50,14 @@ def open_wave(study: Study, wave_id: str, *, exploratory: bool = False) -> Done:
     _refuse_opened(study, wave_id)
     _refuse_imported(study, wave)
     version = study.require_registered(exploratory=exploratory)
-    _refuse_policies(study, wave)
+    policies = frozen_policies(study, wave)
     shares = shares_of(study, wave)
     units = _units(study, wave)
-    assignment = _draw(study, wave, "assign", units, shares)
-    checks = opening_checks(study, units, pl.Series(assignment.arm), shares)
-    row = _wave_row(study, wave, version, assignment, shares, checks)
-    drawn = pl.DataFrame(
-        {
-            "unit_id": units.ids,
-            "stratum": units.stratum(study.spec),
-            "arm": assignment.arm,
-            "propensity": assignment.propensity,
-        }
-    )
-    study.store.open_wave(row, drawn)
-    return _told(study, wave, row, assignment, checks)
+    drawn = draw_wave(study, wave, units, shares, policies)
+    checks = opening_checks(study, units, drawn.rows["arm"], shares)
+    row = _wave_row(study, wave, version, drawn, shares, checks)
+    study.store.open_wave(row, drawn.rows)
+    return _told(study, wave, row, drawn, checks)
 
 
 def shares_of(study: Study, wave: Wave) -> Shares:
@@ -114,15 +103,6 @@ def _refuse_imported(study: Study, wave: Wave) -> None:
         )
 
 
-def _refuse_policies(study: Study, wave: Wave) -> None:
-    policies = [arm.id for arm in study.spec.arms_of(wave) if arm.policy is not None]
-    if policies or wave.held_out_share is not None:
-        raise UnavailableError(
-            f"wave '{wave.id}' has arms that are policies ({', '.join(policies)}) or a held-out "
-            "share; this version opens waves of messages only"
-        )
-
-
 def _units(study: Study, wave: Wave) -> UnitData:
     """The units that the wave takes, in the order of their ids."""
     units = units_of_wave(study, wave, unit_data(study))
@@ -136,13 +116,7 @@ def _units(study: Study, wave: Wave) -> UnitData:
     # a share of all units, drawn from those that no earlier wave took
     share = min(1.0, wave.units.share * study.store.n_units() / len(units))
     part = {"in": share, "out": 1.0 - share}
-    return units.where(pl.Series(_draw(study, wave, "units", units, part).arm == "in"))
-
-
-def _draw(study: Study, wave: Wave, purpose: str, units: UnitData, shares: Shares) -> "Assignment":
-    rng = stream(study.spec.study.seed, wave.id, purpose)
-    spec = study.spec
-    return assign(units.ids, units.stratum(spec), shares, rng, cluster=units.groups(spec))
+    return units.where(pl.Series(draw(study, wave, "units", units, part).arm == "in"))
 
 
 def opening_checks(
@@ -165,7 +139,7 @@ def _wave_row(
     study: Study,
     wave: Wave,
     version: int | None,
-    assignment: "Assignment",
+    drawn: Drawn,
     shares: Shares,
     checks: list["CheckResult"],
 ) -> WaveRow:
@@ -174,12 +148,14 @@ def _wave_row(
             key: value if isinstance(value, float) else dict(value) for key, value in shares.items()
         },
         "arms": [arm.id for arm in study.spec.arms_of(wave)],
-        "counts": assignment.counts.by_arm().to_dicts(),
+        "counts": _counts(drawn),
         "seed": study.spec.study.seed,
         "spec_hash": spec_hash(study.spec),
-        "assignment_hash": _hash(assignment),
+        "assignment_hash": _hash(drawn),
         "checks": [check.to_dict() for check in checks],
     }
+    if wave.held_out_share:
+        details["held_out_share"] = wave.held_out_share
     return WaveRow(
         wave_id=wave.id,
         opened_at=study.clock(),
@@ -190,33 +166,57 @@ def _wave_row(
     )
 
 
-def _hash(assignment: "Assignment") -> str:
-    frame = assignment.to_frame().select("unit", "arm").sort("unit")
+def _counts(drawn: Drawn) -> list[dict[str, Any]]:
+    """Units of each arm with their expected number; of them those held out, where there are any."""
+    counts = drawn.assignment.counts.by_arm()
+    halves = pl.col("arm").str.split_exact(CELL_SEPARATOR, 1)
+    by_arm = counts.group_by(halves.struct.field("field_0").alias("arm"), maintain_order=True).agg(
+        pl.col("n_units").sum(), pl.col("expected").sum()
+    )
+    if "held_out" not in drawn.rows.columns:
+        return by_arm.to_dicts()
+    out = drawn.rows.group_by("arm").agg(pl.col("held_out").sum().alias("n_held_out"))
+    return by_arm.join(out, on="arm", how="left", maintain_order="left").to_dicts()
+
+
+def _hash(drawn: Drawn) -> str:
+    """SHA-256 of the assignment: unit, arm and, where there are any, half and content."""
+    names = [c for c in ("unit_id", "arm", "held_out", "content") if c in drawn.rows.columns]
+    frame = drawn.rows.select(names).rename({"unit_id": "unit"}).sort("unit")
     return hashlib.sha256(frame.write_csv().encode()).hexdigest()
 
 
 def _told(
-    study: Study, wave: Wave, row: WaveRow, assignment: "Assignment", checks: list["CheckResult"]
+    study: Study, wave: Wave, row: WaveRow, drawn: Drawn, checks: list["CheckResult"]
 ) -> Done:
-    counts = assignment.counts.by_arm()
+    counts = row.details["counts"]
+    held = any("n_held_out" in count for count in counts)
     rows = [
-        [count["arm"], count["n_units"], round(count["expected"], 1)]
-        for count in counts.iter_rows(named=True)
+        [
+            count["arm"],
+            count["n_units"],
+            round(count["expected"], 1),
+            *([count["n_held_out"]] if held else []),
+        ]
+        for count in counts
     ]
-    n_strata = len(assignment.strata)
+    n_strata = len(drawn.assignment.strata)
     mark = " EXPLORATORY: the spec is not registered." if row.exploratory else ""
+    heads = ["arm", "assigned", "expected", *(["of them held out"] if held else [])]
     lines = [
-        f"Opened wave {wave.id}: {len(assignment):,} {study.spec.units.name} in {n_strata:,} "
+        f"Opened wave {wave.id}: {drawn.rows.height:,} {study.spec.units.name} in {n_strata:,} "
         f"{'stratum' if n_strata == 1 else 'strata'}.{mark}",
-        text_table(["arm", "assigned", "expected"], rows),
+        text_table(heads, rows),
         *(f"{check.name}: {check.verdict}. {check.text}" for check in checks),
     ]
     facts = {
         "wave": wave.id,
-        "n_units": len(assignment),
-        "counts": {count["arm"]: count["n_units"] for count in counts.iter_rows(named=True)},
+        "n_units": drawn.rows.height,
+        "counts": {count["arm"]: count["n_units"] for count in counts},
         "exploratory": row.exploratory,
         "assignment_hash": row.details["assignment_hash"],
         "checks": [check.to_dict() for check in checks],
     }
+    if held:
+        facts["held_out"] = {count["arm"]: count["n_held_out"] for count in counts}
     return Done("\n".join(lines), facts)

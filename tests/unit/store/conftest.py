@@ -84,4 +84,6 @@ def assigned(units: pl.DataFrame) -> pl.DataFrame:
         arm=pl.Series(["control", "peers", "control", "peers", "peers+parent", "peers"]),
         propensity=pl.Series([0.1, 1 / 3, 0.2, 0.1 + 0.2, 1.0, 5e-324]),
         held_out=pl.Series([True, False, None, True, False, None]),
+        content=pl.Series(["sms", None, None, "call", None, None]),
+        content_propensity=pl.Series([1.0, None, None, 0.5, None, None]),
     )
