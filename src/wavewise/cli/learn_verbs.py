@@ -56,13 +56,13 @@ def add_to(app: typer.Typer) -> None:
 
     @verb(app, "demo", "wavewise demo --units 20000 --seed 1")
     def demo(
-        units: Annotated[int, typer.Option(min=100, help="Number of simulated parents.")] = 20_000,
+        units: Annotated[int, typer.Option(min=100, help="Number of simulated parents.")] = 100_000,
         seed: Annotated[int, typer.Option(min=0, help="Seed of every random draw.")] = 1,
         out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to make.")] = Path(
             "wavewise-demo"
         ),
     ) -> Done:
-        """Run a whole study on simulated families, from plan to report."""
+        """Run the Peru study on simulated families: learn, freeze policies, test them, report."""
         from wavewise.cli.progress import progress
         from wavewise.workflow.demo import run_demo
 

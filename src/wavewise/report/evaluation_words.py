@@ -30,7 +30,10 @@ def personalization(shown: EvaluationContents, unit_name: str) -> tuple[str, str
         return "Not tested", "No two policies were compared."
     row = shown.contrasts[0]
     scale = scale_of(shown.outcome)
-    return contrast_lead(shown, row, scale), contrast_sentence(shown, row, unit_name)
+    text = contrast_sentence(shown, row, unit_name)
+    if row.share_differs and _better(shown, row.effect) is None:
+        text += f" Until more data tell, {row.second} is the rule to keep."
+    return contrast_lead(shown, row, scale), text
 
 
 def contrast_lead(shown: EvaluationContents, row: ContrastRow, scale: Scale) -> str:
@@ -92,7 +95,7 @@ def _not_shown(shown: EvaluationContents, row: ContrastRow, scale: Scale) -> str
     good, bad = (high, low) if shown.outcome.higher_is_better else (low, high)
     return (
         f"So chance alone could explain it: {row.first} may be worth up to {good} or cost as much "
-        f"as {bad} {scale.effect_unit}. Until more data tell, {row.second} is the simpler rule."
+        f"as {bad} {scale.effect_unit}."
     )
 
 

@@ -33,7 +33,7 @@ def test_an_interval_that_holds_zero_is_not_told_as_a_gain() -> None:
     assert lead.startswith("Not shown")
     assert "chance alone could explain it" in text
     assert "up to +1.0 or cost as much as -0.2 percentage points" in plain(text)
-    assert "best is the simpler rule" in text
+    assert "best is the rule to keep" in text
 
 
 def test_a_loss_is_told_as_a_loss() -> None:
