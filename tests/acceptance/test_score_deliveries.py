@@ -194,3 +194,25 @@ def test_early_and_late_deliveries_side_by_side(finished: Path) -> None:
     assert again["n_deliveries"].min() == 2
     assert set(again["delivery"]) == {"2021-07-20"}
     assert set(table["arm"]) == {"calls", "texts", "control"}
+
+
+def test_what_another_wave_is_worth_to_scores(tmp_path: Path) -> None:
+    text = (
+        STUDY
+        + """
+[planning]
+n_units = 96
+
+[planning.another_wave]
+cost_per_unit = 1.0
+cost_per_wave = 100.0
+beneficiaries = 10_000
+value_per_success = 0.5
+"""
+    )
+    folder = make_score_study(tmp_path / "study", n=96, text=text)
+    path = written(folder, "first.csv", scores(folder, "one", ("E2", "M3")))
+    done("observe", folder, path, "--kind", "scores", "--delivered", "2021-06-12")
+    done("wave", "close", folder, "one")
+    facts = done("decide", folder, "one", "--json").facts
+    assert facts["another_wave"]["verdict"] in {"go on", "stop", "too close to call"}

@@ -166,7 +166,8 @@ def stop_or_go(
         The arms' mean outcomes in each posterior draw, where the posterior does not bring them.
     outcome_sd : float or (n_arms,) array of float, optional
         Standard deviation of one observation about its arm's mean; by default that of a success
-        with the arm's mean probability. For a `BetaBinomial` it is not asked.
+        with the arm's mean probability (inflated where the posterior says that a unit's trials
+        correlate), or of a score. For a `BetaBinomial` it is not asked.
     n_draws : int
         Simulated next waves for a posterior other than `BetaBinomial`.
     **options
@@ -223,7 +224,7 @@ def stop_or_go(
     if regret > 0:
         units = _units(known, n_next, rule, control_share, options)
         observed = _observations(units, trials_per_unit)
-        ahead, method = _foresee(known, observed, draws, outcome_sd, rng, n_draws)
+        ahead, method = _foresee(known, observed, draws, outcome_sd, trials_per_unit, rng, n_draws)
     else:
         units = NotEstimable("the posterior leaves no doubt of the best arm, so none are needed")
         ahead, method = NOTHING, "no doubt of the best arm"
@@ -255,6 +256,7 @@ def _foresee(
     observed: FloatArray,
     draws: npt.ArrayLike | None,
     outcome_sd: npt.ArrayLike | None,
+    trials_per_unit: float,
     rng: np.random.Generator | None,
     n_draws: int,
 ) -> tuple[Foresight, str]:
@@ -268,7 +270,7 @@ def _foresee(
             f"a numpy.random.Generator and at least {_FEWEST_DRAWS:,} draws to simulate the wave"
         )
     values = value_draws(posterior, draws)
-    variance = outcome_variance(posterior, outcome_sd)
+    variance = outcome_variance(posterior, outcome_sd, trials_per_unit)
     with np.errstate(divide="ignore"):
         noise = variance / observed
     gaps = np.asarray(posterior.policy_regret) - np.min(posterior.policy_regret)

@@ -1,5 +1,7 @@
 """Posterior draws of the arms' mean outcomes, in the scale in which regret is counted."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -71,17 +73,36 @@ def _check_scale(values: FloatArray, regret: FloatArray) -> None:
         )
 
 
-def outcome_variance(posterior: Posterior, outcome_sd: npt.ArrayLike | None) -> FloatArray:
+def outcome_variance(
+    posterior: Posterior, outcome_sd: npt.ArrayLike | None, trials_per_unit: float = 1.0
+) -> FloatArray:
     """Variance of one observation of each arm about the arm's mean, (n_arms,).
+
+    Parameters
+    ----------
+    posterior : Posterior
+    outcome_sd : float or (n_arms,) array of float, optional
+        By default read off the posterior.
+    trials_per_unit : float
+        Observations of one unit, which correlate where the posterior says so.
 
     Raises
     ------
     InputError
-        A standard deviation that is not above 0, or none where the posterior is of no probability.
+        A standard deviation that is not above 0, or none where the posterior tells none.
+
+    Notes
+    -----
+    p (1 - p) for a success; with units that are overdispersed, whose trials correlate by rho, times
+    1 + (m - 1) rho for m trials a unit, so that m observations weigh as many as they are worth. For
+    a score unit and noise variance together: one score of a unit without an earlier one, which
+    teaches less than a change would.
     """
     n_arms = len(posterior.arms)
+    if outcome_sd is None and hasattr(posterior, "noise_sd_draws"):
+        return np.full(n_arms, _score_variance(posterior))
     if outcome_sd is None:
-        return _binomial_variance(posterior)
+        return _binomial_variance(posterior) * _inflation(posterior, trials_per_unit)
     sd = np.asarray(outcome_sd, dtype=np.float64)
     if sd.shape not in {(), (n_arms,)} or not (np.isfinite(sd) & (sd > 0)).all():
         raise InputError(
@@ -103,3 +124,14 @@ def _binomial_variance(posterior: Posterior) -> FloatArray:
             "success_prob: found a probability that is not between 0 and 1; give outcome_sd"
         )
     return np.asarray(prob * (1 - prob))
+
+
+def _score_variance(posterior: Any) -> float:
+    return float(np.mean(posterior.noise_sd_draws**2 + posterior.unit_sd_draws**2))
+
+
+def _inflation(posterior: Any, trials_per_unit: float) -> float:
+    """What correlated trials of a unit multiply the variance of their mean by."""
+    if getattr(posterior, "overdispersion", None) is None:
+        return 1.0
+    return float(1 + max(trials_per_unit - 1, 0.0) * np.mean(posterior.rho_draws))

@@ -136,13 +136,14 @@ def hierarchical_binomial(
     n_points = max(n_draws, DEFAULT_POINTS) if n_points is None else n_points
     fit = _fit(rows, cells, prior, overdispersion, method, rng, n_points)
     values = _success_prob(fit, clusters, sizes, rng)
-    picked = systematic(fit.weights, n_draws, rng)
+    picked = rng.permutation(systematic(fit.weights, n_draws, rng))
     return HierarchicalBinomial(
         cells=cells,
         prior=prior,
         points=read_only(fit.points),
         weights=read_only(fit.weights),
-        sample=read_only(fit.points[rng.permutation(picked)]),
+        sample=read_only(fit.points[picked]),
+        sample_points=read_only(picked),
         point_success_prob=read_only(values),
         clusters=clusters,
         overdispersion=overdispersion,

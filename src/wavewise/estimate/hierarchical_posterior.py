@@ -13,7 +13,7 @@ from wavewise.estimate.arm_draws import DrawsContrast, IntervalKind
 from wavewise.estimate.binomial_counts import Cells
 from wavewise.estimate.binomial_diagnostics import BinomialDiagnostics
 from wavewise.estimate.binomial_priors import BinomialPrior
-from wavewise.results import CheckResult, FloatArray, Provenance, hash_arrays, read_only
+from wavewise.results import CheckResult, FloatArray, IntArray, Provenance, hash_arrays, read_only
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,6 +43,8 @@ class HierarchicalBinomial:
         Points resampled by weight, in random order: each counts alike.
     point_success_prob : (n_points, n_arms) array of float
         Mean success probability over clusters at each point.
+    sample_points : (n_draws,) array of int
+        Point that each row of `sample` is.
     clusters : {"new", "these"}
         Over which clusters success probabilities are meant.
     overdispersion : {"beta-binomial"} or None
@@ -63,6 +65,7 @@ class HierarchicalBinomial:
     overdispersion: str | None
     diagnostics: BinomialDiagnostics
     log_posterior: "LogPosterior" = field(repr=False)
+    sample_points: IntArray = field(repr=False)
     best_shift: FloatArray = field(repr=False)
 
     @cached_property
@@ -94,6 +97,11 @@ class HierarchicalBinomial:
     def draws(self) -> FloatArray:
         """Draws of beta that count alike, (n_draws, n_arms)."""
         return read_only(self.sample[:, : len(self.arms)])
+
+    @property
+    def success_prob_draws(self) -> FloatArray:
+        """Mean success probability over clusters in each draw, (n_draws, n_arms)."""
+        return read_only(self.point_success_prob[self.sample_points])
 
     @property
     def kappa_draws(self) -> FloatArray:
