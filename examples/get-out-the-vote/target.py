@@ -128,19 +128,20 @@ def evaluation(models: dict, learn: pl.DataFrame, test: pl.DataFrame) -> Evaluat
     cluster = test["hh_id"].to_numpy()
     X, drawn = test.select(COVARIATES), (test["arm"].to_numpy(), test["voted"].to_numpy())
 
+    letter = best.arms[0]
+    scores = ww.evaluate.doubly_robust_scores(
+        X, *drawn, propensity=SHARES, control="control", arms=["control", *LETTERS], cluster=cluster
+    )
+
     def compare(first: object, second: object) -> object:
         return ww.evaluate.policy_contrast(
-            first, second, X, *drawn, propensity=SHARES, cluster=cluster
+            first, second, X, *drawn, propensity=SHARES, cluster=cluster, scores=scores
         )
 
     def contrast(first: object, second: object) -> ContrastRow:
         found = compare(first, second)
         return ContrastRow(first.name, second.name, measured(found.to_dict()), found.share_differs)
 
-    letter = best.arms[0]
-    scores = ww.evaluate.doubly_robust_scores(
-        X, *drawn, propensity=SHARES, control="control", arms=["control", *LETTERS], cluster=cluster
-    )
     predicted = {name: models[name].effects(X) for name in ("forest", "untuned forest")}
     column = models["forest"].arms.index(letter)
     ranked = {name: effects[:, column] for name, effects in predicted.items()}

@@ -49,15 +49,28 @@ def test_precision_agriculture(repository: Path, shared_data: Path, tmp_path: Pa
 
 
 def test_demo_finds_the_truth_and_repeats_itself(tmp_path: Path) -> None:
-    first = done("demo", "--units", "6000", "--seed", "4", "--out", tmp_path / "a", "--json").facts
-    again = done("demo", "--units", "6000", "--seed", "4", "--out", tmp_path / "b", "--json").facts
-    assert first["effects"] == again["effects"]
+    first = done("demo", "--units", "3000", "--seed", "4", "--out", tmp_path / "a", "--json").facts
+    again = done("demo", "--units", "3000", "--seed", "4", "--out", tmp_path / "b", "--json").facts
+    for key in ("effects", "policies", "contrasts"):
+        assert first[key] == again[key]
     pages = [(tmp_path / name / "report" / "index.html").read_bytes() for name in "ab"]
     assert pages[0] == pages[1]
-    for row in first["effects"]:
+    assert len(first["effects"]) == 16
+    assert [row["policy"] for row in first["policies"]] == [
+        "best",
+        "forest",
+        "neighbours",
+        "random",
+    ]
+    assert (first["contrasts"][0]["first"], first["contrasts"][0]["second"]) == ("forest", "best")
+    contrasts = [row["doubly_robust"] | {"truth": row["truth"]} for row in first["contrasts"]]
+    for row in [*first["effects"], *first["policies"], *contrasts]:
         # four standard errors: a false alarm once in ten thousand seeds, and the seed is fixed
-        assert abs(row["estimate"] - row["truth"]) < 4 * row["std_error"]
+        assert abs(row["estimate"] - row["truth"]) <= 4 * row["std_error"]
+    assert max(row["truth"] for row in first["policies"]) < first["ceiling"]
     assert b"imulated" in pages[0]
+    assert b"Policies on fresh outcomes" in pages[0]
+    assert len(list((tmp_path / "a" / "policies").iterdir())) == 4
 
 
 def test_demo_spares_other_folders(tmp_path: Path) -> None:

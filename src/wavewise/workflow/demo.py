@@ -238,6 +238,8 @@ def _told(study: Study, truth: _Truth, evaluated: Done, page: Path) -> Done:
             {**row, "truth": gains[row["first"]] - gains[row["second"]]}
             for row in evaluated.facts["contrasts"]
         ],
+        "chosen": max(tested, key=lambda row: row["estimate"])["policy"],
+        "best": max(gains, key=lambda name: gains[name]),
         "ceiling": truth.policies.ceiling,
     }
     return Done(text, facts)
