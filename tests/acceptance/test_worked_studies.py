@@ -71,6 +71,10 @@ def test_demo_finds_the_truth_and_repeats_itself(tmp_path: Path) -> None:
     assert b"imulated" in pages[0]
     assert b"Policies on fresh outcomes" in pages[0]
     assert len(list((tmp_path / "a" / "policies").iterdir())) == 4
+    page = tmp_path / "contexts.html"
+    told = done("compare", tmp_path / "a", tmp_path / "b", "--out", page)
+    assert "forest minus best" in page.read_text(encoding="utf-8")
+    assert told.facts["page"] == str(page)
 
 
 def test_demo_spares_other_folders(tmp_path: Path) -> None:
