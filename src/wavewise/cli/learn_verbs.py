@@ -54,6 +54,12 @@ def add_to(app: typer.Typer) -> None:
         with opened(folder, store) as study:
             return write_report(study)
 
+    _add_pages(app)
+
+
+def _add_pages(app: typer.Typer) -> None:
+    """Verbs that end with a page, not of one study in a folder."""
+
     @verb(app, "compare", "wavewise compare school-year summer --out contexts.html")
     def compare(
         folders: Annotated[
