@@ -2,14 +2,7 @@
 
 import typer
 
-from wavewise.cli import (
-    contact_verbs,
-    field_verbs,
-    learn_verbs,
-    send_verbs,
-    serve_verbs,
-    study_verbs,
-)
+from wavewise.cli import contact_verbs, field_verbs, learn_verbs, serve_verbs, study_verbs
 from wavewise.cli.common import version_option
 
 __all__ = ["app", "main"]
@@ -26,7 +19,6 @@ app.callback()(version_option)
 study_verbs.add_to(app)
 field_verbs.add_to(app)
 contact_verbs.add_to(app)
-send_verbs.add_to(app)
 serve_verbs.add_to(app)
 learn_verbs.add_to(app)
 
