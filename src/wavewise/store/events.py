@@ -1,12 +1,12 @@
 """Events: kept as they came, each once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import polars as pl
 from sqlalchemy import Connection, Table, delete, func, or_, select, true
 
-from wavewise.store.bulk import BATCH_ROWS, append, ready, scan, staged
+from wavewise.store.bulk import BATCH_ROWS, append, batches, ready, scan, staged
 from wavewise.store.conflicts import insert_into, n_inserted
 from wavewise.store.database import Database
 from wavewise.store.rows import AddedEvents, to_us
@@ -89,6 +89,18 @@ class Events(Database):
             query = query.where(event.c.at_utc_us < end_us)
         with self._reading() as connection:
             return scan(connection, query, types).sort("at_utc_us", "event_id")
+
+    def event_batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """All events in no order, a batch at a time.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Of event_id, unit_id, kind, at_utc_us, value, item; what is not needed is not read.
+        """
+        types = {name: _TYPES[name] for name in columns}
+        with self._reading() as connection:
+            yield from batches(connection, select(*(event.c[name] for name in types)), types)
 
     def n_events(self) -> int:
         """Number of events."""

@@ -135,3 +135,23 @@ def test_counts_are_those_of_a_dictionary(deliveries: list[list[tuple]]) -> None
                 n_conflicting,
             )
         assert sorted(row[:6] for row in store.events().iter_rows()) == sorted(kept.values())
+
+
+def test_batches_hold_every_event_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wavewise.store.bulk.BATCH_ROWS", 7)
+    frame = pl.DataFrame(
+        {
+            "event_id": [f"e{i}" for i in range(23)],
+            "unit_id": ["u"] * 23,
+            "kind": ["k"] * 23,
+            "at_utc_us": list(range(23)),
+            "value": [None, *map(float, range(22))],
+        }
+    )
+    store.add_events(frame, NOW)
+    parts = list(store.event_batches(["at_utc_us", "value", "item"]))
+    assert [part.height for part in parts] == [7, 7, 7, 2]
+    whole = pl.concat(parts).sort("at_utc_us")
+    assert whole.columns == ["at_utc_us", "value", "item"]
+    assert whole["value"].to_list() == frame["value"].to_list()
+    assert whole["item"].null_count() == 23
