@@ -11,14 +11,19 @@ from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
     from wavewise.report.contents import TruthContents
+    from wavewise.report.evaluation_contents import PolicyTruth
 
-__all__ = ["REPORT_FOLDER", "write_report"]
+__all__ = ["REPORT_FOLDER", "write_report", "write_whole"]
 
 REPORT_FOLDER = "report"
 
 
 def write_report(
-    study: Study, *, simulated: bool = False, truth: "TruthContents | None" = None
+    study: Study,
+    *,
+    simulated: bool = False,
+    truth: "TruthContents | None" = None,
+    policy_truth: "PolicyTruth | None" = None,
 ) -> Done:
     """Write ``report/index.html`` and its figures, made anew from the frozen data.
 
@@ -30,19 +35,21 @@ def write_report(
         Marks the report of simulated data.
     truth : TruthContents, optional
         The known truth of simulated data, shown beside the estimates.
+    policy_truth : PolicyTruth, optional
+        The same of policies.
     """
-    contents = report_contents(study, simulated=simulated, truth=truth)
+    contents = report_contents(study, simulated=simulated, truth=truth, policy_truth=policy_truth)
     rendered = render(contents)
     folder = study.folder / REPORT_FOLDER
     shutil.rmtree(folder / "figures", ignore_errors=True)
     for name, content in rendered.files.items():
-        _write(folder / name, content)
-    page = _write(folder / "index.html", rendered.html.encode())
+        write_whole(folder / name, content)
+    page = write_whole(folder / "index.html", rendered.html.encode())
     facts = {"page": str(page), "files": sorted(str(folder / name) for name in rendered.files)}
     return Done(f"Wrote {page} and {len(rendered.files)} figure files.", facts)
 
 
-def _write(path: Path, content: bytes) -> Path:
+def write_whole(path: Path, content: bytes) -> Path:
     """Write a file whole: readers see the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
