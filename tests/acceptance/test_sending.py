@@ -5,11 +5,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import polars as pl
+
 from sending_study import by_state, make_sending_study, outbox
 from study_folders import call, done
+from wavewise.workflow.study import open_study
 
 
 class Hook:
@@ -53,7 +57,7 @@ class Hook:
 
     def channels(self, **more: object) -> str:
         url = f"http://127.0.0.1:{self._server.server_port}/"
-        lines = {"base_url": url, "backoff_seconds": 0.01, "timeout_seconds": 2.0, **more}
+        lines = {"base_url": url, "backoff_seconds": 0.01, "timeout_seconds": 30.0, **more}
         text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in lines.items())
         return f'[webhook]\nprovider = "webhook"\n{text}\n'
 
@@ -236,3 +240,38 @@ def test_preview_shows_text_length_and_times(tmp_path: Path) -> None:
     answer = call("preview", folder, "one", "--unit", "nobody")
     assert answer.code == 4
     assert "nobody" not in answer.err
+
+
+LATER = """
+[[waves]]
+id = "two"
+starts = 2099-03-02
+window_days = 14
+schedule = "once"
+arms = ["peers", "teacher"]
+"""
+
+
+def test_missing_fields_and_due_times_show_before_a_wave_opens(tmp_path: Path) -> None:
+    folder = make_sending_study(
+        tmp_path,
+        4,
+        "",
+        units='time_zone = "zone"',
+        more={"zone": ["Asia/Tokyo", "America/Lima"] * 2},
+        later=LATER,
+    )
+    facts = done("wave", "open", folder, "two", "--json").facts
+    (due,) = facts["due"]
+    assert (
+        datetime.fromisoformat(due["last"]) - datetime.fromisoformat(due["first"])
+    ) == timedelta(hours=14)
+    other = make_sending_study(tmp_path / "other", 4, "", later=LATER)
+    with open_study(other) as study:
+        rows = study.store.units().with_columns(fields_json=pl.lit("{}"))
+        study.store.add_units(rows.drop("imported_at_utc_us"), study.clock(), replace=True)
+    answer = call("wave", "open", other, "two")
+    assert answer.code == 4
+    assert "4 of 4 units without {child_name}" in answer.err
+    with open_study(other) as study:
+        assert study.store.wave("two") is None

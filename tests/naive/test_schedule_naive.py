@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wavewise.design.messages import Schedule
@@ -64,7 +64,7 @@ clock = st.times().map(lambda t: t.replace(second=0, microsecond=0))
 
 
 @given(zones, days, clock)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_zone_day_and_time(name: str, day: date, at: time) -> None:
     zone = ZoneInfo(name)
     assert local_moment(day, at, zone) == walked(day, at, zone)
@@ -77,7 +77,7 @@ def test_any_zone_day_and_time(name: str, day: date, at: time) -> None:
     st.lists(st.sampled_from(DAY_NAMES), min_size=1, max_size=4, unique=True),
     st.integers(1, 4),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_sends_are_on_their_days(
     name: str, starts: date, at: time, names: list[str], weeks: int
 ) -> None:
@@ -95,7 +95,7 @@ def test_sends_are_on_their_days(
 
 
 @given(zones, days, clock, clock, clock)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_quiet_hours_end_first(name: str, day: date, at: time, begin: time, end: time) -> None:
     """Walking on by minutes from the moment: the first that is not quiet."""
     if begin == end:
@@ -126,7 +126,7 @@ def zone_changes_between(start: datetime, end: datetime, zone: ZoneInfo) -> bool
 
 
 @given(zones, days, st.integers(-10, 30), st.sampled_from(["skip", "shift"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_late_start(name: str, starts: date, late_days: int, word: str) -> None:
     zone = ZoneInfo(name)
     plan = Schedule(days=("mon", "thu"), at=time(17), weeks=3, if_late=word)

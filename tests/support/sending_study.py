@@ -60,6 +60,7 @@ def make_sending_study(
     channel: str = "webhook",
     units: str = "",
     more: dict[str, list[str]] | None = None,
+    later: str = "",
     store_url: str | None = None,
 ) -> Path:
     """A study with an open wave, every unit due one message since two minutes ago."""
@@ -72,7 +73,7 @@ def make_sending_study(
         at=f"{due:%H:%M}",
         starts=f"{due:%Y-%m-%d}",
     )
-    (folder / "study.toml").write_text(text, encoding="utf-8")
+    (folder / "study.toml").write_text(text + later, encoding="utf-8")
     (folder / "channels.toml").write_text(channels, encoding="utf-8")
     frame = {"parent_id": [f"p{i:06d}" for i in range(n_units)], "child_name": ["Ana"] * n_units}
     pl.DataFrame({**frame, **(more or {})}).write_csv(folder / "people.csv")

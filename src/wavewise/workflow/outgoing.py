@@ -26,6 +26,7 @@ __all__ = [
     "message_faults",
     "messages_of",
     "queue_wave",
+    "refuse_faults",
     "unqueued",
     "wave_sends",
     "worded_units",
@@ -75,7 +76,10 @@ def worded_units(study: Study) -> WordedUnits:
     fields = unpack(rows["fields_json"])
     made = derived_fields(spec.derived, _with_all(fields, spec.units.columns(), rows.height))
     wanted = [c for c in (*spec.units.fields, *spec.units.strata) if c in fields.columns]
-    known = fields.select(list(dict.fromkeys(wanted))).with_columns(made.iter_columns())
+    # The ids keep the number of rows where there are no fields; no field has an empty name.
+    known = pl.DataFrame({"": rows["unit_id"]}).with_columns(
+        *(fields[name] for name in dict.fromkeys(wanted)), *made.iter_columns()
+    )
     zone = rows["time_zone"].fill_null(spec.study.time_zone)
     return WordedUnits(rows["unit_id"], zone, rows["language"], known)
 

@@ -1,5 +1,6 @@
 """``preview``: a wave's messages as one unit would get them."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -9,12 +10,20 @@ from wavewise.design.messages import Message
 from wavewise.design.waves import Wave
 from wavewise.errors import InputError
 from wavewise.fieldwork.rendering import render
+from wavewise.fieldwork.schedule import Send
 from wavewise.fieldwork.sms_length import sms_length
 from wavewise.workflow.done import Done
-from wavewise.workflow.outgoing import WordedUnits, messages_of, wave_sends, worded_units
+from wavewise.workflow.outgoing import (
+    WordedUnits,
+    message_faults,
+    messages_of,
+    refuse_faults,
+    wave_sends,
+    worded_units,
+)
 from wavewise.workflow.study import Study
 
-__all__ = ["due_lines", "preview"]
+__all__ = ["DeliveryPlan", "delivery_plan", "preview"]
 
 
 def preview(study: Study, wave_id: str, unit: str | None = None) -> Done:
@@ -57,25 +66,62 @@ def preview(study: Study, wave_id: str, unit: str | None = None) -> Done:
     return Done("\n".join(lines), facts)
 
 
-def due_lines(study: Study, wave: Wave, opened_at: datetime, units: WordedUnits) -> list[str]:
-    """When the first and the last message of a wave go out, over all units' time zones."""
-    plan = wave_sends(study, wave, opened_at)
-    if plan is None or not len(units.ids):
-        return []
-    lines = []
+@dataclass(frozen=True)
+class DeliveryPlan:
+    """What will go out in a wave, and when.
+
+    Parameters
+    ----------
+    lines : tuple of str
+        For people: due times of each send, lengths of text messages.
+    due : tuple of dict
+        For each send: its number, the first and the last moment over all time zones, and in how
+        many of them it is skipped as late.
+    """
+
+    lines: tuple[str, ...] = ()
+    due: tuple[dict[str, object], ...] = ()
+
+
+def delivery_plan(study: Study, wave: Wave, ids: pl.Series) -> DeliveryPlan:
+    """The plan of a wave that is about to open, every message written out for every unit.
+
+    Raises
+    ------
+    InputError
+        A message lacks a field for some units, or is too long: nothing could send it.
+    """
+    plan = wave_sends(study, wave, study.clock())
+    if plan is None:
+        return DeliveryPlan()
+    units = worded_units(study).of(ids)
+    faults, lengths = message_faults(study, wave, units)
+    refuse_faults(faults)
     zones = units.time_zone.unique().sort().to_list()
-    for slot in range(plan.n_sends):
-        due = [plan.of(zone)[slot] for zone in zones]
-        first, last = min(s.due_at for s in due), max(s.due_at for s in due)
-        local = first.astimezone(ZoneInfo(zones[[s.due_at for s in due].index(first)]))
-        span = "" if first == last else f" to {last:%Y-%m-%d %H:%M} UTC in other time zones"
-        n_late = sum(s.is_late for s in due)
-        late = f" (skipped as late in {n_late} of {len(due)} time zones)" if n_late else ""
-        lines.append(
-            f"Message {slot + 1} is due {local:%a %Y-%m-%d %H:%M %Z}, "
-            f"{first:%Y-%m-%d %H:%M} UTC{span}{late}."
-        )
-    return lines
+    due = tuple(
+        _due_slot(slot, [plan.of(zone)[slot] for zone in zones], zones)
+        for slot in range(plan.n_sends)
+    )
+    return DeliveryPlan((*(str(one.pop("text")) for one in due), *lengths), due)
+
+
+def _due_slot(slot: int, sends: list[Send], zones: list[str]) -> dict[str, object]:
+    moments = [send.due_at for send in sends]
+    first, last = min(moments), max(moments)
+    local = first.astimezone(ZoneInfo(zones[moments.index(first)]))
+    text = f"Message {slot + 1} is due {local:%a %Y-%m-%d %H:%M %Z}"
+    if len(zones) > 1:
+        text += f", in {len(zones)} time zones from {first:%m-%d %H:%M} to {last:%m-%d %H:%M} UTC"
+    n_late = sum(send.is_late for send in sends)
+    if n_late:
+        text += f"; it is skipped as late in {n_late} of {len(zones)} time zones"
+    return {
+        "slot": slot + 1,
+        "first": first.isoformat(),
+        "last": last.isoformat(),
+        "n_zones_late": n_late,
+        "text": f"{text}.",
+    }
 
 
 def _first(units: WordedUnits) -> WordedUnits:

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wavewise.design.messages import Derived, Flow, Message
@@ -76,7 +76,7 @@ texts = st.text(alphabet="ab {}ñ€😀", max_size=12)
 
 
 @given(st.lists(st.tuples(texts, texts | st.none(), st.sampled_from(["es", "en", "qu", None]))))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_as_python_writes_it_unit_by_unit(units: list[tuple[str, str | None, str | None]]) -> None:
     fields = pl.DataFrame(
         {"child_name": [u[0] for u in units], "teacher_name": [u[1] for u in units]},
@@ -112,7 +112,7 @@ def level(score: float) -> str:
         min_size=1,
     )
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_levels_as_the_kenya_study_made_them(units: list[tuple[str | None, int | None]]) -> None:
     scores = defaultdict(list)
     for group, score in units:
