@@ -65,6 +65,10 @@ class CheckResult:
         One sentence made from the same numbers as ``table``.
     table : tuple of dict
         The numbers, one mapping a row.
+    number : float or None
+        The one number that says how large the matter is; the text names it.
+    advice : str
+        What to do.
     """
 
     name: str
@@ -72,6 +76,8 @@ class CheckResult:
     passed: bool | None
     text: str
     table: tuple[Mapping[str, Any], ...] = ()
+    number: float | None = None
+    advice: str = ""
 
     @property
     def verdict(self) -> str:
@@ -86,7 +92,14 @@ class CheckResult:
             "verdict": self.verdict,
             "text": self.text,
             "table": [{key: _plain(value) for key, value in row.items()} for row in self.table],
+            "number": _plain(self.number),
+            "advice": self.advice,
         }
+
+    @property
+    def line(self) -> str:
+        """Name, verdict, sentence and what to do, on one line."""
+        return " ".join([f"{self.name}: {self.verdict}.", self.text, self.advice]).strip()
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Normal,
         StudentT,
     )
+    from wavewise.estimate.cace import Cace, cace
     from wavewise.estimate.causal_forest import CausalForest, causal_forest
     from wavewise.estimate.contrasts import pair_margins
     from wavewise.estimate.hierarchical_binomial import hierarchical_binomial
@@ -54,6 +55,7 @@ __all__ = [
     "AdaptiveEstimates",
     "BetaBinomial",
     "BinomialPrior",
+    "Cace",
     "CausalForest",
     "Effects",
     "Flat",
@@ -75,6 +77,7 @@ __all__ = [
     "ate",
     "batched_ols",
     "beta_binomial",
+    "cace",
     "causal_forest",
     "hierarchical_binomial",
     "hierarchical_normal",
@@ -102,6 +105,8 @@ _HOMES = {
     "weighted_m": "wavewise.estimate.weighted_m",
     "Neighbours": "wavewise.estimate.neighbours",
     "neighbours": "wavewise.estimate.neighbours",
+    "Cace": "wavewise.estimate.cace",
+    "cace": "wavewise.estimate.cace",
     "CausalForest": "wavewise.estimate.causal_forest",
     "causal_forest": "wavewise.estimate.causal_forest",
     "BetaBinomial": "wavewise.estimate.beta_binomial",

@@ -72,7 +72,7 @@ def at_nodes(
 @compiled
 def block_slopes(
     point: FloatArray,
-    center: float,
+    share: FloatArray,
     successes: FloatArray,
     trials: FloatArray,
     copies: FloatArray,
@@ -87,8 +87,10 @@ def block_slopes(
 ) -> float:
     """Log likelihood of one block; adds its part of the gradient and the upper Hessian.
 
-    Fills `reference` (n_clusters,), the clusters' log likelihoods, and `effect` (2, n_clusters),
-    mean and standard deviation of each cluster's z.
+    `share` (n_arms,) are the arms' shares of all successes: around the mean of beta with these
+    weights, the part of the log likelihood that is linear in beta sums to 0. Fills `reference`
+    (n_clusters,), the clusters' log likelihoods, and `effect` (2, n_clusters), mean and standard
+    deviation of each cluster's z.
 
     Notes
     -----
@@ -101,7 +103,9 @@ def block_slopes(
     Louis (1982), *JRSS B* 44, 226-233, equation 3.2.
     """
     n_arms, n = trials.shape
-    kappa = math.exp(point[n_arms])
+    kappa, center = math.exp(point[n_arms]), 0.0
+    for k in range(n_arms):
+        center += share[k] * point[k]
     n_nodes = node_count(low, high, node_step(kappa, info, coarse))
     step = (high - low) / (n_nodes - 1)
     prob, scratch = np.empty((n_arms, n_nodes)), np.empty(max(n_arms * n_nodes, n))

@@ -17,7 +17,7 @@ __all__ = ["Profile", "profile"]
 
 # the grid ends where the density of log kappa is this much (in logs) below its peak
 _DROP = 10.0
-_STEP_SD, _LONGEST_STEP, _SHORTEST_STEP = 1.4, 0.7, 0.02
+_STEP_SD, _LONGEST_STEP, _SHORTEST_STEP = 2.0, 0.7, 0.02
 _N_NODES_A_SIDE = 80
 # the nodes reach this far from 0, tried in turn until they reach beyond every cluster's effect
 _WIDE = (5.5, 11.0, 25.0)

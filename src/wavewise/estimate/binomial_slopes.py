@@ -100,12 +100,12 @@ def log_prior_slopes(kind: float, df: float, scale: float, x: float) -> tuple[fl
 def slopes_at(problem: Problem, point: FloatArray, out: Scratch) -> float:
     """Log posterior at a point; gradient and Hessian in (beta, log kappa) go into `out`."""
     counts = problem.counts
-    center = float((point[:-1] * counts.success_share).sum())
-    out.grad[:-1], out.grad[-1], out.hess[:] = counts.arm_successes, 0.0, 0.0
-    value = 0.0  # around the centre, the linear part sums to 0
+    out.grad[:-1], out.grad[-1] = counts.arm_successes, 0.0
+    out.hess.fill(0.0)
+    share, value = counts.success_share, 0.0
     for given, place in problem.pieces:
         found = (out.grad, out.hess, out.reference[place], out.effect[:, place])
-        value += block_slopes(point, center, *given, *found)
+        value += block_slopes(point, share, *given, *found)
     return value + add_prior(problem.prior, point, out.grad, out.hess)
 
 

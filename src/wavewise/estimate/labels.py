@@ -127,6 +127,9 @@ def _encode_numbers(array: npt.NDArray[Any], name: str) -> Labels:
     if array.dtype.kind in "fmM":
         missing = np.isnan(array) if array.dtype.kind == "f" else np.isnat(array)
         _refuse_missing(int(missing.sum()), name)
+    if array.dtype.kind == "i" and array.size and array.min() >= 0:
+        codes, levels = renumber(array)
+        return Labels(codes.astype(np.int64, copy=False), levels.astype(array.dtype, copy=False))
     levels, codes = np.unique(array, return_inverse=True)
     return Labels(codes.astype(np.int64, copy=False), levels)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wavewise.lazy import LazyPackage
 
 if TYPE_CHECKING:
+    from wavewise.evaluate import checks
     from wavewise.evaluate.assigned import mixture_propensity
     from wavewise.evaluate.calibration import Calibration, best_linear_projection, calibration
     from wavewise.evaluate.contrast import PolicyEstimate, policy_contrast, policy_value
@@ -54,6 +55,7 @@ __all__ = [
     "WavePlan",
     "best_linear_projection",
     "calibration",
+    "checks",
     "compare",
     "cost_curve",
     "doubly_robust_scores",
@@ -115,6 +117,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "checks":
+        return import_module("wavewise.evaluate.checks")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'wavewise.evaluate' has no attribute {name!r}")

@@ -10,9 +10,10 @@ from wavewise.design.outcomes import Outcome
 from wavewise.design.waves import Wave
 from wavewise.errors import EstimationError
 from wavewise.estimate import ate
-from wavewise.randomize import balance
 from wavewise.results import CheckResult, NotEstimable
+from wavewise.workflow.compared import control_of, outcome_values
 from wavewise.workflow.frames import HELD_OUT, WaveData, stack, wave_data
+from wavewise.workflow.quality import quality_checks
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
@@ -22,11 +23,8 @@ __all__ = [
     "OutcomeEffects",
     "WaveAnalysis",
     "analyse_waves",
-    "control_of",
-    "outcome_values",
 ]
 
-FEWEST_EXPECTED = 5  # missing outcomes in the smallest arm, if they were spread alike
 FOR_COMPARISON: Final = "difference in means"
 
 
@@ -78,7 +76,7 @@ def analyse_waves(study: Study, wave_ids: Sequence[str]) -> WaveAnalysis:
         if outcome.id in data.outcomes.columns
         for item in _effects_on(study, data, wave_ids, outcome)
     ]
-    return WaveAnalysis(tuple(wave_ids), tuple(effects), _missing_check(study, data))
+    return WaveAnalysis(tuple(wave_ids), tuple(effects), quality_checks(study, data, wave_ids))
 
 
 def _effects_on(
@@ -125,46 +123,12 @@ def _effects(
         return NotEstimable(str(error))
 
 
-def control_of(wave: Wave) -> str | None:
-    """The condition that effects of a wave are against: its control, or its held-out units."""
-    return wave.control_id or (HELD_OUT if wave.held_out_share else None)
-
-
 def _conditions(study: Study, wave: Wave) -> list[str]:
     arms = [arm.id for arm in study.spec.arms_of(wave)]
     return [*arms, HELD_OUT] if wave.held_out_share else arms
-
-
-def outcome_values(data: WaveData, outcome: Outcome) -> pl.Series:
-    """The outcome as it is compared: successes as a share of their trials."""
-    values = data.outcomes[outcome.id].cast(pl.Float64)
-    trials = f"{outcome.id}.trials"
-    if outcome.kind != "successes" or trials not in data.outcomes.columns:
-        return values
-    return values / data.outcomes[trials].cast(pl.Float64)
 
 
 def _adjustment(data: WaveData, names: tuple[str, ...], estimator: str) -> pl.DataFrame | None:
     if estimator == FOR_COMPARISON or not names:
         return None
     return data.units.fields.select(names)
-
-
-def _missing_check(study: Study, data: WaveData) -> tuple[CheckResult, ...]:
-    """Whether outcomes are missing more often in some arms than in others."""
-    primary, name = study.spec.primary.id, "missing outcomes"
-    scope = f"all {data.arm.n_unique()} arms, {len(data):,} units, outcome {primary}"
-    if primary not in data.outcomes.columns:
-        return (CheckResult(name, scope, None, "No outcome was imported."),)
-    n_missing = data.outcomes[primary].null_count()
-    if n_missing == 0:
-        return (CheckResult(name, scope, True, "No unit's outcome is missing."),)
-    told = f"{n_missing:,} of {len(data):,} outcomes are missing."
-    smallest = min(count for _, count in data.arm.value_counts().iter_rows())
-    if n_missing * smallest < FEWEST_EXPECTED * len(data):
-        text = f"{told} They are too few to compare the arms."
-        return (CheckResult(name, scope, None, text),)
-    missing = pl.DataFrame({"outcome missing": data.outcomes[primary].is_null().cast(pl.Float64)})
-    groups = data.units.groups(study.spec)
-    tested = balance(missing, data.arm, strata=data.stratum, cluster=groups)
-    return (CheckResult(name, scope, tested.passed, f"{told} {tested.text}", tested.table),)

@@ -40,7 +40,7 @@ def analyze(study: Study, wave_id: str, *, randomization_draws: int = 0) -> Done
     parts += [fit.text for fit in fits]
     parts += after_closing(study)
     parts += tested
-    parts += [f"{check.name}: {check.verdict}. {check.text}" for check in analysis.checks]
+    parts += [check.line for check in analysis.checks]
     return Done("\n\n".join(parts), facts)
 
 

@@ -12,7 +12,7 @@ from wavewise.errors import StateError
 from wavewise.estimate.labels import encode
 from wavewise.evaluate import DoublyRobustScores, doubly_robust_scores, mixture_propensity
 from wavewise.results import FloatArray, IntArray
-from wavewise.workflow.analysis import outcome_values
+from wavewise.workflow.compared import outcome_values
 from wavewise.workflow.frames import HELD_OUT, WaveData, wave_data
 from wavewise.workflow.learning import Learner
 from wavewise.workflow.policies import frozen_policies

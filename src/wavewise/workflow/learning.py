@@ -14,7 +14,8 @@ from wavewise.estimate import causal_forest, neighbours
 from wavewise.evaluate import doubly_robust_scores
 from wavewise.results import FloatArray, NotEstimable
 from wavewise.streams import stream
-from wavewise.workflow.analysis import analyse_waves, outcome_values
+from wavewise.workflow.analysis import analyse_waves
+from wavewise.workflow.compared import outcome_values
 from wavewise.workflow.frames import WaveData, stack, wave_data
 from wavewise.workflow.posteriors import require_closed
 from wavewise.workflow.study import Study

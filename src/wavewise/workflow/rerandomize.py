@@ -13,7 +13,7 @@ from wavewise.errors import StateError
 from wavewise.estimate import beta_binomial, randomization_test
 from wavewise.randomize import assign
 from wavewise.streams import stream
-from wavewise.workflow.analysis import outcome_values
+from wavewise.workflow.compared import outcome_values
 from wavewise.workflow.frames import WaveData, wave_data
 from wavewise.workflow.open_wave import shares_of
 from wavewise.workflow.study import Study

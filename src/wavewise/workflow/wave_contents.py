@@ -132,7 +132,7 @@ def _opening_checks(row: "WaveRow | None") -> tuple[CheckResult, ...]:
     return tuple(
         CheckResult(
             check["name"], check["scope"], verdicts[check["verdict"]], check["text"],
-            tuple(check["table"]),
+            tuple(check["table"]), check.get("number"), check.get("advice", ""),
         )
         for check in checks
     )  # fmt: skip

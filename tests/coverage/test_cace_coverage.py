@@ -1,0 +1,42 @@
+"""How often intervals of the effect on those reached hold it."""
+
+import numpy as np
+import pytest
+
+from wavewise.estimate.cace import cace
+
+LEVEL, TRUTH = 0.9, 0.8
+
+
+def units(rng):
+    """Strata of 40, reach that goes with the outcome, unequal spread."""
+    strata = np.repeat(np.arange(10), 40)
+    arm = np.where(np.tile(np.arange(40), 10) % 2, "a", "control")
+    willing = rng.normal(size=400)
+    reached = (arm == "a") * (willing > -0.2)
+    y = willing + 0.2 * strata + reached * (TRUTH + rng.normal(size=400))
+    return cace(y, arm, reached, strata=strata, level=LEVEL)
+
+
+def clusters(rng):
+    """60 clusters of 8, assigned whole, with a common part."""
+    cluster = np.repeat(np.arange(60), 8)
+    arm = np.where(cluster % 2, "a", "control")
+    willing = rng.normal(size=480) + rng.normal(size=60)[cluster]
+    reached = (arm == "a") * (willing > -0.5)
+    return cace(willing + TRUTH * reached, arm, reached, cluster=cluster, level=LEVEL)
+
+
+@pytest.mark.parametrize("draw", [units, clusters])
+@pytest.mark.parametrize(
+    "n", [pytest.param(600, id="short"), pytest.param(20_000, marks=pytest.mark.slow, id="long")]
+)
+def test_intervals_hold_the_truth(draw, n) -> None:
+    rng = np.random.default_rng(2024)
+    hits = []
+    for _ in range(n):
+        low, high = draw(rng)["a"].conf
+        hits.append(low <= TRUTH <= high)
+    error = np.sqrt(LEVEL * (1 - LEVEL) / n)
+    # The interval of a ratio is not exact: 1 point of slack besides the simulation's own error.
+    assert abs(np.mean(hits) - LEVEL) < 0.01 + 3.5 * error
