@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 from call_tables import table_1, table_2, table_3, table_a3, table_a6, table_a7
+from correction_tables import table_5
 from fits import CallFits, ReadingFits, Study, fit_calls, fit_reading, sensitivities
+from quality_tables import table_a1, table_a2
 from reading_tables import table_4, table_a4
 
 import wavewise as ww
@@ -24,6 +26,7 @@ def main(out: str) -> None:
     calls, reading = fit_calls(study, n_draws), fit_reading(study, n_draws)
     tables = [
         table_1(study, calls), table_2(study), table_3(study, calls), table_4(study, reading),
+        table_5(study, calls), table_a1(study), table_a2(study),
         table_a3(study), table_a4(study, reading), table_a6(study, calls), table_a7(study, calls),
     ]  # fmt: skip
     for table in tables:

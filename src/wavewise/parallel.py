@@ -4,18 +4,21 @@ What a chunk gives depends on its number alone, so that neither the number of wo
 interruption changes a result.
 """
 
+import hashlib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from wavewise._version import __version__
 from wavewise.errors import InputError, UnavailableError
 
-__all__ = ["Chunk", "Progress", "Task", "run_chunks"]
+__all__ = ["Chunk", "Progress", "Task", "run_chunks", "task_hash"]
 
 Chunk = Mapping[str, npt.NDArray[Any]]
 Task = Callable[[int], Chunk]
@@ -149,6 +152,35 @@ def _dask(address: str) -> Iterator[None]:
 
 def _untyped(value: Any) -> Any:
     return value
+
+
+def task_hash(*parts: Any) -> str:
+    """SHA-256 of all that decides what chunks hold: frozen dataclasses, arrays, plain values.
+
+    Two tasks with one hash may share a folder of finished chunks.
+    """
+    digest = hashlib.sha256(__version__.encode())
+    for part in parts:
+        _absorb(digest, part)
+    return digest.hexdigest()
+
+
+def _absorb(digest: Any, value: Any) -> None:
+    if is_dataclass(value) and not isinstance(value, type):
+        digest.update(type(value).__qualname__.encode())
+        for item in fields(value):
+            digest.update(f"|{item.name}=".encode())
+            _absorb(digest, getattr(value, item.name))
+    elif isinstance(value, tuple | list):
+        digest.update(f"[{len(value)}".encode())
+        for one in value:
+            _absorb(digest, one)
+    elif isinstance(value, Mapping):
+        _absorb(digest, sorted(value.items()))
+    elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        digest.update(f"{value.dtype.str}{value.shape}".encode() + value.tobytes())
+    else:
+        digest.update(f"<{value!r}>".encode())
 
 
 class _Kept:

@@ -7,6 +7,7 @@ from wavewise.estimate.causal_forest import causal_forest
 from wavewise.estimate.forest_engine import Units, apply_trees, grow_trees
 from wavewise.estimate.forest_error import bag_std_error
 from wavewise.estimate.forest_shrink import fit_shrinkage, parts_of_arms
+from wavewise.estimate.forest_sort import MOVED
 
 N_ARMS = 3
 
@@ -121,7 +122,7 @@ def test_halves_are_drawn_within_arms_and_pairs_of_groups_are_complements():
 def test_the_first_split_is_the_best_by_the_definition(n_arms):
     """Score of every threshold from pseudo-outcomes, on the units of the split half."""
     from wavewise.estimate.forest_engine import _columns, _data, _rules
-    from wavewise.estimate.forest_grow import add_units, new_work
+    from wavewise.estimate.forest_grow import add_units, new_half, new_work
     from wavewise.estimate.forest_split import score_all
 
     units = make_units(6, n=300, n_arms=n_arms)
@@ -129,9 +130,12 @@ def test_the_first_split_is_the_best_by_the_definition(n_arms):
     rules = _rules(units, data, 1, 4, None)
     work = new_work(units.n_units, data.words.shape[1], columns, rules)
     work.histograms[0][:] = 0
-    add_units(work.histograms[0], columns.base, data.words.view(np.uint8), data.value, 0, 300, 1)
+    split = new_half(300, data.words.shape[1])
+    split.words[:300], split.payload[:300], split.index[:300] = data.words, data.value, range(300)
+    add_units(work.histograms[0], columns, split, 0, 300, 1)
     work.tried[:] = np.arange(4)
     score_all(work.histograms[0], columns, rules, work)
+    scores = work.score.reshape(2, columns.n_bins, columns.n_lanes)
     y_step = np.ptp(units.outcome) / ((2**31 - 1) // 300)
     for c in range(4):
         for side in (0, 1):
@@ -142,12 +146,34 @@ def test_the_first_split_is_the_best_by_the_definition(n_arms):
                 goes = (units.bins[:, c] <= t) & (units.bins[:, c] >= side)
                 left, right = np.flatnonzero(goes), np.flatnonzero(~goes)
                 if min(left.size, right.size) < 15:
-                    assert work.score[c, side, t] <= 0
+                    assert scores[side, t, c] <= 0
                     continue
-                ours.append(work.score[c, side, t])
+                ours.append(scores[side, t, c])
                 slow.append(gradient_score(units, left, right))
             ours = np.array(ours) / y_step**2 * y_step**2
             np.testing.assert_allclose(ours / ours[0], np.array(slow) / slow[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("n", [900, MOVED + 900])
+def test_sorting_keeps_the_order_whether_rows_move_or_only_their_places(n):
+    from wavewise.estimate.forest_engine import _columns, _data, _rules
+    from wavewise.estimate.forest_grow import new_half, new_work
+    from wavewise.estimate.forest_sort import partition
+
+    units = make_units(10, n=n)
+    data, columns = _data(units), _columns(units)
+    work = new_work(n, data.words.shape[1], columns, _rules(units, data, 1, 4, None))
+    half = new_half(n, data.words.shape[1])
+    half.words[:n], half.payload[:n], half.index[:n] = data.words, np.arange(n), np.arange(n)
+    expected = np.arange(n)
+    for start, end, c, low, span in ((0, n, 0, 1, 2), (0, n // 3, 1, 0, 3), (n // 2, n, 2, 2, 1)):
+        part = expected[start:end]
+        inside = (units.bins[part, c] >= low) & (units.bins[part, c] <= low + span)
+        expected[start:end] = np.concatenate([part[inside], part[~inside]])
+        border = partition(half, start, end, c, low, span, work)
+        assert border == start + inside.sum()
+        np.testing.assert_array_equal(half.payload[half.index[:n]], expected)
+        np.testing.assert_array_equal(half.words[half.index[:n]], data.words[expected])
 
 
 def test_standard_errors_by_hand():

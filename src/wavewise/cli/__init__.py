@@ -2,7 +2,14 @@
 
 import typer
 
-from wavewise.cli import contact_verbs, field_verbs, learn_verbs, serve_verbs, study_verbs
+from wavewise.cli import (
+    contact_verbs,
+    design_verbs,
+    field_verbs,
+    learn_verbs,
+    serve_verbs,
+    study_verbs,
+)
 from wavewise.cli.common import version_option
 
 __all__ = ["app", "main"]
@@ -17,6 +24,7 @@ app = typer.Typer(
 )
 app.callback()(version_option)
 study_verbs.add_to(app)
+design_verbs.add_to(app)
 field_verbs.add_to(app)
 contact_verbs.add_to(app)
 serve_verbs.add_to(app)

@@ -1,4 +1,4 @@
-"""Verbs of the HTTP interface: serve, keys, refuse."""
+"""Verbs of the HTTP interface and the monitor: serve, keys, refuse, status."""
 
 from typing import Annotated
 
@@ -16,6 +16,17 @@ def add_to(app: typer.Typer) -> None:
     _add_serve(app)
     _add_keys(app)
     _add_refuse(app)
+    _add_status(app)
+
+
+def _add_status(app: typer.Typer) -> None:
+    @verb(app, "status", "wavewise status my-study")
+    def status(folder: Folder, store: StoreUrl = None) -> Done:
+        """Show what was due, sent, delivered, failed and refused, and what reached people."""
+        from wavewise.workflow.status import status as work
+
+        with opened(folder, store) as study:
+            return work(study)
 
 
 def _add_serve(app: typer.Typer) -> None:

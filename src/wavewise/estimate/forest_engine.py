@@ -21,6 +21,7 @@ Int32Array = npt.NDArray[np.int32]
 WordArray = npt.NDArray[np.uint64]
 T = TypeVar("T")
 
+_LANES = 4  # numbers that one instruction takes
 _GROUPS_A_TASK, _UNITS_A_TASK = 4, 2048
 _LEAST_SHARE = 0.05  # of a node, in either child; keeps leaves from the edges
 _WEIGHT_STEPS = 16  # whole steps of an average weight in the choice of splits
@@ -243,11 +244,9 @@ def _packed(units: Units) -> IntArray:
 
 def _columns(units: Units) -> Columns:
     bins = units.n_bins.astype(np.int64)
-    cells = bins * units.n_arms
-    offset = np.cumsum(cells) - cells
-    base = offset + np.arange(units.n_arms)[:, None] * bins
     missing = (units.bins == 0).any(axis=0).astype(np.uint8)
-    return Columns(offset, bins, missing, base.astype(np.uint64), int(cells.sum()))
+    n_bins, n_lanes = int(bins.max()), _LANES * -(-bins.size // _LANES)
+    return Columns(bins, missing, n_bins, n_lanes, units.n_arms * n_bins * n_lanes)
 
 
 def _rules(units: Units, data: Data, min_leaf: int, n_tried: int, factor: IntArray | None) -> Rules:

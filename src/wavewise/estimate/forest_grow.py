@@ -13,13 +13,14 @@ from wavewise.estimate.forest_parts import (
     Columns,
     Data,
     FloatArray,
+    Half,
     IntArray,
     Rules,
     Tree,
-    WordArray,
     Work,
 )
 from wavewise.estimate.forest_sample import choose_covariates, deal, draw_half, list_inside
+from wavewise.estimate.forest_sort import partition
 from wavewise.estimate.forest_split import best_split
 
 __all__ = ["grow_groups"]
@@ -32,71 +33,28 @@ _CELLS_A_COUNT = 4  # cells subtracted in the time of one count
 
 @compiled
 def add_units(
-    histogram: IntArray,
-    base: IntArray,
-    cells: ByteArray,
-    value: IntArray,
-    start: int,
-    end: int,
-    sign: int,
+    histogram: IntArray, columns: Columns, split: Half, start: int, end: int, sign: int
 ) -> None:
     """Packed values of units added to (or taken from) the histogram of every covariate."""
-    p, arm = base.shape[1], cells.shape[1] - 1
-    cells, value = cells[start:end], value[start:end]  # from 0 on: no check for negative indices
-    for j in range(value.size):
-        v = sign * value[j]
-        at, row = base[cells[j, arm]], cells[j]
-        for c in range(p):
-            histogram[at[c] + row[c]] += v
-
-
-@compiled
-def partition(
-    words: WordArray,
-    payload: IntArray,
-    start: int,
-    end: int,
-    c: int,
-    low: int,
-    span: int,
-    spare: WordArray,
-    spare_payload: IntArray,
-) -> int:
-    """Units in bins low to low + span moved to the front, all in their order; the border."""
-    cells = words.view(np.uint8)
-    n_words = words.shape[1]
-    front, back, one = np.uint64(start), np.uint64(0), np.uint64(1)
-    column, lowest, width = np.uint64(c), np.uint8(low), np.uint8(span)
+    cells, value, index = split.cells, split.payload, split.index
+    n_bytes, n_lanes = np.uint64(8 * split.words.shape[1]), np.uint64(columns.n_lanes)
+    size, one = np.uint64(columns.n_bins * columns.n_lanes), np.uint64(1)
     for j in range(np.uint64(start), np.uint64(end)):
-        inside = np.uint64(np.uint8(cells[j, column] - lowest) <= width)
-        held = payload[j]
-        payload[front] = held
-        spare_payload[back] = held
-        if n_words == 2:  # the usual width, without a loop
-            first, second = words[j, 0], words[j, 1]
-            words[front, 0], words[front, 1] = first, second
-            spare[back, 0], spare[back, 1] = first, second
-        else:
-            for w in range(n_words):
-                word = words[j, w]
-                words[front, w] = word
-                spare[back, w] = word
-        front += inside
-        back += one - inside
-    border = np.int64(front)
-    payload[border:end] = spare_payload[:back]
-    words[border:end] = spare[:back]
-    return border
+        i = np.uint64(index[j])  # unsigned: no check for negative indices
+        v, row = sign * value[i], i * n_bytes
+        at = np.uint64(cells[row + n_bytes - one]) * size
+        for c in range(np.uint64(columns.bins.size)):
+            histogram[at + np.uint64(cells[row + c]) * n_lanes + c] += v
 
 
 @compiled
-def fewest(n_arms: int, cells: ByteArray, start: int, end: int, count: IntArray) -> int:
+def fewest(n_arms: int, kept: Half, start: int, end: int, count: IntArray) -> int:
     """The smallest number of units that an arm has."""
-    arm = cells.shape[1] - 1
+    cells, index, n_bytes = kept.cells, kept.index, np.uint64(8 * kept.words.shape[1])
+    arm = n_bytes - np.uint64(1)
     count[:] = 0
-    cells = cells[start:end]
-    for j in range(cells.shape[0]):
-        count[cells[j, arm]] += 1
+    for j in range(np.uint64(start), np.uint64(end)):
+        count[np.uint64(cells[np.uint64(index[j]) * n_bytes + arm])] += 1
     least = count[0]
     for a in range(1, n_arms):
         least = min(least, count[a])
@@ -104,10 +62,10 @@ def fewest(n_arms: int, cells: ByteArray, start: int, end: int, count: IntArray)
 
 
 @compiled
-def any_missing(cells: ByteArray, start: int, end: int, c: int) -> bool:
+def any_missing(half: Half, start: int, end: int, c: int) -> bool:
     """Whether one of the units has the covariate missing."""
-    for j in range(start, end):  # noqa: SIM110 - the compiler takes loops
-        if cells[j, c] == 0:
+    for j in range(start, end):
+        if half.cells[8 * half.words.shape[1] * half.index[j] + c] == 0:
             return True
     return False
 
@@ -115,8 +73,7 @@ def any_missing(cells: ByteArray, start: int, end: int, c: int) -> bool:
 @compiled
 def leaf_means(
     means: FloatArray,
-    cells: ByteArray,
-    unit: IntArray,
+    kept: Half,
     start: int,
     end: int,
     outcome: FloatArray,
@@ -124,11 +81,14 @@ def leaf_means(
     total: FloatArray,
 ) -> None:
     """Weighted mean outcome of each arm among the leaf's units of the estimation half."""
-    arm = cells.shape[1] - 1
+    cells = kept.cells
+    index, unit, n_bytes = kept.index, kept.payload, np.uint64(8 * kept.words.shape[1])
+    arm = n_bytes - np.uint64(1)
     means[:] = 0.0
     total[:] = 0.0
-    for j in range(start, end):
-        a, i = cells[j, arm], unit[j]
+    for j in range(np.uint64(start), np.uint64(end)):
+        row = np.uint64(index[j])
+        a, i = np.uint64(cells[row * n_bytes + arm]), np.uint64(unit[row])
         means[a] += weight[i] * outcome[i]
         total[a] += weight[i]
     for a in range(means.size):
@@ -142,8 +102,7 @@ def child_histograms(
     slot: int,
     may_left: bool,
     may_right: bool,
-    split: ByteArray,
-    value: IntArray,
+    split: Half,
     start: int,
     border: int,
     end: int,
@@ -167,30 +126,28 @@ def child_histograms(
         small, large = free[n_free], slot
         child = work.histograms[small]
         child[:] = 0
-        add_units(child, columns.base, split, value, first, last, 1)
+        add_units(child, columns, split, first, last, 1)
         if (last - first) * columns.bins.size * _CELLS_A_COUNT < columns.n_cells:
-            add_units(parent, columns.base, split, value, first, last, -1)
+            add_units(parent, columns, split, first, last, -1)
         else:
             for k in range(child.size):
                 parent[k] -= child[k]
     elif may_large:
         large = slot
-        add_units(parent, columns.base, split, value, first, last, -1)
+        add_units(parent, columns, split, first, last, -1)
     else:
         small = slot
         parent[:] = 0
-        add_units(parent, columns.base, split, value, first, last, 1)
+        add_units(parent, columns, split, first, last, 1)
     return (n_free, small, large) if left_small else (n_free, large, small)
 
 
 @compiled
 def grow_tree(
     key: np.uint64,
-    split_words: WordArray,
-    value: IntArray,
+    split: Half,
     n_split: int,
-    kept_words: WordArray,
-    unit: IntArray,
+    kept: Half,
     n_kept: int,
     data: Data,
     columns: Columns,
@@ -199,16 +156,15 @@ def grow_tree(
     work: Work,
 ) -> tuple[int, int]:
     """One tree; its numbers of nodes and leaves (0 if an arm has no unit to estimate with)."""
-    split, kept = split_words.view(np.uint8), kept_words.view(np.uint8)
-    spare, spare_payload = work.spare, work.spare_payload
     if fewest(rules.n_arms, kept, 0, n_kept, work.arm_units) < 1:
         return 0, 0
+    outcome, weight, total = data.outcome, data.weight, work.total
     stack = np.empty((2 * rules.n_slots + 4, _TO_DO), np.int64)
     free = np.arange(rules.n_slots)
     n_free, depth, n_nodes, n_leaves = rules.n_slots - 1, 1, 1, 0
     root = work.histograms[free[n_free]]
     root[:] = 0
-    add_units(root, columns.base, split, value, 0, n_split, 1)
+    add_units(root, columns, split, 0, n_split, 1)
     stack[0] = np.array([0, 0, n_split, 0, n_kept, free[n_free]])
     while depth > 0:
         depth -= 1
@@ -223,16 +179,14 @@ def grow_tree(
             if slot >= 0:
                 free[n_free] = slot
                 n_free += 1
-            leaf_means(
-                tree.means[n_leaves], kept, unit, e0, e1, data.outcome, data.weight, work.total
-            )
+            leaf_means(tree.means[n_leaves], kept, e0, e1, outcome, weight, total)
             tree.size[n_leaves] = e1 - e0
             write_node(tree.nodes[node], -1, 0, 0, n_leaves)
             n_leaves += 1
             continue
         span = threshold - side
-        s = partition(split_words, value, s0, s1, c, side, span, spare, spare_payload)
-        e = partition(kept_words, unit, e0, e1, c, side, span, spare, spare_payload)
+        s = partition(split, s0, s1, c, side, span, work)
+        e = partition(kept, e0, e1, c, side, span, work)
         larger_left = s - s0 + e - e0 >= s1 - s + e1 - e
         if (
             side == 1
@@ -247,7 +201,7 @@ def grow_tree(
         may_left = fewest(rules.n_arms, kept, e0, e, work.arm_units) >= 2 * rules.min_leaf
         may_right = fewest(rules.n_arms, kept, e, e1, work.arm_units) >= 2 * rules.min_leaf
         n_free, slot_left, slot_right = child_histograms(
-            free, n_free, slot, may_left, may_right, split, value, s0, s, s1, columns, work
+            free, n_free, slot, may_left, may_right, split, s0, s, s1, columns, work
         )
         # the child with fewer units on top, so that few histograms wait
         left, right = depth, depth + 1
@@ -274,25 +228,40 @@ def write_task(task: IntArray, node: int, s0: int, s1: int, e0: int, e1: int, sl
 
 
 @compiled
+def new_half(n: int, n_words: int) -> Half:
+    """Room for the units of a half."""
+    words = np.empty((n + 1, n_words), np.uint64)
+    return Half(
+        words,
+        words.reshape(-1).view(np.uint8),
+        np.empty(n + 1, np.int64),
+        np.empty(n + 1, np.uint32),
+    )
+
+
+@compiled
 def new_work(n: int, n_words: int, columns: Columns, rules: Rules) -> Work:
     """Memory of one thread."""
-    nb, p, n_arms = columns.bins.max(), columns.bins.size, rules.n_arms
+    p, n_arms, size = columns.bins.size, rules.n_arms, columns.n_bins * columns.n_lanes
     return Work(
         np.empty(n_arms),
         np.empty(n_arms),
-        np.empty((rules.n_tried, 2, nb)),
-        np.empty(nb, np.int64),
-        np.empty(nb, np.int64),
-        np.empty(nb),
-        np.empty(nb),
-        np.empty((rules.n_margins, nb)),
+        np.empty((2, size)),
+        np.empty(size, np.int64),
+        np.empty(columns.n_lanes, np.int64),
+        np.empty(size, np.int64),
+        np.empty(size),
+        np.empty(size),
+        np.empty((rules.n_margins, size)),
+        np.empty((2, columns.n_lanes)),
         np.empty((rules.n_tried, 5)),
-        np.empty(n_arms * nb, np.int32),
+        np.empty(n_arms * columns.n_bins, np.int32),
         np.arange(p),
         np.empty(n_arms),
         np.empty(n_arms, np.int64),
         np.empty((n + 1, n_words), np.uint64),
         np.empty(n + 1, np.int64),
+        np.empty(n + 1, np.uint32),
         np.empty((rules.n_slots, columns.n_cells), np.int64),
     )
 
@@ -311,6 +280,14 @@ def grow_groups(
         Whether the unit was in the group's half.
     """
     n, n_words = data.words.shape
+    # a copy for each thread: counts of references to shared arrays would be fought over
+    columns = Columns(
+        columns.bins.copy(),
+        columns.missing.copy(),
+        columns.n_bins,
+        columns.n_lanes,
+        columns.n_cells,
+    )
     work = new_work(n, n_words, columns, rules)
     room = 2 * rules.max_leaves
     nodes, size = np.empty((2 * room, 4), np.int32), np.empty(room, np.int32)
@@ -321,8 +298,7 @@ def grow_groups(
     chosen, half = np.empty(n_parts, np.uint8), np.zeros(n_parts, np.uint8)
     parts, spare = np.empty(n_parts + 1, np.int64), np.empty(n_parts + 1, np.int64)
     every, in_stratum = np.arange(n_parts), np.empty_like(data.n_by_stratum)
-    split, kept = np.empty((n + 1, n_words), np.uint64), np.empty((n + 1, n_words), np.uint64)
-    value, unit = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
+    split, kept = new_half(n, n_words), new_half(n, n_words)
     members = np.empty(n + 1, np.int64)
     node, leaf = 0, 0
     for g in range(n_groups):
@@ -335,7 +311,7 @@ def grow_groups(
         for t in range(2):
             tree_key = mix(key, 1 + t)
             draw_half(mix(tree_key, 0), data.stratum, in_stratum, parts, n_drawn, half, spare)
-            n_split, n_kept = deal(data, members, n_inside, half, split, value, kept, unit)
+            n_split, n_kept = deal(data, members, n_inside, half, split, kept)
             if leaf + rules.max_leaves > size.size:
                 room = 2 * size.size
                 nodes, means = longer(nodes, node, 2 * room), longer(means, leaf, room)
@@ -344,10 +320,8 @@ def grow_groups(
             made = grow_tree(
                 tree_key,
                 split,
-                value,
                 n_split,
                 kept,
-                unit,
                 n_kept,
                 data,
                 columns,

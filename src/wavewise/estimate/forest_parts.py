@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from wavewise.results import FloatArray, IntArray
 
-__all__ = ["Columns", "Data", "Rules", "Tree", "Work"]
+__all__ = ["Columns", "Data", "Half", "Rules", "Tree", "Work"]
 
 ByteArray = npt.NDArray[np.uint8]
 WordArray = npt.NDArray[np.uint64]
@@ -41,24 +41,47 @@ class Data(NamedTuple):
     n_by_stratum: IntArray
 
 
-class Columns(NamedTuple):
-    """Where each covariate's histogram lies.
+class Half(NamedTuple):
+    """The units of one half of a tree's subsample, sorted by node while the tree grows.
 
     Parameters
     ----------
-    offset, bins : (n_covariates,) array of int
-        First cell, and number of bins; bin 0 holds the missing values.
-    missing : (n_covariates,) array of uint8
-        Whether any unit has it missing.
-    base : (n_arms, n_covariates) array of uint64
-        First cell of each arm.
-    n_cells : int
+    words : (n_units + 1, n_words) array of uint64
+        As in `Data`. Rows of large nodes lie together.
+    cells : (8 (n_units + 1) n_words,) array of uint8
+        The same memory byte by byte.
+    payload : (n_units + 1,) array of int
+        Packed values of the split half, places in `Data` of the estimation half.
+    index : (n_units + 1,) array of uint32
+        Row of the unit at each place; a node holds the places from one to another.
     """
 
-    offset: IntArray
+    words: WordArray
+    cells: ByteArray
+    payload: IntArray
+    index: npt.NDArray[np.uint32]
+
+
+class Columns(NamedTuple):
+    """How a histogram lies in memory: by arm, bin, and covariate, the covariates side by side.
+
+    All covariates are then scored together, with one instruction for several of them.
+
+    Parameters
+    ----------
+    bins : (n_covariates,) array of int
+        Number of bins; bin 0 holds the missing values.
+    missing : (n_covariates,) array of uint8
+        Whether any unit has it missing.
+    n_bins, n_lanes, n_cells : int
+        Bins of every covariate here, the largest number; places of a bin, one a covariate and some
+        empty; cells in all.
+    """
+
     bins: IntArray
     missing: ByteArray
-    base: WordArray
+    n_bins: int
+    n_lanes: int
     n_cells: int
 
 
@@ -105,10 +128,12 @@ class Work(NamedTuple):
     scale: FloatArray
     score: FloatArray
     left: IntArray
+    row: IntArray
     run: IntArray
     control: FloatArray
     other: FloatArray
     margin: FloatArray
+    best: FloatArray
     bound: FloatArray
     count: npt.NDArray[np.int32]
     tried: IntArray
@@ -116,6 +141,7 @@ class Work(NamedTuple):
     arm_units: IntArray
     spare: WordArray
     spare_payload: IntArray
+    spare_index: npt.NDArray[np.uint32]
     histograms: npt.NDArray[np.int64]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from wavewise.estimate.forest_compiled import compiled, mix
-from wavewise.estimate.forest_parts import ByteArray, Data, IntArray, WordArray
+from wavewise.estimate.forest_parts import ByteArray, Data, Half, IntArray
 
 __all__ = ["choose_covariates", "deal", "draw_half", "list_inside"]
 
@@ -73,13 +73,17 @@ def deal(
     units: IntArray,
     n_units: int,
     half: ByteArray,
-    split: WordArray,
-    value: IntArray,
-    kept: WordArray,
-    unit: IntArray,
+    split_half: Half,
+    kept_half: Half,
 ) -> tuple[int, int]:
     """Copies of the listed units: one half to split with, the other kept for the leaf means."""
     words, values, part = data.words, data.value, data.part
+    split, value, kept, unit = (
+        split_half.words,
+        split_half.payload,
+        kept_half.words,
+        kept_half.payload,
+    )
     n_words = words.shape[1]
     n_split, n_kept, one = _ZERO, _ZERO, _ONE
     for j in range(n_units):
@@ -92,6 +96,10 @@ def deal(
         to_split = np.uint64(half[np.uint64(part[i])])
         n_split += to_split
         n_kept += one - to_split
+    for j in range(n_split):
+        split_half.index[j] = j
+    for j in range(n_kept):
+        kept_half.index[j] = j
     return np.int64(n_split), np.int64(n_kept)
 
 

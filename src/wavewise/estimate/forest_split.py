@@ -16,8 +16,8 @@ enters by one addition, a sibling is an exact difference, and no order of additi
 
 import numpy as np
 
-from wavewise.estimate.forest_compiled import compiled, inlined
-from wavewise.estimate.forest_parts import ByteArray, Columns, FloatArray, IntArray, Rules, Work
+from wavewise.estimate.forest_compiled import compiled
+from wavewise.estimate.forest_parts import Columns, FloatArray, Half, IntArray, Rules, Work
 
 __all__ = ["SHIFT", "best_split"]
 
@@ -27,7 +27,7 @@ _SHIFT, _MASK = np.int64(SHIFT), np.int64(0xFFFFFFFF)
 
 @compiled
 def best_split(
-    cells: ByteArray,
+    kept: Half,
     start: int,
     end: int,
     histogram: IntArray,
@@ -50,41 +50,50 @@ def best_split(
         if bound[2] > 0.0:
             side = 0 if bound[0] >= bound[1] else 1
             return c, int(bound[3 + side]), side
-        count_units(work.count, columns.bins[c], rules.n_arms, cells, start, end, c)
+        count_units(work.count, columns.bins[c], rules.n_arms, kept, start, end, c)
         bound[2] = 1.0
         for side in range(2):
             if bound[side] > 0.0:
                 low, high = feasible(
                     work.count, columns.bins[c], rules.n_arms, side, rules.min_leaf
                 )
-                bound[side], bound[3 + side] = best_between(work.score[at, side], low, high)
+                bound[side], bound[3 + side] = best_between(
+                    work.score[side], c, columns.n_lanes, low, high
+                )
 
 
 @compiled
 def score_all(histogram: IntArray, columns: Columns, rules: Rules, work: Work) -> None:
-    """Scores of all thresholds of the covariates tried, and each covariate's largest."""
-    bins, n_arms = columns.bins, rules.n_arms
-    total = node_means(histogram[columns.offset[0] :], bins[0], work.mean, work.scale)
+    """Scores of all thresholds of all covariates, and the largest of each that is tried.
+
+    A threshold is the last bin on the left. Side 0 sends missing values left, side 1 right; side 0
+    is scored where the covariate is missing for a unit of the split half.
+    """
+    total = node_means(histogram, columns, work)
     least = max(int(rules.least_share * total), 1)
+    any_missing = has_missing(histogram, columns, rules.n_arms)
+    scan(histogram, columns, any_missing, rules, work)
+    for side in range(2):
+        if side == 1 or any_missing:
+            weigh(work.score[side], work.left, columns, total, least, side, work.best[side])
     for k in range(rules.n_tried):
         c = work.tried[k]
-        part, nb = histogram[columns.offset[c] :], bins[c]
         work.bound[k, :] = 0.0
-        for side in range(2):
-            if side == 1 or (columns.missing[c] and has_missing(part, nb, n_arms)):
-                score = work.score[k, side]
-                scan(part, nb, side, score, rules, work)
-                work.bound[k, side] = weigh(score, work.left, total, least, side, nb - 1)
+        work.bound[k, 1] = work.best[1, c]
+        if any_missing and columns.missing[c] and work.left[c] > 0:
+            work.bound[k, 0] = work.best[0, c]
 
 
 @compiled
-def node_means(histogram: IntArray, nb: int, mean: FloatArray, scale: FloatArray) -> int:
+def node_means(histogram: IntArray, columns: Columns, work: Work) -> int:
     """Weight of the node; each arm's mean and reciprocal weight, from the first covariate."""
-    total = 0
+    total, at = 0, np.uint64(0)
+    mean, scale = work.mean, work.scale
     for a in range(mean.size):
         run = 0
-        for b in range(nb):
-            run += histogram[np.uint64(a * nb + b)]
+        for _ in range(columns.n_bins):
+            run += histogram[at]
+            at += np.uint64(columns.n_lanes)
         weight = run >> _SHIFT
         total += weight
         mean[a] = (run & _MASK) / weight if weight > 0 else 0.0
@@ -93,79 +102,143 @@ def node_means(histogram: IntArray, nb: int, mean: FloatArray, scale: FloatArray
 
 
 @compiled
-def has_missing(histogram: IntArray, nb: int, n_arms: int) -> bool:
-    """Whether any unit of the split half has the covariate missing."""
-    for a in range(n_arms):  # noqa: SIM110 - the compiler takes loops
-        if histogram[a * nb] != 0:
-            return True
+def has_missing(histogram: IntArray, columns: Columns, n_arms: int) -> bool:
+    """Whether any unit of the split half has any covariate missing."""
+    for c in range(columns.missing.size):
+        if columns.missing[c]:
+            for a in range(n_arms):
+                if histogram[a * columns.n_bins * columns.n_lanes + c] != 0:
+                    return True
     return False
 
 
 @compiled
 def scan(
-    histogram: IntArray, nb: int, side: int, score: FloatArray, rules: Rules, work: Work
+    histogram: IntArray, columns: Columns, any_missing: bool, rules: Rules, work: Work
 ) -> None:
-    """Sum of squared arm differences of every threshold into score, left weights into work.
+    """Sums of squared arm differences of every threshold, on both sides, and left weights.
 
-    Bins below `side` go right: 0 sends missing values left, 1 sends them right.
+    What is left of a threshold with missing values on the right is what is left of it with missing
+    values on the left, less bin 0.
     """
     # named here once: each look-up in a tuple counts a reference
-    run, left, control, other = work.run, work.left, work.control, work.other
-    mean, scale, margin, factor = work.mean, work.scale, work.margin, rules.factor
-    part = rules.margin_weight
-    n_arms, n_margins = rules.n_arms, rules.n_margins
-    for b in range(nb):
-        score[b] = 0.0
-        left[b] = 0
-    margin[:] = 0.0
-    for a in range(n_arms):
-        # unsigned positions: no check for negative ones, so that the compiler takes whole vectors
-        line, total = np.uint64(a * nb), np.int64(0)
-        for b in range(nb):
-            total += histogram[line + np.uint64(b)] if b >= side else 0
-            run[b] = total
-        deviate(run, left, control if a == 0 else other, nb, mean[a], scale[a])
-        if a > 0 and n_margins == 0:
-            for b in range(nb):
-                d = other[b] - control[b]
-                score[b] += d * d
-        elif a > 0:
-            for b in range(nb):
-                d = other[b] - control[b]
-                margin[factor[0, a], b] += d
-                margin[factor[1, a], b] += d
-                margin[n_margins - 1, b] += d
+    left, control, other, row = work.left, work.control, work.other, work.row
+    run, mean, scale = work.run, work.mean, work.scale
+    with_0, without_0 = work.score[0], work.score[1]
+    n_bins, n_lanes, n_arms = columns.n_bins, columns.n_lanes, rules.n_arms
+    size, n_margins = n_bins * n_lanes, rules.n_margins
+    for k in range(size):
+        left[k] = 0
+        with_0[k] = 0.0
+        without_0[k] = 0.0
+    work.margin[:] = 0.0
+    accumulate(histogram, 0, row, run, n_bins, n_lanes)
+    deviate(run, left, control, size, mean[0], scale[0])
     if n_arms == 1:
-        for b in range(nb):
-            score[b] = control[b] * control[b]
+        add_squares(control, with_0, without_0, n_bins, n_lanes, any_missing, 1.0)
+    for a in range(1, n_arms):
+        accumulate(histogram, a * size, row, run, n_bins, n_lanes)
+        deviate(run, left, other, size, mean[a], scale[a])
+        subtract(control, other, size)
+        if n_margins == 0:
+            add_squares(other, with_0, without_0, n_bins, n_lanes, any_missing, 1.0)
+        else:
+            add_margins(other, work.margin, rules.factor, a, size)
     for g in range(n_margins):
-        for b in range(nb):
-            score[b] += part[g] * margin[g, b] * margin[g, b]
-
-
-@inlined
-def deviate(
-    run: IntArray, left: IntArray, out: FloatArray, nb: int, mean: float, scale: float
-) -> None:
-    """One arm's deviation (S - W mean) / W_parent of every left child; its weight added to left."""
-    for b in range(nb):
-        weight = np.int32(run[b] >> _SHIFT)
-        left[b] += weight
-        out[b] = (float(np.int32(run[b] & _MASK)) - float(weight) * mean) * scale
+        part = rules.margin_weight[g]
+        add_squares(work.margin[g], with_0, without_0, n_bins, n_lanes, any_missing, part)
 
 
 @compiled
-def weigh(score: FloatArray, left: IntArray, total: int, least: int, first: int, end: int) -> float:
-    """Scores made comparable over the children's sizes, in place; the largest allowed one."""
-    best = 0.0
-    for b in range(end):
-        right = total - left[b]
-        if b < first or left[b] < least or right < least:
-            score[b] = -1.0
-        else:
-            score[b] *= 1.0 / left[b] + 1.0 / right
-            best = max(best, score[b])
-    return best
+def accumulate(
+    histogram: IntArray, start: int, row: IntArray, run: IntArray, n_bins: int, n_lanes: int
+) -> None:
+    """Sums over an arm's bins up to each one, all covariates side by side."""
+    row[:] = 0
+    for b in range(n_bins):
+        first = np.uint64(b * n_lanes)
+        here = np.uint64(start) + first
+        for c in range(np.uint64(n_lanes)):
+            total = row[c] + histogram[here + c]
+            row[c] = total
+            run[first + c] = total
+
+
+@compiled
+def deviate(
+    run: IntArray, left: IntArray, out: FloatArray, size: int, mean: float, scale: float
+) -> None:
+    """One arm's deviation (S - W mean) / W_parent of every left child; its weight added to left."""
+    for k in range(size):
+        weight = np.int32(run[k] >> _SHIFT)
+        left[k] += weight
+        out[k] = (float(np.int32(run[k] & _MASK)) - float(weight) * mean) * scale
+
+
+@compiled
+def subtract(control: FloatArray, other: FloatArray, size: int) -> None:
+    """The arm's deviation less the control's, in place."""
+    for k in range(size):
+        other[k] -= control[k]
+
+
+@compiled
+def add_squares(
+    difference: FloatArray,
+    with_0: FloatArray,
+    without_0: FloatArray,
+    n_bins: int,
+    n_lanes: int,
+    any_missing: bool,
+    part: float,
+) -> None:
+    """Squares of the differences, with bin 0 on the left (if any is missing) and without."""
+    if not any_missing:  # then bin 0 is empty, and both sides are the same
+        for k in range(n_bins * n_lanes):
+            without_0[k] += part * difference[k] * difference[k]
+        return
+    for b in range(n_bins):
+        first = np.uint64(b * n_lanes)
+        for c in range(np.uint64(n_lanes)):
+            d = difference[first + c]
+            rest = d - difference[c]
+            with_0[first + c] += part * d * d
+            without_0[first + c] += part * rest * rest
+
+
+@compiled
+def add_margins(
+    difference: FloatArray, margin: FloatArray, factor: IntArray, a: int, size: int
+) -> None:
+    """An arm's difference added to those of its first message, its second, and all pairs."""
+    for g in (factor[0, a], factor[1, a], margin.shape[0] - 1):
+        line = margin[g]
+        for k in range(size):
+            line[k] += difference[k]
+
+
+@compiled
+def weigh(
+    score: FloatArray,
+    left: IntArray,
+    columns: Columns,
+    total: int,
+    least: int,
+    side: int,
+    best: FloatArray,
+) -> None:
+    """Scores made comparable over the children's sizes, in place; each covariate's largest."""
+    n_lanes = columns.n_lanes
+    best[:] = 0.0
+    for b in range(side, columns.n_bins - 1):
+        first = np.uint64(b * n_lanes)
+        for c in range(np.uint64(n_lanes)):
+            weight = left[first + c] - left[c] * side
+            other = total - weight
+            found = score[first + c] * (1.0 / weight + 1.0 / other)
+            found = found if weight >= least and other >= least else -1.0
+            score[first + c] = found
+            best[c] = max(best[c], found)
 
 
 @compiled
@@ -181,15 +254,17 @@ def highest(bound: FloatArray, n_tried: int) -> int:
 
 @compiled
 def count_units(
-    count: IntArray, nb: int, n_arms: int, cells: ByteArray, start: int, end: int, c: int
+    count: IntArray, nb: int, n_arms: int, kept: Half, start: int, end: int, c: int
 ) -> None:
     """Units of the estimation half by arm and bin of one covariate."""
     for k in range(n_arms * nb):
         count[k] = 0
-    arm, width = cells.shape[1] - 1, np.uint64(nb)
-    cells = cells[start:end]
-    for j in range(cells.shape[0]):
-        count[np.uint64(cells[j, arm]) * width + np.uint64(cells[j, c])] += 1
+    cells, index, n_bytes = kept.cells, kept.index, np.uint64(8 * kept.words.shape[1])
+    column, width, one = np.uint64(c), np.uint64(nb), np.uint64(1)
+    for j in range(np.uint64(start), np.uint64(end)):
+        row = np.uint64(index[j]) * n_bytes
+        arm = np.uint64(cells[row + n_bytes - one])
+        count[arm * width + np.uint64(cells[row + column])] += 1
 
 
 @compiled
@@ -218,10 +293,13 @@ def feasible(count: IntArray, nb: int, n_arms: int, side: int, min_leaf: int) ->
 
 
 @compiled
-def best_between(score: FloatArray, low: int, high: int) -> tuple[float, float]:
-    """The largest score among thresholds low to high, and its threshold."""
+def best_between(
+    score: FloatArray, c: int, n_lanes: int, low: int, high: int
+) -> tuple[float, float]:
+    """The largest score of a covariate among thresholds low to high, and its threshold."""
     best, at = 0.0, 0
     for b in range(low, high + 1):
-        if score[b] > best:
-            best, at = score[b], b
+        found = score[b * n_lanes + c]
+        if found > best:
+            best, at = found, b
     return best, float(at)

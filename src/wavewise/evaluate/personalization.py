@@ -12,7 +12,7 @@ from scipy import special
 from wavewise.errors import InputError
 from wavewise.evaluate.power import power
 from wavewise.evaluate.sim_result import Estimate
-from wavewise.parallel import Chunk, Progress, run_chunks
+from wavewise.parallel import Chunk, Progress, run_chunks, task_hash
 from wavewise.results import FloatArray, IntArray, NotEstimable, read_only
 
 if TYPE_CHECKING:
@@ -173,6 +173,9 @@ class PersonalizationPower:
             for row in self.rows
         ]
         pays = self.pays_from
+        if pays == self.rows[0].n_first:
+            last = f"Personalization pays at {pays:,.0f} units already, the smallest size tried."
+            return "\n".join([*lines, last, f"Second phase, {self.convention}."])
         last = (
             f"Personalization does not begin to pay: {pays.reason}."
             if isinstance(pays, NotEstimable)
@@ -310,7 +313,7 @@ def personalization_power(
     task = _Trials(guess, sizes, n_simulations, n_trees, min_arm_leaf, entropy)
     chunks = run_chunks(
         task, len(sizes) * n_simulations, n_jobs=n_jobs, scheduler=scheduler,
-        folder=None if folder is None else Path(folder) / f"personalization-{entropy[0]}",
+        folder=None if folder is None else Path(folder) / task_hash(task)[:16],
         progress=progress,
     )  # fmt: skip
     gains = np.array([chunk["gain"] for chunk in chunks]).reshape(len(sizes), n_simulations, 2)

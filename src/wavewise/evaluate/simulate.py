@@ -1,6 +1,7 @@
 """Simulated experiments: a design, a truth, thousands of repetitions."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from wavewise.evaluate.sim_engine import Job
 from wavewise.evaluate.sim_result import Comparison, Simulated
 from wavewise.evaluate.sim_truth import as_truth
 from wavewise.evaluate.sim_worlds import Truth
-from wavewise.parallel import Progress, run_chunks
+from wavewise.parallel import Progress, run_chunks, task_hash
 from wavewise.results import Provenance, hash_arrays, read_only
 
 __all__ = ["compare", "simulate"]
@@ -129,7 +130,7 @@ def compare(
     (2, True)
     """
     job = _job(designs, truth, n_simulations, rng)
-    place = None if folder is None else Path(folder) / _hash(job)[:16]
+    place = None if folder is None else Path(folder) / task_hash(_unnamed(job))[:16]
     chunks = run_chunks(
         job, job.n_chunks, n_jobs=n_jobs, scheduler=scheduler, folder=place, progress=progress
     )
@@ -191,11 +192,6 @@ def _same_clusters(one: Design, other: Design) -> bool:
     return np.array_equal(one.clusters, other.clusters)
 
 
-def _hash(job: Job) -> str:
-    """Of all that decides what a chunk holds."""
-    return hash_arrays(
-        designs=[design.hash() for design in job.designs],
-        truth=[f"{type(job.truth).__name__} {job.truth.describe()}"],
-        n_simulations=[job.n_simulations],
-        entropy=[str(job.entropy)],
-    )
+def _unnamed(job: Job) -> Job:
+    """The job without its designs' names, which decide nothing."""
+    return replace(job, designs=tuple(design.with_(name="-") for design in job.designs))

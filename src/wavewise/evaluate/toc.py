@@ -1,6 +1,6 @@
 """Targeting operator characteristic: whether the units ranked first gain more than the average."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,39 @@ class TargetingCurve:
     n_units: int
     n_tied: int
     provenance: Provenance
+    _influence: dict[str, FloatArray] = field(repr=False)
+    _scores: FloatArray = field(repr=False)
+    _cluster: IntArray | None = field(repr=False)
+
+    def difference(self, other: "TargetingCurve") -> tuple[Estimate, Estimate]:
+        """AUTOC and Qini of this priority less those of another on the same scores, paired.
+
+        Whether to rank by predicted effects (causal) or by predicted outcomes (predictive) is
+        answered so: both orders are judged by the same units' scores.
+
+        Raises
+        ------
+        InputError
+            Where the curves rest on other scores.
+        """
+        if not np.array_equal(self._scores, other._scores):
+            raise InputError(
+                f"found curves on other scores ({self.n_units:,} and {other.n_units:,} units); "
+                "needed the same scores in the same order, so that their noise can be paired"
+            )
+        level = self.average.level
+        one, two = (
+            influence_estimate(
+                f"difference in {a.name}",
+                a.estimate - b.estimate,
+                self._influence[a.name] - other._influence[a.name],
+                self._cluster,
+                level,
+            )
+            for a, b in ((self.autoc, other.autoc), (self.qini, other.qini))
+            if isinstance(a.estimate, float) and isinstance(b.estimate, float)
+        )
+        return one, two
 
     def to_frame(self) -> pl.DataFrame:
         """One row for each of AUTOC, Qini and the average."""
@@ -153,18 +186,22 @@ def toc(priority: Any, scores: Any, *, cluster: Any = None, level: float = 0.95)
     groups = read_cluster(cluster, values.size)
     ranking = rank_units(first, values)
     areas = {"AUTOC": (_autoc_weight, _autoc_mass, 1.0), "Qini": (_qini_weight, _qini_mass, 0.5)}
-    found = {
-        name: _area(name, ranking, values, groups, parts, level) for name, parts in areas.items()
-    }
+    found = {name: _area(ranking, values, parts) for name, parts in areas.items()}
+    autoc, qini = (
+        influence_estimate(name, *found[name], groups, level) for name in ("AUTOC", "Qini")
+    )
     tied = ranking.size[ranking.size > 1].sum()
     return TargetingCurve(
-        autoc=found["AUTOC"],
-        qini=found["Qini"],
+        autoc=autoc,
+        qini=qini,
         curve=_curve(ranking, values, groups),
         average=_mean_estimate("average", values, groups, level),
         n_units=int(values.size),
         n_tied=int(tied),
         provenance=Provenance("TOC by influence function", hash_arrays(p=first, s=values)),
+        _influence={name: influence for name, (_, influence) in found.items()},
+        _scores=values,
+        _cluster=groups,
     )
 
 
@@ -187,14 +224,8 @@ def _qini_mass(share: FloatArray) -> FloatArray:
     return share - share**2 / 2
 
 
-def _area(
-    name: str,
-    ranking: Ranking,
-    scores: FloatArray,
-    cluster: IntArray | None,
-    parts: Any,
-    level: float,
-) -> Estimate:
+def _area(ranking: Ranking, scores: FloatArray, parts: Any) -> tuple[float, FloatArray]:
+    """An area, and each unit's influence on it."""
     weight, mass, total = parts
     part = np.diff(mass(np.concatenate([[0.0], ranking.share])))
     average = float((ranking.mean * ranking.size).sum()) / scores.size
@@ -208,7 +239,7 @@ def _area(
     behind = np.cumsum(fall[::-1])[::-1]
     ranks = behind[ranking.group] - float((fall * ranking.share).sum())
     influence = own + ranks - total * (scores - average)
-    return influence_estimate(name, estimate, influence, cluster, level)
+    return estimate, np.asarray(influence)
 
 
 def _curve(ranking: Ranking, scores: FloatArray, cluster: IntArray | None) -> pl.DataFrame:

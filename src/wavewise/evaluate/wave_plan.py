@@ -1,7 +1,7 @@
 """How many waves, of which sizes, by which rule: the design whose net benefit is highest."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from wavewise.results import FloatArray
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Benefit", "Limits", "WavePlan", "WavePlanRow", "plan_waves"]
+__all__ = ["Benefit", "Limits", "WavePlan", "WavePlanRow", "designs_within", "plan_waves"]
 
 _SPLITS = {"equal": 1.0, "growing": 1.5, "shrinking": 1 / 1.5}
 
@@ -248,7 +248,9 @@ def plan_waves(
     (3, 0.0)
     """
     bounds = limits or Limits()
-    designs = list(_candidates(design, sizes or [design.n_units], rules, splits, bounds, benefit))
+    designs = designs_within(
+        design, benefit, bounds, sizes=sizes or [design.n_units], rules=rules, splits=splits
+    )
     found = compare(designs, truth, n_simulations, rng, **how)
     net = [
         benefit.worth(one.values("chosen_success"), len(one.design.waves))
@@ -312,15 +314,22 @@ def _flat(row: WavePlanRow) -> dict[str, Any]:
     return plain
 
 
-def _candidates(
+def designs_within(
     design: Design,
+    benefit: Benefit,
+    limits: Limits,
+    *,
     sizes: Sequence[int],
     rules: Sequence[str],
-    splits: Sequence[str],
-    limits: Limits,
-    benefit: Benefit,
-) -> Iterator[Design]:
-    """Designs that keep the limits; adaptive rules need two waves."""
+    splits: Sequence[str] = ("equal",),
+) -> list[Design]:
+    """Designs that keep the limits; adaptive rules need two waves.
+
+    Raises
+    ------
+    InputError
+        None does: with the nearest.
+    """
     foreign = sorted(set(splits) - _SPLITS.keys())
     if foreign:
         raise InputError(f"splits: found {foreign[0]!r}; needed {', '.join(_SPLITS)}")
@@ -341,7 +350,7 @@ def _candidates(
         raise InputError(
             f"limits: found none of {len(refused)} designs within them; the nearest: {nearest}"
         )
-    yield from made
+    return made
 
 
 def _made(design: Design, rule: str, waves: tuple[int, ...], share: float) -> Design:
@@ -375,7 +384,8 @@ def _fault(
     cost = benefit.cost(len(waves), total)
     if limits.budget is not None and cost > limits.budget:
         affordable = limits.budget - benefit.cost(len(waves), 0)
-        units = int(affordable // benefit.cost_per_unit) if benefit.cost_per_unit else 0
+        # an exact multiple may come out a rounding below it
+        units = int(affordable / benefit.cost_per_unit + 1e-9) if benefit.cost_per_unit else 0
         fewer = f", or {units:,} units" if units >= n_arms else ""
         return cost / max(limits.budget, 1e-300), f"{name} needs a budget of {cost:,.6g}{fewer}"
     return None

@@ -3,10 +3,24 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from wavewise.report.environment import environment
 
-__all__ = ["Block", "Bullets", "Document", "Grid", "Section", "html", "markdown", "paragraphs"]
+if TYPE_CHECKING:
+    from wavewise.report.figures.draw import Figure
+
+__all__ = [
+    "Block",
+    "Bullets",
+    "Document",
+    "Grid",
+    "Picture",
+    "Section",
+    "html",
+    "markdown",
+    "paragraphs",
+]
 
 
 @dataclass(frozen=True)
@@ -26,7 +40,20 @@ class Grid:
     numeric: frozenset[int] = frozenset()
 
 
-Block = str | Bullets | Grid
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its caption."""
+
+    figure: "Figure"
+
+    def svg(self, *, narrow: bool) -> str:
+        """The drawing for a screen or a phone."""
+        from wavewise.report.figures.draw import inline_svg  # noqa: PLC0415 (loads a drawing engine)
+
+        return inline_svg(self.figure, narrow=narrow)
+
+
+Block = str | Bullets | Grid | Picture
 
 
 @dataclass(frozen=True)
@@ -85,6 +112,8 @@ def _block_lines(block: Block) -> Iterator[str]:
         yield from (*(f"- {_escaped(item)}" for item in block.items), "")
     elif isinstance(block, Grid):
         yield from _grid_lines(block)
+    elif isinstance(block, Picture):
+        yield from (f"{_escaped(block.figure.title)}: {_escaped(block.figure.alt)}", "")
     else:
         yield from (_escaped(block), "")
 

@@ -24,6 +24,7 @@ from wavewise.report.spec_words import (
 from wavewise.results import NotEstimable
 
 __all__ = [
+    "DASH",
     "arms_grid",
     "delivery_blocks",
     "messages_grid",

@@ -10,7 +10,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 
 from wavewise.errors import InputError
 
-__all__ = ["BATCH_ROWS", "append", "ready", "scan", "staged"]
+__all__ = ["BATCH_ROWS", "append", "batches", "ready", "scan", "staged"]
 
 BATCH_ROWS = 50_000
 
@@ -97,3 +97,19 @@ def scan(connection: Connection, query: Select[Any], types: Types) -> pl.DataFra
     result.close()
     truths = [name for name, kind in types.items() if kind == pl.Boolean]
     return pl.concat(batches).cast(dict.fromkeys(truths, pl.Boolean))  # SQLite holds 0 and 1
+
+
+def batches(connection: Connection, query: Select[Any], types: Types) -> Iterator[pl.DataFrame]:
+    """The rows of a query without parameters, a batch at a time: memory does not grow with them."""
+    driver: Any = connection.connection
+    # A named cursor stays on PostgreSQL's side; the plain one would fetch every row at once.
+    name = {"name": "batches"} if connection.dialect.name == "postgresql" else {}
+    cursor = driver.cursor(**name)
+    cursor.execute(str(query.compile(dialect=connection.dialect)))
+    try:
+        while rows := cursor.fetchmany(BATCH_ROWS):
+            columns = zip(types.items(), zip(*rows, strict=True), strict=True)
+            # By columns: a third of the time that rows take.
+            yield pl.DataFrame([pl.Series(name, cells, kind) for (name, kind), cells in columns])
+    finally:
+        cursor.close()

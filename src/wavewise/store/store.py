@@ -5,6 +5,7 @@ from typing import Self
 from wavewise.store.api_keys import ApiKeys
 from wavewise.store.contacts import Contacts
 from wavewise.store.database import Database
+from wavewise.store.doses import Doses
 from wavewise.store.engine import engine_for
 from wavewise.store.erase import Erasure
 from wavewise.store.events import Events
@@ -32,6 +33,7 @@ class Store(
     Results,
     Contacts,
     Refusals,
+    Doses,
     Erasure,
     ApiKeys,
     Outbox,

@@ -10,6 +10,7 @@ from wavewise.design.waves import Wave
 from wavewise.errors import InputError, StateError
 from wavewise.fieldwork.events import check_events
 from wavewise.fieldwork.files import first_row, read_table
+from wavewise.fieldwork.outcome_tally import columns_needed
 from wavewise.fieldwork.outcomes import EventFlow, OutcomeRule, outcome_values
 from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.frames import wave_data
@@ -94,7 +95,7 @@ def close_wave(study: Study, wave_id: str) -> Done:
     members = wave_data(study, wave_id).units
     rules = [_rule(study, wave, o) for o in study.spec.outcomes if o not in score_outcomes(study)]
     made = outcome_values(
-        study.store.events(),
+        study.store.event_batches(columns_needed(rules)),
         pl.DataFrame({"unit_id": members.ids, "time_zone": members.time_zone}),
         rules,
         starts=wave.starts,

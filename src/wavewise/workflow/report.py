@@ -12,7 +12,7 @@ from wavewise.workflow.study import Study
 if TYPE_CHECKING:
     from wavewise.report.contents import TruthContents
 
-__all__ = ["REPORT_FOLDER", "write_report"]
+__all__ = ["REPORT_FOLDER", "write_report", "write_whole"]
 
 REPORT_FOLDER = "report"
 
@@ -36,13 +36,13 @@ def write_report(
     folder = study.folder / REPORT_FOLDER
     shutil.rmtree(folder / "figures", ignore_errors=True)
     for name, content in rendered.files.items():
-        _write(folder / name, content)
-    page = _write(folder / "index.html", rendered.html.encode())
+        write_whole(folder / name, content)
+    page = write_whole(folder / "index.html", rendered.html.encode())
     facts = {"page": str(page), "files": sorted(str(folder / name) for name in rendered.files)}
     return Done(f"Wrote {page} and {len(rendered.files)} figure files.", facts)
 
 
-def _write(path: Path, content: bytes) -> Path:
+def write_whole(path: Path, content: bytes) -> Path:
     """Write a file whole: readers see the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")

@@ -8,7 +8,7 @@ import pytest
 from scipy import special
 
 import wavewise as ww
-from wavewise.errors import InputError, UnavailableError
+from wavewise.errors import InputError
 from wavewise.evaluate.sim_beta import best_of_many, whole_counts
 from wavewise.evaluate.sim_engine import Job
 from wavewise.evaluate.sim_truth import as_truth
@@ -212,11 +212,6 @@ def test_waves_draw_people_of_schools_without_replacement() -> None:
 def test_bad_input_is_named(make, words: str) -> None:
     with pytest.raises(InputError, match=words):
         make()
-
-
-def test_a_scheduler_that_does_not_answer() -> None:
-    with pytest.raises(UnavailableError, match="dask scheduler"):
-        E.simulate(E.Design(3, (99,)), RATES, 10, _rng(), scheduler="tcp://127.0.0.1:9")
 
 
 def test_results_as_frame_dict_and_words() -> None:

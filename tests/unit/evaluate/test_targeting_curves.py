@@ -93,6 +93,27 @@ def test_toc_speaks() -> None:
     assert doubled.qini.std_error == pytest.approx(toc(x, x).qini.std_error, rel=0.01)
 
 
+def test_causal_and_predictive_rankings_are_compared_on_the_same_units() -> None:
+    rng = np.random.default_rng(6)
+    effect, risk = rng.normal(size=600), rng.normal(size=600)
+    scores = effect + rng.normal(0, 2, 600)
+    causal, predictive = toc(effect, scores), toc(risk + 0.3 * effect, scores)
+    autoc, qini = causal.difference(predictive)
+    assert autoc.estimate == pytest.approx(causal.autoc.estimate - predictive.autoc.estimate)
+    assert qini.estimate > 2 * qini.std_error
+    draws = rng.integers(0, 600, (300, 600))
+    again = [
+        toc(effect[d], scores[d]).qini.estimate
+        - toc((risk + 0.3 * effect)[d], scores[d]).qini.estimate
+        for d in draws
+    ]
+    assert qini.std_error == pytest.approx(np.std(again), rel=0.2)
+    same = causal.difference(toc(effect, scores))
+    assert [e.estimate for e in same] == [0.0, 0.0]
+    with pytest.raises(InputError, match="other scores"):
+        causal.difference(toc(effect, scores + 1))
+
+
 def test_equal_priorities_rank_nobody_and_are_not_tested() -> None:
     found = toc(np.full(100, 0.3), np.arange(100.0))
     for area in (found.autoc, found.qini):

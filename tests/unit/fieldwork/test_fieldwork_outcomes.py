@@ -1,9 +1,11 @@
 """Outcomes of windows in each unit's own zone, against a plain enumeration."""
 
+import itertools
 import math
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -228,3 +230,42 @@ def place(row: tuple, starts: date, days: int) -> str:
     if day < starts:
         return "before"
     return "in_window" if day < starts + timedelta(days=days) else "after"
+
+
+BATCH_RULES = (
+    OutcomeRule("any", "any", "e"),
+    OutcomeRule("n", "count", "e"),
+    OutcomeRule("minutes", "sum", "e"),
+    OutcomeRule("score", "score", "e"),
+    OutcomeRule("done", "successes", "e", trials=6),
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_batches_of_any_size_and_order_give_the_same_bytes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = 3_000
+    start, _ = window_us(date(2024, 3, 4), 14, "America/Lima")
+    frame = pl.DataFrame(
+        {
+            "event_id": [f"e{i}" for i in range(n)],
+            "unit_id": [f"u{i}" for i in rng.integers(0, 60, n)],
+            "kind": rng.choice(["e", "other"], n, p=[0.8, 0.2]),
+            # few distinct times, so that ties decide too
+            "at_utc_us": start + rng.integers(-20, 400, n) * 3_600_000_000,
+            "value": rng.normal(size=n) * 10.0 ** rng.integers(-8, 8, n),
+            "item": [f"i{i}" for i in rng.integers(0, 6, n)],
+        }
+    )
+    units = pl.DataFrame(
+        {"unit_id": [f"u{i}" for i in range(50)], "time_zone": ["America/Lima", None] * 25}
+    )
+    options = {"starts": date(2024, 3, 4), "window_days": 14, "default_time_zone": "Asia/Kolkata"}
+    whole = outcome_values(frame, units, BATCH_RULES, **options)
+    shuffled = frame[rng.permutation(n)]
+    cuts = [0, *sorted(rng.integers(0, n, 5).tolist()), n]
+    parts = [shuffled[a:b] for a, b in itertools.pairwise(cuts)]
+    again = outcome_values(iter(parts), units, BATCH_RULES, **options)
+    assert again.to_store().equals(whole.to_store())
+    assert again.flow == whole.flow
+    assert whole.flow.unknown_unit > 0

@@ -1,0 +1,108 @@
+"""The monitor: every message counted once, doses, the ratio of what was delivered, both effects."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from field_study import make_field_study
+from outbox_rows import queued
+from study_folders import done, events
+from wavewise.estimate.cace import cace
+from wavewise.store.outbox_rows import Recorded
+from wavewise.workflow.refusals import refuse
+from wavewise.workflow.study import open_study
+
+NOW = datetime(2024, 3, 10, 12, tzinfo=UTC)
+N = 400
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed wave: two of three messages delivered, some failed, unknown, refused, waiting."""
+    folder, _ = make_field_study(tmp_path_factory.mktemp("monitor"), N)
+    done("wave", "open", folder, "one")
+    with open_study(folder, clock=lambda: NOW) as study:
+        drawn = study.store.assignment("one")
+        sent = drawn.filter(pl.col("arm") != "control")
+        rows = queued(sent["unit_id"].to_list(), sent["arm"].to_list())
+        late = pl.when(pl.int_range(pl.len()) < 5).then(10**18).otherwise("due_at_utc_us")
+        study.store.queue_messages(rows.with_columns(due_at_utc_us=late), NOW)
+        claimed = study.store.claim_messages("sms", "w", NOW, 60, 120)
+        ids = [row.outbox_id for row in claimed]
+        study.store.begin_and_record("w", ids, [], NOW, 60)
+        results = [
+            Recorded(row, *outcome(i), provider_id=f"P{i}") for i, row in enumerate(ids)
+        ]  # fmt: skip
+        study.store.record_results("w", results, NOW)
+        waiting = study.store.outbox_rows("one").filter(state="queued")["unit_id"].to_list()
+        refuse(study, waiting[:3], "stop keyword", "r1")
+        study.store.release_messages("w")
+    done("observe", folder, events(folder, drawn, "2024-03-05", "one"))
+    done("wave", "close", folder, "one")
+    return folder
+
+
+def outcome(i: int) -> tuple[str, str | None]:
+    if i % 10 == 8:
+        return "failed", "not a number"
+    if i % 10 == 9:
+        return "unknown", "time-out"
+    return ("delivered", None) if i % 3 else ("sent", None)
+
+
+def test_every_message_is_counted_once(folder: Path) -> None:
+    facts = done("status", folder, "--json").facts
+    table = pl.DataFrame(facts["deliveries"])
+    ends = ["sent", "waiting", "failed", "unknown", "refused", "cancelled"]
+    with open_study(folder) as study:
+        rows = study.store.outbox_rows("one")
+    assert table.select(ends).sum().sum_horizontal()[0] == rows.height
+    assert table["due"].sum() == rows.height - 5
+    assert table["failed"].sum() == table["unknown"].sum() == 12
+    assert table["refused"].sum() == 3
+    for arm, channel, state in (("peers", "sms", "failed"), ("teacher", "sms", "unknown")):
+        counted = table.filter(arm=arm, channel=channel)[state][0]
+        assert counted == rows.filter(arm=arm, state=state).height
+    reasons = {(row["state"], row["reason"]) for row in facts["failures"]}
+    assert reasons == {("failed", "not a number"), ("unknown", "time-out")}
+    assert sum(row["n_units"] for row in facts["refusals"]) == 3
+
+
+def test_doses_and_the_ratio_of_what_was_delivered(folder: Path) -> None:
+    wave = done("status", folder, "--json").facts["waves"][0]
+    doses = {row["arm"]: row for row in wave["doses"]}
+    assert doses["control"]["mean_messages"] == 0
+    with open_study(folder) as study:
+        rows = study.store.outbox_rows("one").filter(arm="peers")
+        n = study.store.assignment("one").filter(arm="peers").height
+    assert doses["peers"]["n_units"] == n
+    delivered = rows.filter(state="delivered").height
+    assert doses["peers"]["share_reached"] == pytest.approx(delivered / n)
+    assert wave["ratio"]["verdict"] == "pass"
+    assert "receipt of delivery (sms)" in wave["received_means"]
+
+
+def test_both_effects_from_the_same_frozen_outcomes(folder: Path) -> None:
+    facts = done("status", folder, "--json").facts["waves"][0]["effects_on_reached"]
+    with open_study(folder) as study:
+        data = study.store.assignment("one").join(study.store.outcomes("one"), on="unit_id")
+        rows = study.store.outbox_rows("one").filter(state="delivered")
+    reached = data["unit_id"].is_in(rows["unit_id"].implode()).to_numpy()
+    expected = cace(
+        data["login"].to_numpy(), data["arm"], reached, strata=data["stratum"]
+    ).to_frame()
+    found = pl.DataFrame(facts["rows"]).sort("arm")
+    for name in ("estimate", "std_error", "itt"):
+        np.testing.assert_allclose(found[name], expected.sort("arm")[name], rtol=1e-10)
+    text = done("status", folder).out
+    assert "beside intent to treat" in text
+    assert "p0001" not in text
+
+
+def test_a_study_before_any_wave_has_a_status(tmp_path: Path) -> None:
+    folder, _ = make_field_study(tmp_path)
+    assert "No messages are queued" in done("status", folder).out
+    assert done("status", folder, "--json").facts["events"]["n"] == 0
