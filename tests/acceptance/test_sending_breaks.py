@@ -36,8 +36,6 @@ base_url = "{url}"
 rate_per_second = 400
 concurrency = 4
 """
-    '[webhook]\nprovider = "webhook"\nbase_url = "{url}"\nrate_per_second = 400\nconcurrency = 4\n'
-)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of files are POSIX's")
