@@ -43,7 +43,7 @@ class _Worker(threading.Thread):
         super().__init__(name="sending", daemon=True)
         self._study, self._ways = study, ways
         self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
+        self._ending = asyncio.Event()
 
     def run(self) -> None:
         try:
@@ -54,11 +54,11 @@ class _Worker(threading.Thread):
             self._loop.close()
 
     async def _send(self) -> None:
-        tally = await run_worker(self._study, self._ways, "stopped", self._stop)
+        tally = await run_worker(self._study, self._ways, "stopped", self._ending)
         for name, reason in sorted(tally.stopped.items()):
             print(f"wavewise: channel {name} stopped: {reason}", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         if self.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
+            self._loop.call_soon_threadsafe(self._ending.set)
         self.join()
