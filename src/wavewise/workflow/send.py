@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from wavewise.errors import ChannelError, InputError
-from wavewise.fieldwork.channels.base import Channel
+from wavewise.fieldwork.channels.base import Channel, Heard
 from wavewise.fieldwork.channels.registry import open_channel
 from wavewise.fieldwork.channels.settings import (
     CHANNELS_FILE,
@@ -28,6 +28,7 @@ from wavewise.fieldwork.contacts import AddressBook
 from wavewise.fieldwork.schedule import after_quiet, expiry
 from wavewise.store import from_us, to_us
 from wavewise.store.outbox_rows import OutboxRow
+from wavewise.workflow.calls import keep_heard
 from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.outbox_writer import OutboxWriter
 from wavewise.workflow.outgoing import messages_of, queue_wave, unqueued
@@ -134,7 +135,8 @@ async def run_worker(
             channels.append(channel)
             own_book = ways.book if _is_addressed(study, name) else None
             refuse = partial(_refuse, study, writer)
-            lanes.append(Lane(channel, one, study.store, writer, own_book, tally, refuse))
+            heard = partial(_hear, study, writer)
+            lanes.append(Lane(channel, one, study.store, writer, own_book, tally, refuse, heard))
         await _rounds(study, writer, lanes, stop, until)
     finally:
         await writer.close()
@@ -231,6 +233,12 @@ def _refuse(study: Study, writer: OutboxWriter, row: OutboxRow, reason: str) -> 
         study.store.cancel_messages("refused", now, unit_ids=[row.unit_id], channel=row.channel)
 
     writer.later(keep)
+
+
+def _hear(study: Study, writer: OutboxWriter, row: OutboxRow, heard: tuple[Heard, ...]) -> None:
+    """What a person did during a call, kept in the writer's own thread."""
+    call_id = f"{row.message_key}:{row.attempts + 1}"
+    writer.later(partial(keep_heard, study, row, call_id, heard))
 
 
 def _is_addressed(study: Study, channel: str) -> bool:
