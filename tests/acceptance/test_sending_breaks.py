@@ -6,9 +6,10 @@ import socket
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from recording_server import recording_server
@@ -103,3 +104,28 @@ def test_a_policy_decides_and_the_held_out_get_nothing(tmp_path: Path) -> None:
         ("teacher", 11),
     ]
     assert rows["arm"].to_list() == rows["message_id"].to_list()
+
+
+def test_a_worker_that_dies_while_it_queues_leaves_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_sending_study(tmp_path, 40, '[webhook]\nprovider = "file"\n')
+    queue = Store.queue_messages
+    calls = []
+
+    def dies_at_the_second(self: Store, frame: pl.DataFrame, queued_at: datetime) -> int:
+        calls.append(frame.height)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return queue(self, frame, queued_at)
+
+    with open_study(folder) as study:
+        monkeypatch.setattr(Store, "queue_messages", dies_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            queue_wave(study, "one", study.clock())
+        assert study.store.outbox_rows().height == 20
+        assert queue_wave(study, "one", study.clock()) == 20
+        assert queue_wave(study, "one", study.clock()) == 0
+    assert len(calls) == 4  # once it is marked, nothing is written out again
+    done("send", folder)
+    assert by_state(outbox(folder)) == {"sent": 40}
