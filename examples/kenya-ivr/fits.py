@@ -124,13 +124,7 @@ def _predicted(
 
 def fit_reading(study: Study, n_draws: int) -> ReadingFits:
     """The study's own priors throughout, and scaled ones once for comparison."""
-    seen = study.scores.drop_nulls("score")
-    treated = pl.col("treated").sum()
-    count = seen.group_by("phone_id").agg(n=pl.len(), after=treated, before=pl.len() - treated)
-    complete = count.filter(n=len(PERIODS))
-    usable = count.filter((pl.col("after") > 0) & (pl.col("before") > 0))
-    balanced = seen.join(complete.select("phone_id"), on="phone_id", maintain_order="left")
-    unbalanced = seen.join(usable.select("phone_id"), on="phone_id", maintain_order="left")
+    balanced, unbalanced = _samples(study)
     return ReadingFits(
         balanced=_normal(balanced, "balanced", n_draws),
         balanced_pooled=_normal(balanced, "balanced pooled", n_draws, pooled=True),
@@ -140,18 +134,48 @@ def fit_reading(study: Study, n_draws: int) -> ReadingFits:
     )
 
 
+def _samples(study: Study) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Children with all three scores; children with one before their calls and one after."""
+    seen = study.scores.drop_nulls("score")
+    treated = pl.col("treated").sum()
+    count = seen.group_by("phone_id").agg(n=pl.len(), after=treated, before=pl.len() - treated)
+    complete = count.filter(n=len(PERIODS))
+    usable = count.filter((pl.col("after") > 0) & (pl.col("before") > 0))
+    balanced = seen.join(complete.select("phone_id"), on="phone_id", maintain_order="left")
+    unbalanced = seen.join(usable.select("phone_id"), on="phone_id", maintain_order="left")
+    return balanced, unbalanced
+
+
+def sensitivities(study: Study) -> dict[str, "ww.estimate.PriorSensitivity"]:
+    """Engagement and reading under every prior that the study tried."""
+    both = study.called()
+    engagement = ww.estimate.prior_sensitivity(
+        both["engaged"].to_numpy(),
+        np.full(both.height, SETS),
+        both["arm"].to_list(),
+        both["school"].to_list(),
+        rng=stream(SEED, "priors", "engagement"),
+    )
+    rows = _samples(study)[1]
+    reading = ww.estimate.score_prior_sensitivity(
+        rows["score"].to_numpy(), **_columns(rows), rng=stream(SEED, "priors", "reading")
+    )
+    return {"engagement": engagement, "reading": reading}
+
+
+def _columns(rows: pl.DataFrame) -> dict:
+    return {
+        "unit": rows["phone_id"], "cluster": rows["school"], "period": rows["period"],
+        "arm": rows["arm"], "treated": rows["treated"], "control": "control", "periods": PERIODS,
+    }  # fmt: skip
+
+
 def _normal(
     rows: pl.DataFrame, name: str, n_draws: int, **options: object
 ) -> "ww.estimate.HierarchicalNormal":
     return ww.estimate.hierarchical_normal(
         rows["score"].to_numpy(),
-        unit=rows["phone_id"],
-        cluster=rows["school"],
-        period=rows["period"],
-        arm=rows["arm"],
-        treated=rows["treated"],
-        control="control",
-        periods=PERIODS,
+        **_columns(rows),
         rng=stream(SEED, "fit", name),
         n_draws=n_draws,
         **({"prior": ww.estimate.study_priors()} | options),

@@ -10,6 +10,7 @@
     ├── EstimationError      the data cannot answer the question that was asked
     ├── DecisionError        no decision follows from what was learned
     ├── StoreError           the database cannot be used now
+    ├── ChannelError         a provider refuses everything that is sent
     └── UnavailableError     an optional package or a later step is needed
 
 Every text says what was found, what was needed and what to do, and holds no unit's id or address.
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "STATUS",
+    "ChannelError",
     "DecisionError",
     "EstimationError",
     "Fault",
@@ -114,6 +116,10 @@ class StoreError(WavewiseError):
     """The database cannot be used now, such as one that another process holds."""
 
 
+class ChannelError(WavewiseError):
+    """A provider refuses everything, such as one that does not take the password."""
+
+
 class UnavailableError(WavewiseError):
     """An optional package, or a step that this version does not hold, is needed."""
 
@@ -129,6 +135,7 @@ STATUS: dict[type[WavewiseError], tuple[int, int]] = {
     DecisionError: (8, 409),
     StoreError: (9, 503),
     UnavailableError: (10, 501),
+    ChannelError: (11, 502),
 }
 
 

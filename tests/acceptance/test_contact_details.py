@@ -2,12 +2,14 @@
 
 import json
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from field_study import field_people, make_field_study, phone
+from outbox_rows import queued
 from study_folders import call, done
 from wavewise.errors import InputError
 from wavewise.workflow.contacts import contact_book
@@ -130,7 +132,12 @@ def test_reimport_keeps_what_waves_were_drawn_on(study: tuple[Path, Path], tmp_p
 def test_the_export_holds_ids_only(study: tuple[Path, Path], tmp_path: Path) -> None:
     folder, _ = study
     done("wave", "open", folder, "one")
+    with open_study(folder) as opened:
+        unit = opened.store.assignment("one")["unit_id"][0]
+        message = queued([unit], ["peers"]).with_columns(content_json=pl.lit('{"text":"Ana,"}'))
+        opened.store.queue_messages(message, datetime(2024, 3, 1, tzinfo=UTC))
     answer = done("export", folder, "--out", tmp_path / "data", "--json")
+    assert pl.read_csv(tmp_path / "data" / "messages.csv")["state"].to_list() == ["queued"]
     assert answer.facts["files"]["units"]["columns"] == [
         "unit_id", "time_zone", "language", "active", "grade",
     ]  # fmt: skip

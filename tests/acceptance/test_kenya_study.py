@@ -117,12 +117,43 @@ def test_every_table_says_whether_it_can_be_had(ran: tuple[Path, str]) -> None:
     told = ran[1]
     verdicts = {
         "1": "in kind", "2": "exactly", "3": "in part exactly", "4": "in part exactly",
+        "5": "in part exactly", "A.1": "in part exactly", "A.2": "in kind",
         "A.3": "exactly", "A.4": "in kind", "A.6": "in kind", "A.7": "in kind",
     }  # fmt: skip
     for number, verdict in verdicts.items():
         part = told.split(f"Table {number}: ")[1].split("\nTable ")[0]
         assert f"Reproduced {verdict}. " in part
     assert "Every figure that the published totals determine agrees." in told
+
+
+def test_figures_and_priors(ran: tuple[Path, str], tables: dict[str, Any]) -> None:
+    for name in ("figure-3", "figure-4"):
+        assert (ran[0] / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+        assert (ran[0] / f"{name}.svg").read_text("utf-8").startswith("<svg")
+    engagement, reading = (tables[f"priors, {name}"] for name in ("engagement", "reading"))
+    assert len(engagement["priors"]) == 8
+    assert {prior["best_arm"] for prior in engagement["priors"]} == {"T1B"}
+    assert len(reading["priors"]) == 9
+
+
+def test_the_workflow_fits_the_reading_model_to_what_was_delivered(
+    ran: tuple[Path, str], tables: dict[str, Any]
+) -> None:
+    """The same samples as Table 4, from deliveries that were observed and frozen."""
+    decided = json.loads((ran[0] / "study" / "decided-after-wave-2.json").read_text("utf-8"))
+    (model,) = decided["score_models"]
+    for sample, key in zip(model["samples"], ("balanced", "unbalanced"), strict=True):
+        table = tables["4"][key]
+        assert sum(map(sum, sample["by_arm"]["n_observed"])) == table["n_scores"]
+        assert sample["by_arm"]["n_units"] == table["n_students"]
+        # another prior (scaled to the scores) and other draws: effects hardly move
+        ours = {row["term"]: row for row in sample["by_arm"]["terms"]}
+        for row in table["terms"][1:]:
+            assert abs(ours[row["term"]]["mean"] - row["mean"]) < row["sd"] / 3
+    text = (ran[0] / "study" / "analysis-of-wave-2.txt").read_text("utf-8")
+    assert "Panel A: effect by arm" in text
+    page = (ran[0] / "study" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Scores by period" in page
 
 
 def test_decision_and_report(ran: tuple[Path, str]) -> None:
@@ -139,7 +170,7 @@ def test_data_meet_the_totals_and_are_the_same_each_time(
 ) -> None:
     script = repository / "examples" / "kenya-ivr" / "make_data.py"
     subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, capture_output=True)
-    names = ("people.csv", "wave-1.csv", "wave-2.csv", "scores.csv")
+    names = ("people.csv", "wave-1.csv", "wave-2.csv", "scores.csv", "scores-1.csv", "scores-2.csv")
     for name in names:
         assert (tmp_path / name).read_bytes() == (ran[0] / "data" / name).read_bytes()
     people = pl.read_csv(tmp_path / "people.csv")
@@ -148,6 +179,12 @@ def test_data_meet_the_totals_and_are_the_same_each_time(
     seen = scores.group_by("period").agg(pl.col("score").count() / pl.col("phone_id").count())
     found = {period: round(share, 3) for period, share in seen.iter_rows()}
     assert found == {"E2": 0.889, "M3": 0.735, "E3": 0.803}
+    late = (
+        scores.drop_nulls("score")
+        .group_by("period")
+        .agg(n=(pl.col("delivered") == "2021-08-20").sum())
+    )
+    assert dict(late.iter_rows()) == {"E2": 286, "M3": 0, "E3": 425}
     wave_1 = pl.read_csv(tmp_path / "wave-1.csv")
     sums = dict(wave_1.group_by("arm").agg(pl.col("engaged").sum()).iter_rows())
     wanted = {"T1A": 127, "T1B": 164, "T1C": 131, "T2A": 116, "T2B": 122, "T2C": 81, "control": 0}

@@ -52,13 +52,13 @@ def test_readme_first_study_runs(tmp_path: Path) -> None:
     assert "wavewise report first" in script
     program = Path(sys.executable).parent
     run = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", f"wavewise demo --units 3000\n{script}"],
+        ["bash", "-euo", "pipefail", "-c", f"wavewise demo --units 1000\n{script}"],
         cwd=tmp_path,
         env={**os.environ, "PATH": f"{program}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
     assert run.returncode == 0, run.stderr
     assert "0 new events" in run.stdout

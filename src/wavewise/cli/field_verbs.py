@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from wavewise.cli import send_verbs
 from wavewise.cli.common import Encoding, File, Folder, StoreUrl, WaveId, opened, verb
 from wavewise.cli.contact_verbs import KeyFile
 from wavewise.workflow.done import Done
@@ -22,6 +23,7 @@ def add_to(app: typer.Typer) -> None:
     _add_waves(app)
     _add_observe(app)
     _add_data(app)
+    send_verbs.add_to(app)
 
 
 def _add_people(app: typer.Typer) -> None:

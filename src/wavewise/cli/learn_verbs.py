@@ -1,4 +1,4 @@
-"""Verbs of learning: analyze, decide, evaluate, report, demo."""
+"""Verbs of learning: analyze, decide, evaluate, report, compare, demo."""
 
 from pathlib import Path
 from typing import Annotated
@@ -54,17 +54,42 @@ def add_to(app: typer.Typer) -> None:
         with opened(folder, store) as study:
             return write_report(study)
 
+    _add_pages(app)
+
+
+def _add_pages(app: typer.Typer) -> None:
+    """Verbs that end with a page, not of one study in a folder."""
+
+    @verb(app, "compare", "wavewise compare school-year summer --out contexts.html")
+    def compare(
+        folders: Annotated[
+            list[Path], typer.Argument(metavar="DIR DIR...", help="Folders of evaluated studies.")
+        ],
+        out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Page to write.")] = Path(
+            "contexts.html"
+        ),
+    ) -> Done:
+        """Set the gains of policies in two or more studies side by side, on one page."""
+        from wavewise.workflow.compare import compare as work
+
+        return work(folders, out)
+
     @verb(app, "demo", "wavewise demo --units 20000 --seed 1")
     def demo(
-        units: Annotated[int, typer.Option(min=100, help="Number of simulated parents.")] = 20_000,
+        units: Annotated[int, typer.Option(min=100, help="Number of simulated parents.")] = 100_000,
         seed: Annotated[int, typer.Option(min=0, help="Seed of every random draw.")] = 1,
         out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to make.")] = Path(
             "wavewise-demo"
         ),
+        summer: Annotated[
+            bool, typer.Option("--summer", help="The summer study, when few use the app.")
+        ] = False,
     ) -> Done:
-        """Run a whole study on simulated families, from plan to report."""
+        """Run the Peru study on simulated families: learn, freeze policies, test them, report."""
         from wavewise.cli.progress import progress
+        from wavewise.simulated import Season
         from wavewise.workflow.demo import run_demo
 
+        season: Season = "summer" if summer else "school year"
         with progress() as step:
-            return run_demo(out, n_units=units, seed=seed, step=step)
+            return run_demo(out, n_units=units, seed=seed, step=step, season=season)

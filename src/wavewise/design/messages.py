@@ -53,6 +53,8 @@ class Message(Table):
     """Name to print in reports."""
     text: dict[str, str] = Field(default_factory=dict)
     """Text by language, with per-unit fields in braces."""
+    title: dict[str, str] = Field(default_factory=dict)
+    """Heading of a notification or subject of an e-mail by language, with fields as in the text."""
     fallback: dict[str, str] = Field(default_factory=dict)
     """What stands in for a field that a unit does not have."""
     flow: Identifier | None = None

@@ -85,6 +85,8 @@ def _message_fields(known: Known, message: Message, path: str) -> Iterator[Fault
     fields = {*outer, *message.fields}
     for language, text in message.text.items():
         yield from _text_fields(text, fields, f"{path}.text.{language}")
+    for language, text in message.title.items():
+        yield from _text_fields(text, fields, f"{path}.title.{language}")
     for name, text in message.fields.items():
         yield from _text_fields(text, outer, f"{path}.fields.{name}")
     for name in message.fallback:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     )
     from wavewise.estimate.cace import Cace, cace
     from wavewise.estimate.causal_forest import CausalForest, causal_forest
+    from wavewise.estimate.chosen_arm import ChosenArm, bootstrap_chosen_arm
+    from wavewise.estimate.confidence_sequence import ConfidenceSequence, confidence_sequence
     from wavewise.estimate.contrasts import pair_margins
     from wavewise.estimate.hierarchical_binomial import hierarchical_binomial
     from wavewise.estimate.hierarchical_normal import HierarchicalNormal, hierarchical_normal
@@ -57,6 +59,8 @@ __all__ = [
     "BinomialPrior",
     "Cace",
     "CausalForest",
+    "ChosenArm",
+    "ConfidenceSequence",
     "Effects",
     "Flat",
     "HalfNormal",
@@ -77,8 +81,10 @@ __all__ = [
     "ate",
     "batched_ols",
     "beta_binomial",
+    "bootstrap_chosen_arm",
     "cace",
     "causal_forest",
+    "confidence_sequence",
     "hierarchical_binomial",
     "hierarchical_normal",
     "neighbours",
@@ -97,6 +103,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ChosenArm": "wavewise.estimate.chosen_arm",
+    "bootstrap_chosen_arm": "wavewise.estimate.chosen_arm",
+    "ConfidenceSequence": "wavewise.estimate.confidence_sequence",
+    "confidence_sequence": "wavewise.estimate.confidence_sequence",
     "RandomizationTest": "wavewise.estimate.randomization_test",
     "randomization_test": "wavewise.estimate.randomization_test",
     "AdaptiveEstimates": "wavewise.estimate.adaptive_table",

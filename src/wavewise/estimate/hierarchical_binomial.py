@@ -75,8 +75,9 @@ def hierarchical_binomial(
         Draws to give.
     n_points : int, optional
         Points at which the posterior is computed, 128 or more: by default as many as draws, but
-        512 at least. Accuracy against time: the error of `prob_optimal` is about .004 with 128
-        points, .002 with 512, .001 with 1,024. Refinement takes more where a gate fails.
+        512 at least. Accuracy against time: on data of six arms and 108 clusters the error of
+        `prob_optimal` is about .0033 with 128 points and .0026 with 1,024, which take twice as
+        long. Refinement takes more where a gate fails.
 
     Returns
     -------

@@ -200,8 +200,8 @@ def _result(
         for i, name in enumerate(names)
     ]
     failed = [
-        f"the {names[i]} is {observed[i]:.2f} where the model expects {mean[i]:.2f} "
-        f"({low[i]:.2f} to {high[i]:.2f})"
+        f"the {names[i]} is {_two(observed[i])} where the model expects {_two(mean[i])} "
+        f"({_two(low[i])} to {_two(high[i])})"
         for i in np.flatnonzero(beyond).tolist()
     ]
     text = (
@@ -212,3 +212,8 @@ def _result(
     )
     scope = f"all {len(post.arms)} arms, {panel.score.size:,} scores, {len(names)} statistics"
     return CheckResult(_NAME, scope, not failed, f"{text[0].upper()}{text[1:]}.", tuple(table))
+
+
+def _two(value: float) -> str:
+    """Two decimals, without a sign at zero."""
+    return f"{round(float(value), 2) + 0.0:.2f}"

@@ -1,5 +1,6 @@
 """What an evaluation of policies shows: plain frozen values, as in ``contents``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wavewise.report.contents import Outcome, ReasonRow
@@ -15,6 +16,7 @@ __all__ = [
     "EvaluationContents",
     "Measured",
     "PolicyRow",
+    "PolicyTruth",
     "SpendRow",
 ]
 
@@ -59,6 +61,22 @@ class PolicyRow:
     n_units: int
     randomized: Measured | None = None
     truth: float | None = None
+
+
+@dataclass(frozen=True)
+class PolicyTruth:
+    """The known truth of a simulated study.
+
+    Parameters
+    ----------
+    effects : mapping of str to float
+        Each policy's true effect against no message.
+    ceiling : float
+        The effect if every unit got what is truly best for it.
+    """
+
+    effects: Mapping[str, float]
+    ceiling: float
 
 
 @dataclass(frozen=True)

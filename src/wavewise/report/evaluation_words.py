@@ -30,7 +30,10 @@ def personalization(shown: EvaluationContents, unit_name: str) -> tuple[str, str
         return "Not tested", "No two policies were compared."
     row = shown.contrasts[0]
     scale = scale_of(shown.outcome)
-    return contrast_lead(shown, row, scale), contrast_sentence(shown, row, unit_name)
+    text = contrast_sentence(shown, row, unit_name)
+    if row.share_differs and _better(shown, row.effect) is None:
+        text += f" Until more data tell, {row.second} is the rule to keep."
+    return contrast_lead(shown, row, scale), text
 
 
 def contrast_lead(shown: EvaluationContents, row: ContrastRow, scale: Scale) -> str:
@@ -92,7 +95,7 @@ def _not_shown(shown: EvaluationContents, row: ContrastRow, scale: Scale) -> str
     good, bad = (high, low) if shown.outcome.higher_is_better else (low, high)
     return (
         f"So chance alone could explain it: {row.first} may be worth up to {good} or cost as much "
-        f"as {bad} {scale.effect_unit}. Until more data tell, {row.second} is the simpler rule."
+        f"as {bad} {scale.effect_unit}."
     )
 
 
@@ -133,7 +136,11 @@ def _half_sentence(shown: EvaluationContents, row: SpendRow, unit_name: str) -> 
         f"{measured_text(row.difference, scale, shown.level)}."
     )
     if full.share == 1 and row.share < 1:
-        text += f" Messaging everybody brings {_brief(full.uniform, scale)}."
+        text += f" Messaging everybody brings {_brief(full.uniform, scale)}"
+        fewer = [item.targeted.estimate for item in shown.spending if item.share < 1]
+        if shown.outcome.higher_is_better and full.uniform.estimate > max(fewer):
+            text += ", more than any smaller number: choose only where messages cost something"
+        text += "."
     return text
 
 
@@ -142,9 +149,9 @@ def _curve_sentence(shown: EvaluationContents, row: CurveRow) -> str:
     scale = scale_of(shown.outcome)
     by = f"the effect that {row.priority} predicts" if row.causal else row.priority
     if row.autoc.conf_low > 0:
-        told = "finds those who gain more"
+        told = "puts those first who gain more"
     elif row.autoc.conf_high < 0:
-        told = "ranks the wrong way round"
+        told = "puts those last who gain more"
     else:
         told = "is not shown to find those who gain more"
     numbers = measured_text(row.autoc, scale, shown.level)

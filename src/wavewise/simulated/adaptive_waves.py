@@ -9,7 +9,7 @@ from wavewise.decide.wave_shares import shares
 from wavewise.errors import InputError
 from wavewise.results import FloatArray, IntArray
 
-__all__ = ["AdaptiveData", "AdaptiveDesign", "simulate_adaptive_waves"]
+__all__ = ["AdaptiveData", "AdaptiveDesign", "marginal_means", "simulate_adaptive_waves"]
 
 _N_DRAWS = 2000
 _PRIOR = 1.0  # successes and failures before the first wave
@@ -104,7 +104,7 @@ def simulate_adaptive_waves(design: AdaptiveDesign, rng: np.random.Generator) ->
         arm[now] = _draw(share, int(now.sum()), rng)
         propensities[now] = share
         outcome[now] = _outcomes(design, arm[now], effect[cluster[now]], rng)
-    return AdaptiveData(outcome, arm, wave, cluster, propensities, _truth(design))
+    return AdaptiveData(outcome, arm, wave, cluster, propensities, marginal_means(design))
 
 
 def _waves(design: AdaptiveDesign) -> IntArray:
@@ -154,7 +154,8 @@ def _outcomes(
     return (rng.random(arm.size) < 1 / (1 + np.exp(-odds))).astype(np.float64)
 
 
-def _truth(design: AdaptiveDesign) -> FloatArray:
+def marginal_means(design: AdaptiveDesign) -> FloatArray:
+    """Mean outcome of each arm over all clusters, shape (n_arms,)."""
     means = np.asarray(design.means, dtype=np.float64)
     if design.outcome == "normal" or not design.n_clusters or design.cluster_sd == 0:
         return means

@@ -15,6 +15,7 @@ __all__ = ["WRITE", "engine_for", "shown"]
 WRITE = "wavewise_write"
 
 _LOCK_TIMEOUT_MS = 5_000
+_CACHE_KIB = 65_536  # indexes of millions of events do not fit into the default of 2 MiB
 _FORMS = "sqlite:///path/to/study.db or postgresql://name:password@host/database"
 
 
@@ -78,6 +79,7 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     cursor.execute(f"PRAGMA busy_timeout = {_LOCK_TIMEOUT_MS}")
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     cursor.close()
 
 

@@ -5,14 +5,19 @@ from datetime import datetime
 
 import polars as pl
 from sqlalchemy import Connection, Table, delete, func, or_, select, true
+from sqlalchemy.exc import SQLAlchemyError
 
 from wavewise.store.bulk import BATCH_ROWS, append, batches, ready, scan, staged
 from wavewise.store.conflicts import insert_into, n_inserted
 from wavewise.store.database import Database
+from wavewise.store.problems import broken_rule
 from wavewise.store.rows import AddedEvents, to_us
 from wavewise.store.schema import event, unit
 
 __all__ = ["Events"]
+
+# From here on it pays to try a plain insert first, and to count units outside of the database.
+MANY_ROWS = 20_000
 
 _TYPES = {
     "event_id": pl.String,
@@ -46,8 +51,9 @@ class Events(Database):
         rows = ready(frame, _TYPES, optional=["value", "item"])
         rows = rows.with_columns(received_at_utc_us=pl.lit(to_us(received_at), pl.Int64))
         with self._writing() as connection, staged(connection, event) as stage:
+            units = _unit_ids(connection) if rows.height >= MANY_ROWS else None
             counts = [
-                _add(connection, stage, batch)
+                _add(connection, stage, batch, units)
                 for batch in rows.with_row_index("place").iter_slices(BATCH_ROWS)
             ]
         n_new = sum(new for new, _, _ in counts)
@@ -108,8 +114,38 @@ class Events(Database):
             return connection.scalar(select(func.count()).select_from(event)) or 0
 
 
-def _add(connection: Connection, stage: Table, batch: pl.DataFrame) -> tuple[int, int, int]:
+def _unit_ids(connection: Connection) -> pl.Series:
+    return scan(connection, select(unit.c.unit_id), {"unit_id": pl.String})["unit_id"]
+
+
+def _add(
+    connection: Connection, stage: Table, batch: pl.DataFrame, units: pl.Series | None
+) -> tuple[int, int, int]:
     """Numbers of new events, of conflicting ones, and of new ones without a known unit."""
+    if units is not None and _all_new(connection, batch.drop("place")):
+        unknown = batch.select((~pl.col("unit_id").is_in(units.implode())).sum()).item()
+        return batch.height, 0, int(unknown)
+    return _add_staged(connection, stage, batch)
+
+
+def _all_new(connection: Connection, batch: pl.DataFrame) -> bool:
+    """Whether the whole batch went in at once, as none of its ids was known; else nothing did."""
+    if batch["event_id"].is_duplicated().any():
+        return False
+    savepoint = connection.begin_nested()
+    try:
+        append(connection, event, batch.sort("event_id"))
+    except (SQLAlchemyError, connection.dialect.loaded_dbapi.Error) as error:
+        savepoint.rollback()
+        if broken_rule(error) != "known key":
+            raise
+        return False
+    savepoint.commit()
+    return True
+
+
+def _add_staged(connection: Connection, stage: Table, batch: pl.DataFrame) -> tuple[int, int, int]:
+    """The same where some ids may be known."""
     append(connection, stage, batch)
     n_unknown = _n_unknown_unit(connection, stage)
     names = [column.name for column in event.columns]

@@ -128,8 +128,8 @@ class Outbox(Database):
             _record(connection, owner, results, at)
             return _begin(connection, owner, begin, at, at + _us(lease_seconds))
 
-    def record_results(self, owner: str, results: Sequence[Recorded], now: datetime) -> None:
-        """Write down what became of messages."""
+    def record_results(self, owner: str | None, results: Sequence[Recorded], now: datetime) -> None:
+        """Write down what became of messages; without an owner, of unknown ones looked up."""
         with self._writing() as connection:
             _record(connection, owner, results, to_us(now))
 
@@ -176,11 +176,18 @@ class Outbox(Database):
                 connection, reason, now, unit_ids=unit_ids, wave_id=wave_id, channel=channel
             )
 
-    def resend_unknown(self, now: datetime, *, wave_id: str | None = None) -> int:
-        """Queue unknown messages again, on a human's word; gives their number."""
+    def resend_unknown(
+        self, now: datetime, *, wave_id: str | None = None, ids: Collection[int] | None = None
+    ) -> int:
+        """Queue unknown messages again, on a human's word; gives their number.
+
+        Without such a word only where the provider drops a message whose key it has seen.
+        """
         statement = update(outbox).where(outbox.c.state == "unknown")
         if wave_id is not None:
             statement = statement.where(outbox.c.wave_id == wave_id)
+        if ids is not None:
+            statement = statement.where(outbox.c.outbox_id.in_(sorted(ids)))
         values = {"state": "queued", "reason": "sent again on request", "provider_id": None}
         none = dict.fromkeys(("ended_at_utc_us", "lease_owner", "expires_at_utc_us"))
         with self._writing() as connection:
@@ -317,7 +324,9 @@ def _begin(
     return set(begun)
 
 
-def _record(connection: Connection, owner: str, results: Sequence[Recorded], at: int) -> None:
+def _record(
+    connection: Connection, owner: str | None, results: Sequence[Recorded], at: int
+) -> None:
     if not results:
         return
     by_id = {result.outbox_id: result for result in results}
@@ -331,8 +340,8 @@ def _record(connection: Connection, owner: str, results: Sequence[Recorded], at:
     apply_waiting(connection, [row["outbox_id"] for row in rows])
 
 
-def _change(row: dict[str, Any], owner: str, result: Recorded, at: int) -> dict[str, Any]:
-    own = row["lease_owner"] == owner
+def _change(row: dict[str, Any], owner: str | None, result: Recorded, at: int) -> dict[str, Any]:
+    own = row["state"] == "unknown" if owner is None else row["lease_owner"] == owner
     done: dict[str, Any] = {"lease_owner": None, "lease_until_utc_us": None} if own else {}
     if result.state == "queued":
         if not own or row["state"] not in {"sending", "unknown"}:

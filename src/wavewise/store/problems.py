@@ -51,10 +51,13 @@ def _code(error: Exception) -> str:
     return str(name or "")
 
 
-def broken_rule(error: Exception) -> Literal["unknown reference", "other"]:
+def broken_rule(error: Exception) -> Literal["unknown reference", "known key", "other"]:
     """Which rule of the schema a write broke."""
-    foreign = ("SQLITE_CONSTRAINT_FOREIGNKEY", "23503")
-    return "unknown reference" if _code(error) in foreign else "other"
+    code = _code(error)
+    if code in {"SQLITE_CONSTRAINT_FOREIGNKEY", "23503"}:
+        return "unknown reference"
+    keys = {"SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE", "23505"}
+    return "known key" if code in keys else "other"
 
 
 def cause(error: Exception) -> Exception | None:

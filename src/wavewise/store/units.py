@@ -90,6 +90,12 @@ class Units(Database):
             frame = scan(connection, select(*(unit.c[name] for name in types)), types)
         return frame.sort("unit_id")
 
+    def time_zones(self) -> set[str]:
+        """Time zones that units bring."""
+        query = select(unit.c.time_zone).where(unit.c.time_zone.is_not(None)).distinct()
+        with self._reading() as connection:
+            return set(connection.scalars(query))
+
     def n_units(self) -> int:
         """Number of units."""
         with self._reading() as connection:

@@ -12,6 +12,7 @@ import sqlalchemy
 from wavewise._version import __version__
 from wavewise.report import contents as shown
 from wavewise.workflow.effect_contents import pooled_effects
+from wavewise.workflow.evaluation_contents import evaluations
 from wavewise.workflow.frames import wave_data
 from wavewise.workflow.posterior_contents import posteriors_by_wave
 from wavewise.workflow.score_contents import score_model_contents
@@ -19,13 +20,18 @@ from wavewise.workflow.study import Study
 from wavewise.workflow.wave_contents import wave_contents
 
 if TYPE_CHECKING:
+    from wavewise.report.evaluation_contents import PolicyTruth
     from wavewise.store import WaveRow
 
 __all__ = ["report_contents"]
 
 
 def report_contents(
-    study: Study, *, simulated: bool = False, truth: shown.TruthContents | None = None
+    study: Study,
+    *,
+    simulated: bool = False,
+    truth: shown.TruthContents | None = None,
+    policy_truth: "PolicyTruth | None" = None,
 ) -> shown.ReportContents:
     """Everything that the report of a study shows, computed anew from the frozen data.
 
@@ -37,6 +43,8 @@ def report_contents(
         Marks the report of simulated data.
     truth : TruthContents, optional
         The known truth of simulated data.
+    policy_truth : PolicyTruth, optional
+        The same of policies.
     """
     rows = {row.wave_id: row for row in study.store.waves()}
     posteriors = posteriors_by_wave(study, rows)
@@ -55,6 +63,7 @@ def report_contents(
         effects=pooled_effects(study, rows),
         posterior=None,
         score_models=score_model_contents(study, rows),
+        evaluations=evaluations(study, policy_truth),
         decision=_decision(study),
         truth=truth,
         provenance=_provenance(study, rows),

@@ -1,38 +1,60 @@
-"""``demo``: a whole adaptive study on simulated families, from plan to report."""
+"""``demo``: the Peru study on simulated families, from plan to the test of what was learned."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from importlib.resources import files
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import polars as pl
+
+from wavewise.design.templates import template_text
 from wavewise.design.waves import Wave
 from wavewise.errors import InputError
 from wavewise.report.contents import TruthContents, TruthRow
-from wavewise.simulated import FamilyWorld, simulate_families
+from wavewise.report.evaluation_contents import PolicyTruth
+from wavewise.simulated import FamilyWorld, Season, simulate_families
 from wavewise.streams import stream
-from wavewise.workflow.contents import report_contents
+from wavewise.workflow.analyze import analyze
 from wavewise.workflow.decide import decide
 from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.effect_contents import shown_outcome
+from wavewise.workflow.evaluate import evaluate
+from wavewise.workflow.frames import HELD_OUT, unit_data
 from wavewise.workflow.observe import close_wave, observe
 from wavewise.workflow.open_wave import open_wave, window_start
 from wavewise.workflow.people import import_people
+from wavewise.workflow.policies import frozen_policies
 from wavewise.workflow.registry import register
 from wavewise.workflow.report import write_report
 from wavewise.workflow.study import DATABASE_FILE, STUDY_FILE, Study, open_study
 
-__all__ = ["run_demo"]
+__all__ = ["SEASONS", "run_demo"]
 
 Step = Callable[[str, int, int], None]
+Sequences = Mapping[str, tuple[str, ...]]
 MARK = "# made by wavewise demo"
-N_STEPS = 9
+N_STEPS = 11
+LEARN, TEST = "phase-1", "phase-2"
+SEASONS: Mapping[Season, str] = {"school year": "peru-school-year", "summer": "peru-summer"}
 
 
-def run_demo(folder: Path, *, n_units: int, seed: int, step: Step) -> Done:
-    """Plan, register, randomize, observe, learn and decide in two waves, and report.
+@dataclass(frozen=True)
+class _Truth:
+    """Login rates of all families in the two phases, in closed form from the simulated world."""
+
+    learned: dict[str, float]
+    contents: TruthContents
+    policies: PolicyTruth
+
+
+def run_demo(
+    folder: Path, *, n_units: int, seed: int, step: Step, season: Season = "school year"
+) -> Done:
+    """Register, randomize to messages, learn policies, randomize to policies, test them, report.
 
     Parameters
     ----------
@@ -44,42 +66,67 @@ def run_demo(folder: Path, *, n_units: int, seed: int, step: Step) -> Done:
         Of every draw.
     step : callable
         Told of each step: its text, its number, the number of all.
+    season : {"school year", "summer"}
+        Many families use the app anyway, or few.
 
     Raises
     ------
     InputError
         If the folder holds something else.
     """
-    _prepare(folder, seed)
+    _prepare(folder, seed, season)
     numbers = count(1)
 
     def tell(text: str) -> None:
         step(text, next(numbers), N_STEPS)
 
     tell(f"simulate {n_units:,} families")
-    world = simulate_families(n_units, stream(seed, "demo", "families"))
+    world = simulate_families(n_units, stream(seed, "demo", "families"), season=season)
     world.people.write_csv(folder / "people.csv")
     with _demo_study(folder) as (study, at):
         register(study)
         tell("import people")
         import_people(study, folder / "people.csv")
-        for wave in study.spec.waves:
-            tell(f"{wave.id}: randomize")
-            open_wave(at(study, wave, days=0), wave.id)
-            tell(f"{wave.id}: send and observe")
-            _observe(study, wave, world, seed)
-            tell(f"{wave.id}: close and decide")
-            after = at(study, wave, days=wave.window_days + 1)
-            close_wave(after, wave.id)
-            decided = decide(after, wave.id)
+        learned = _phase(study, LEARN, world, seed, at, tell)
+        analyze(learned, LEARN)
+        tell(f"{LEARN}: learn policies, and freeze them")
+        decide(learned, LEARN)
+        tested = _phase(study, TEST, world, seed, at, tell)
+        tell(f"{TEST}: evaluate the policies on its outcomes")
+        evaluated = evaluate(tested, TEST)
+        truth = _truth(tested, world)
         tell("report")
-        truth = _truth(study, world)
-        report = write_report(after, simulated=True, truth=truth)
-        return _told(after, truth, decided, Path(report.facts["page"]))
+        report = write_report(
+            tested, simulated=True, truth=truth.contents, policy_truth=truth.policies
+        )
+        return _told(tested, truth, evaluated, Path(report.facts["page"]))
 
 
-def _prepare(folder: Path, seed: int) -> None:
-    template = files("wavewise.workflow").joinpath("demo.toml").read_text(encoding="utf-8")
+def _phase(
+    study: Study,
+    wave_id: str,
+    world: FamilyWorld,
+    seed: int,
+    at: Callable[..., Study],
+    tell: Callable[[str], None],
+) -> Study:
+    """A wave from its opening to its closing; the study as it stands on the day after."""
+    wave = study.wave(wave_id)
+    tell(f"{wave_id}: randomize")
+    open_wave(at(study, wave, days=0), wave_id)
+    tell(f"{wave_id}: send and observe")
+    _observe(study, wave, world, seed)
+    tell(f"{wave_id}: close")
+    after = at(study, wave, days=wave.window_days + 1)
+    close_wave(after, wave_id)
+    return after
+
+
+def _prepare(folder: Path, seed: int, season: Season) -> None:
+    if season not in SEASONS:
+        raise InputError(f"season: found {season!r}; needed {' or '.join(SEASONS)}")
+    template = template_text(SEASONS[season])
+    text = re.sub(r"(?m)^seed = \d+", f"seed = {seed}", template, count=1)
     path = folder / STUDY_FILE
     if path.exists() and not path.read_text(encoding="utf-8").startswith(MARK):
         raise InputError(f"found another study in {folder}; give another folder with --out")
@@ -88,7 +135,7 @@ def _prepare(folder: Path, seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for suffix in ("", "-wal", "-shm"):
         (folder / f"{DATABASE_FILE}{suffix}").unlink(missing_ok=True)
-    path.write_text(f"{MARK}\n{template.replace('SEED', str(seed))}", encoding="utf-8")
+    path.write_text(f"{MARK}\n{text}", encoding="utf-8")
 
 
 @contextmanager
@@ -104,66 +151,100 @@ def _demo_study(folder: Path) -> Iterator[tuple[Study, Callable[..., Study]]]:
         yield study, at
 
 
-def _sequences(study: Study, wave: Wave) -> dict[str, tuple[str, ...]]:
-    return {arm.id: arm.sequence for arm in study.spec.arms_of(wave)}
+def _sequences(study: Study) -> Sequences:
+    return {arm.id: arm.sequence for arm in study.spec.arms_of(study.wave(LEARN))}
 
 
 def _observe(study: Study, wave: Wave, world: FamilyWorld, seed: int) -> None:
+    assigned = study.store.assignment(wave.id)
+    if wave.id == TEST:
+        # held-out families do what families without messages do
+        sent = pl.when("held_out").then(pl.lit("control")).otherwise("content")
+        assigned = assigned.with_columns(arm=sent)
     events = world.events(
-        study.store.assignment(wave.id),
-        _sequences(study, wave),
+        assigned,
+        _sequences(study),
         starts=window_start(study, wave),
         window_days=wave.window_days,
         rng=stream(seed, "demo", wave.id, "responses"),
         prefix=wave.id,
+        later=wave.id == TEST,
     )
     path = study.folder / f"events-{wave.id}.csv"
     events.write_csv(path)
     observe(study, path)
 
 
-def _truth(study: Study, world: FamilyWorld) -> TruthContents:
-    """The login rate of all families under each arm, in closed form from the simulated world."""
-    outcome = shown_outcome(study.spec.primary)
-    control = world.arm_mean(())
-    rows = [
-        TruthRow(arm, mean := world.arm_mean(sequence), mean - control if sequence else None)
-        for arm, sequence in _sequences(study, study.spec.waves[-1]).items()
-    ]
-    return TruthContents(outcome=outcome, rows=tuple(rows))
+def _truth(study: Study, world: FamilyWorld) -> _Truth:
+    """Login rates of all families under each arm, in closed form from the simulated world."""
+    sequences = _sequences(study)
+    before = world.arm_mean(())
+    learned = {
+        arm: world.arm_mean(sequence) - before for arm, sequence in sequences.items() if sequence
+    }
+    messages = {arm: sequence for arm, sequence in sequences.items() if sequence}
+    units = unit_data(study)
+    places = pl.DataFrame({"parent_id": units.ids}).with_row_index("place")
+    order = world.people.join(places, on="parent_id", maintain_order="left")["place"].to_numpy()
+    covariates = units.covariates(study.spec)[order]
+    nothing = world.arm_mean((), later=True)
+    means = {
+        name: world.policy_mean(policy.probabilities(covariates), policy.arms, messages)
+        for name, policy in frozen_policies(study, study.wave(TEST)).items()
+    }
+    rows = [TruthRow(HELD_OUT, nothing)]
+    rows += [TruthRow(name, mean, mean - nothing) for name, mean in means.items()]
+    return _Truth(
+        learned,
+        TruthContents(shown_outcome(study.spec.primary), tuple(rows)),
+        PolicyTruth(
+            {name: mean - nothing for name, mean in means.items()},
+            world.best_mean(messages) - nothing,
+        ),
+    )
 
 
-def _told(study: Study, truth: TruthContents, decided: Done, page: Path) -> Done:
-    contents = report_contents(study)
-    effects = next(item for item in contents.effects if item.outcome.primary)
-    true = {row.arm: row.effect for row in truth.rows}
-    rows = [
-        [
-            row.arm,
-            100 * row.estimate,
-            100 * row.conf_low,
-            100 * row.conf_high,
-            100 * (true[row.arm] or 0.0),
-        ]
-        for row in effects.rows
-    ]
-    best = max((row for row in truth.rows if row.effect is not None), key=lambda row: row.mean)
-    header = ["arm", "effect (pp)", "95% low", "95% high", "truth (pp)"]
+def _told(study: Study, truth: _Truth, evaluated: Done, page: Path) -> Done:
+    analysed = study.store.latest_result(LEARN, "analysis")
+    effects = [] if analysed is None else analysed.payload["effects"]
+    primary = study.spec.primary.id
+    first = next(e for e in effects if e["outcome"] == primary and e["registered"])["rows"]
+    tested = evaluated.facts["against_nothing"]
+    gains = truth.policies.effects
+    header = ["effect (pp)", "95% low", "95% high", "truth (pp)"]
     text = "\n".join(
         [
-            "Simulated families; effects on the weekly login, in percentage points, both waves:",
-            text_table(header, rows),
+            f"Simulated families. {LEARN}: effects on the login rate, in percentage points:",
+            text_table(
+                ["pair", *header], [_row(r["arm"], r, truth.learned[r["arm"]]) for r in first]
+            ),
             "",
-            decided.text,
-            f"The truth: {best.arm} is best.",
+            f"{TEST}: policies learned on {LEARN}, against no message, on outcomes new to them:",
+            text_table(
+                ["policy", *header], [_row(r["policy"], r, gains[r["policy"]]) for r in tested]
+            ),
+            f"If every family got what is truly best for it: {100 * truth.policies.ceiling:.2f}.",
+            "",
+            evaluated.text,
             "",
             f"Report: {page}",
         ]
     )
     facts = {
         "report": str(page),
-        "chosen": decided.facts["arm"],
-        "best": best.arm,
-        "effects": [dict(vars(row)) | {"truth": true[row.arm]} for row in effects.rows],
+        "effects": [{**row, "truth": truth.learned[row["arm"]]} for row in first],
+        "policies": [{**row, "truth": gains[row["policy"]]} for row in tested],
+        "contrasts": [
+            {**row, "truth": gains[row["first"]] - gains[row["second"]]}
+            for row in evaluated.facts["contrasts"]
+        ],
+        "chosen": max(tested, key=lambda row: row["estimate"])["policy"],
+        "best": max(gains, key=lambda name: gains[name]),
+        "ceiling": truth.policies.ceiling,
     }
     return Done(text, facts)
+
+
+def _row(name: str, row: Mapping[str, Any], truth: float) -> list[Any]:
+    values = (row["estimate"], row["conf_low"], row["conf_high"], truth)
+    return [name, *(100 * value for value in values)]

@@ -18,11 +18,16 @@ from wavewise.evaluate import (
     toc,
 )
 from wavewise.evaluate.outcome_model import fit_outcome
-from wavewise.report.evaluation_sentences import evaluation_sentences
+from wavewise.report.evaluation_words import evaluation_sentences
 from wavewise.results import FloatArray
 from wavewise.workflow.analysis import analyse_waves
 from wavewise.workflow.analyze import analysis_facts
 from wavewise.workflow.done import Done, text_table
+from wavewise.workflow.evaluation_contents import (
+    EVALUATION,
+    PREDICTED_OUTCOME,
+    evaluation_contents,
+)
 from wavewise.workflow.frames import HELD_OUT
 from wavewise.workflow.fresh_wave import FreshWave, fresh_wave
 from wavewise.workflow.study import Study
@@ -30,9 +35,8 @@ from wavewise.workflow.study import Study
 if TYPE_CHECKING:
     from wavewise.evaluate import PolicyEstimate
 
-__all__ = ["KIND", "evaluate"]
+__all__ = ["evaluate"]
 
-KIND = "evaluation"
 SPENDS = (0.1, 0.25, 0.5, 0.75, 1.0)  # shares of the population that are messaged
 
 
@@ -74,7 +78,7 @@ def evaluate(study: Study, wave_id: str) -> Done:
         "targeting": _targeting(study, fresh),
         "spending": _or_reason(partial(_spending, study, fresh)),
     }
-    study.store.put_result(wave_id, KIND, facts, study.clock())
+    study.store.put_result(wave_id, EVALUATION, facts, study.clock())
     return Done(_text(facts, study), facts)
 
 
@@ -167,7 +171,7 @@ def _targeting(study: Study, fresh: FreshWave) -> dict[str, Any]:
         for name, model in fresh.models.items()
     }
     options: dict[str, Any] = {"cluster": fresh.cluster, "level": study.spec.study.level}
-    curves = {**predicted, "predicted outcome": -_predicted_outcome(fresh)}
+    curves = {**predicted, PREDICTED_OUTCOME: -_predicted_outcome(fresh)}
     return {
         "content": content,
         "curves": [
@@ -216,16 +220,12 @@ def _spending(study: Study, fresh: FreshWave) -> dict[str, Any]:
     flat = np.tile(predicted.mean(axis=0), (len(predicted), 1))
     uniform = cost_curve(flat, scores, cluster=cluster, level=level)
     for spend in SPENDS:
-        gain, other = personal.gain(spend), uniform.gain(spend)
-        gap = personal.difference(uniform, spend)
         rows.append(
             {
                 "spend": spend,
-                **{
-                    f"{name}_{part}": getattr(found, part)
-                    for name, found in (("gain", gain), ("uniform", other), ("difference", gap))
-                    for part in ("estimate", "std_error")
-                },
+                "gain": personal.gain(spend).to_dict(),
+                "uniform": uniform.gain(spend).to_dict(),
+                "difference": personal.difference(uniform, spend).to_dict(),
             }
         )
     return {"arms": list(arms), "rows": rows, "max_spend": personal.max_spend}
@@ -252,6 +252,6 @@ def _text(facts: dict[str, Any], study: Study) -> str:
         f"has seen (learned on {', '.join(facts['learned_on'])}).",
         "Effect of each policy against no message, doubly robust:",
         text_table(heads, rows),
-        *evaluation_sentences(facts, rate=study.spec.primary.kind in {"any", "successes"}),
+        *evaluation_sentences(evaluation_contents(study, facts), study.spec.units.name),
     ]
     return "\n".join(lines)

@@ -16,6 +16,12 @@ from wavewise.workflow.study import STUDY_FILE, Study
 
 __all__ = ["erase", "export"]
 
+# Of a message its fate, never its text or what a provider calls it.
+_MESSAGE = ("wave_id", "unit_id", "slot", "arm", "message_id", "channel", "state", "reason")
+_MESSAGE_TIMES = [
+    f"{name}_at_utc_us" for name in ("due", "sent", "delivered", "read", "answered", "ended")
+]
+
 
 def export(study: Study, out: Path) -> Done:
     """Research data as CSV files: ids, never addresses, names or texts of messages.
@@ -58,11 +64,13 @@ def export(study: Study, out: Path) -> Done:
 def _tables(study: Study) -> dict[str, pl.DataFrame]:
     waves = [row.wave_id for row in study.store.waves()]
     times = ["at_utc_us", "received_at_utc_us"]
+    messages = study.store.outbox_rows().select(*_MESSAGE, *_MESSAGE_TIMES)
     tables = {
         "units": _units(study),
         "assignment": _by_wave({wave: study.store.assignment(wave) for wave in waves}),
         "outcomes": _by_wave({wave: study.store.outcomes(wave) for wave in waves}),
         "events": _readable(study.store.events(), times),
+        "messages": _readable(messages, _MESSAGE_TIMES),
         "refusals": _readable(study.store.refusals().drop("refusal_id"), times),
         "scores": _readable(
             study.store.score_deliveries(), ["delivered_at_utc_us", "received_at_utc_us"]

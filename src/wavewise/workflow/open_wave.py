@@ -17,6 +17,7 @@ from wavewise.workflow.assigning import CELL_SEPARATOR, Drawn, Shares, draw, dra
 from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.frames import UnitData, unit_data, units_of_wave
 from wavewise.workflow.policies import frozen_policies
+from wavewise.workflow.preview import DeliveryPlan, delivery_plan
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def open_wave(study: Study, wave_id: str, *, exploratory: bool = False) -> Done:
     StateError
         If the wave was opened before, or takes its shares from a decision that is not made yet.
     InputError
-        If there are no units for it.
+        If there are no units for it, or a message lacks a field for some of them.
     """
     wave = study.wave(wave_id)
     _refuse_opened(study, wave_id)
@@ -53,11 +54,12 @@ def open_wave(study: Study, wave_id: str, *, exploratory: bool = False) -> Done:
     policies = frozen_policies(study, wave)
     shares = shares_of(study, wave)
     units = _units(study, wave)
+    plan = delivery_plan(study, wave, units.ids)
     drawn = draw_wave(study, wave, units, shares, policies)
     checks = opening_checks(study, units, drawn.rows["arm"], shares)
     row = _wave_row(study, wave, version, drawn, shares, checks)
     study.store.open_wave(row, drawn.rows)
-    return _told(study, wave, row, drawn, checks)
+    return _told(study, wave, row, drawn, checks, plan)
 
 
 def shares_of(study: Study, wave: Wave) -> Shares:
@@ -187,7 +189,12 @@ def _hash(drawn: Drawn) -> str:
 
 
 def _told(
-    study: Study, wave: Wave, row: WaveRow, drawn: Drawn, checks: list["CheckResult"]
+    study: Study,
+    wave: Wave,
+    row: WaveRow,
+    drawn: Drawn,
+    checks: list["CheckResult"],
+    plan: DeliveryPlan,
 ) -> Done:
     counts = row.details["counts"]
     held = any("n_held_out" in count for count in counts)
@@ -208,6 +215,7 @@ def _told(
         f"{'stratum' if n_strata == 1 else 'strata'}.{mark}",
         text_table(heads, rows),
         *(f"{check.name}: {check.verdict}. {check.text}" for check in checks),
+        *plan.lines,
     ]
     facts = {
         "wave": wave.id,
@@ -216,6 +224,7 @@ def _told(
         "exploratory": row.exploratory,
         "assignment_hash": row.details["assignment_hash"],
         "checks": [check.to_dict() for check in checks],
+        "due": list(plan.due),
     }
     if held:
         facts["held_out"] = {count["arm"]: count["n_held_out"] for count in counts}

@@ -11,6 +11,7 @@ from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
     from wavewise.report.contents import TruthContents
+    from wavewise.report.evaluation_contents import PolicyTruth
 
 __all__ = ["REPORT_FOLDER", "write_report", "write_whole"]
 
@@ -18,7 +19,11 @@ REPORT_FOLDER = "report"
 
 
 def write_report(
-    study: Study, *, simulated: bool = False, truth: "TruthContents | None" = None
+    study: Study,
+    *,
+    simulated: bool = False,
+    truth: "TruthContents | None" = None,
+    policy_truth: "PolicyTruth | None" = None,
 ) -> Done:
     """Write ``report/index.html`` and its figures, made anew from the frozen data.
 
@@ -30,8 +35,10 @@ def write_report(
         Marks the report of simulated data.
     truth : TruthContents, optional
         The known truth of simulated data, shown beside the estimates.
+    policy_truth : PolicyTruth, optional
+        The same of policies.
     """
-    contents = report_contents(study, simulated=simulated, truth=truth)
+    contents = report_contents(study, simulated=simulated, truth=truth, policy_truth=policy_truth)
     rendered = render(contents)
     folder = study.folder / REPORT_FOLDER
     shutil.rmtree(folder / "figures", ignore_errors=True)

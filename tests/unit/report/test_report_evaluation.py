@@ -33,7 +33,7 @@ def test_an_interval_that_holds_zero_is_not_told_as_a_gain() -> None:
     assert lead.startswith("Not shown")
     assert "chance alone could explain it" in text
     assert "up to +1.0 or cost as much as -0.2 percentage points" in plain(text)
-    assert "best is the simpler rule" in text
+    assert "best is the rule to keep" in text
 
 
 def test_a_loss_is_told_as_a_loss() -> None:
@@ -69,7 +69,10 @@ def test_targeting_is_told_by_its_paired_difference(difference: float, lead: str
 def test_rankings_are_told_by_their_intervals() -> None:
     shown = replace(evaluation(), spending=())
     right, wrong = curve("forest", 0.03), curve("forest", -0.03)
-    for row, words in ((right, "finds those who gain more"), (wrong, "the wrong way round")):
+    for row, words in (
+        (right, "puts those first who gain more"),
+        (wrong, "puts those last who gain more"),
+    ):
         told = targeting(replace(shown, curves=(row,)), "parents")
         assert told is not None
         assert words in told[1]
@@ -145,3 +148,18 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
         measured(float("nan"), 0.1)
     with pytest.raises(InputError, match="more than once"):
         replace(evaluation(), contrasts=evaluation().contrasts[:1] * 2)
+
+
+def test_withholding_messages_is_told_for_what_it_costs() -> None:
+    told = targeting(evaluation(), "parents")
+    assert told is not None
+    assert told[1].endswith(
+        "more than any smaller number: choose only where messages cost something."
+    )
+    few = tuple(
+        replace(row, targeted=measured(0.05, 0.003)) if row.share == 0.75 else row
+        for row in evaluation().spending
+    )
+    told = targeting(replace(evaluation(), spending=few), "parents")
+    assert told is not None
+    assert "smaller number" not in told[1]

@@ -155,3 +155,31 @@ def test_batches_hold_every_event_once(store: Store, monkeypatch: pytest.MonkeyP
     assert whole.columns == ["at_utc_us", "value", "item"]
     assert whole["value"].to_list() == frame["value"].to_list()
     assert whole["item"].null_count() == 23
+
+
+def test_large_deliveries_count_alike_whether_or_not_some_are_known(
+    store: Store, units: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short way for deliveries that are all new, and the long one, batch by batch."""
+    monkeypatch.setattr("wavewise.store.events.MANY_ROWS", 10)
+    monkeypatch.setattr("wavewise.store.events.BATCH_ROWS", 20)
+    store.add_units(units, NOW)
+
+    def rows(first: int, last: int, unit: str) -> pl.DataFrame:
+        n = last - first
+        return pl.DataFrame(
+            {
+                "event_id": [f"e{i:03d}" for i in range(first, last)],
+                "unit_id": [unit] * n,
+                "kind": ["k"] * n,
+                "at_utc_us": list(range(first, last)),
+            }
+        )
+
+    assert store.add_events(rows(0, 50, "a"), NOW) == AddedEvents(50, 0, 0, 0)
+    assert store.add_events(rows(30, 90, "a"), NOW) == AddedEvents(40, 20, 0, 0)
+    assert store.add_events(rows(80, 100, "nobody"), NOW) == AddedEvents(10, 0, 10, 10)
+    twice = pl.concat([rows(100, 115, "b"), rows(100, 105, "a")])
+    assert store.add_events(twice, NOW) == AddedEvents(15, 0, 5, 0)
+    assert store.n_events() == 115
+    assert store.events().filter(event_id="e101")["unit_id"].to_list() == ["b"]

@@ -7,6 +7,7 @@ not take it), ``Unknown`` (it may have gone out).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -21,7 +22,9 @@ __all__ = [
     "Unknown",
 ]
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+def _nothing() -> Mapping[str, str]:
+    return MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Outgoing:
     title: str = field(default="", repr=False)
     message_id: str = ""
     language: str = ""
-    fields: Mapping[str, str] = field(default=_NOTHING, repr=False)
+    fields: Mapping[str, str] = field(default_factory=_nothing, repr=False)
     content: str = ""
     attempt: int = 1
 
@@ -165,6 +168,8 @@ class Channel(Protocol):
 class LooksUp(Protocol):
     """A channel whose provider can be asked what became of a message."""
 
-    async def look_up(self, outgoing: Outgoing, provider_id: str | None) -> SendResult | None:
-        """What became of a message; None where the provider cannot tell."""
+    async def look_up(
+        self, outgoing: Outgoing, provider_id: str | None, since: datetime
+    ) -> SendResult | None:
+        """What became of a message sent at ``since`` or later; None where nobody can tell."""
         ...

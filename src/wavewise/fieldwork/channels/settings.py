@@ -20,7 +20,12 @@ __all__ = ["CHANNELS_FILE", "SECRETS_FILE", "ChannelSettings", "Secrets", "read_
 CHANNELS_FILE = "channels.toml"
 SECRETS_FILE = "WAVEWISE_SECRETS_FILE"
 _PREFIX = "WAVEWISE_"
-_NUMBERS = {"rate_per_second": 50.0, "timeout_seconds": 30.0, "concurrency": 32}
+_NUMBERS = {
+    "rate_per_second": 50.0,
+    "timeout_seconds": 30.0,
+    "concurrency": 32,
+    "backoff_seconds": 30.0,
+}
 _SECRET_WORDS = ("secret", "password", "token", "api_key", "private_key")
 
 
@@ -42,6 +47,8 @@ class ChannelSettings:
         After which an answer that did not come leaves the message unknown.
     concurrency : int
         Most messages in flight at once.
+    backoff_seconds : float
+        Before the second attempt of a message that did not go out; doubled for each further one.
     options : mapping
         The provider's own settings.
     """
@@ -52,6 +59,7 @@ class ChannelSettings:
     rate_per_second: float = _NUMBERS["rate_per_second"]
     timeout_seconds: float = _NUMBERS["timeout_seconds"]
     concurrency: int = int(_NUMBERS["concurrency"])
+    backoff_seconds: float = _NUMBERS["backoff_seconds"]
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def option(self, name: str, default: str | None = None) -> str:

@@ -1,0 +1,222 @@
+"""Intervals that hold at all looks together: confidence sequences for arm means and contrasts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from wavewise.errors import InputError
+from wavewise.estimate.adaptive_aipw import aipw_scores
+from wavewise.estimate.adaptive_input import ordered_waves, read_observed, read_propensities
+from wavewise.estimate.effect_table import check_level
+from wavewise.results import FloatArray, IntArray, Provenance, hash_arrays, read_only
+
+__all__ = ["ConfidenceSequence", "confidence_sequence"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ConfidenceSequence:
+    """Arm means and contrasts with the first arm, after each wave.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The arms, then ``arm - first arm``.
+    waves : tuple of str
+        The looks, in time.
+    estimate, radius : array of float, shape (n_waves, n_names)
+        Estimate after each wave and half the width of its interval; not-a-number before an arm has
+        two known outcomes.
+    n_units : array of int, shape (n_waves,)
+        Known outcomes so far.
+    level : float
+        Probability that all intervals of one row of names hold at all looks.
+    provenance : Provenance
+    """
+
+    names: tuple[str, ...]
+    waves: tuple[str, ...]
+    estimate: FloatArray
+    radius: FloatArray
+    n_units: IntArray
+    level: float
+    provenance: Provenance
+
+    def conf_int(self) -> FloatArray:
+        """Intervals (lower, upper), shape (n_waves, n_names, 2)."""
+        return np.stack([self.estimate - self.radius, self.estimate + self.radius], axis=2)
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row a wave and arm or contrast: wave, n_units, arm, estimate, conf_low, conf_high."""
+        n_names = len(self.names)
+        bounds = self.conf_int().reshape(-1, 2)
+        return pl.DataFrame(
+            {
+                "wave": np.repeat(self.waves, n_names),
+                "n_units": np.repeat(self.n_units, n_names),
+                "arm": list(self.names) * len(self.waves),
+                "estimate": self.estimate.ravel(),
+                "conf_low": bounds[:, 0],
+                "conf_high": bounds[:, 1],
+            }
+        ).fill_nan(None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sequence as plain values, for JSON."""
+        return {
+            "version": 1,
+            "kind": "confidence sequence",
+            "level": self.level,
+            "rows": self.to_frame().to_dicts(),
+            "provenance": self.provenance.to_dict(),
+        }
+
+    def summary(self) -> str:
+        """The last look, and what may be done with it."""
+        rows = self.to_frame().tail(len(self.names)).rows(named=True)
+        lines = [
+            f"{row['arm']}: {row['estimate']:.5g} ({row['conf_low']:.5g} to {row['conf_high']:.5g})"
+            for row in rows
+            if row["estimate"] is not None
+        ]
+        return "\n".join(
+            [
+                f"After {self.waves[-1]} ({self.n_units[-1]:,} outcomes), {self.level:.0%} "
+                "confidence sequences:",
+                *lines,
+                "Each holds at all looks together, so one may stop when it says enough; the price "
+                "is that it is wider than an interval for one look that was fixed before.",
+            ]
+        )
+
+
+def confidence_sequence(
+    outcome: Any,
+    arm: Any,
+    propensities: Any,
+    wave: Any,
+    *,
+    level: float = 0.95,
+    tightest_at: int | None = None,
+    arms: Sequence[Any] | None = None,
+    waves: Sequence[Any] | None = None,
+) -> ConfidenceSequence:
+    """Intervals after each wave that hold at all looks together, adaptive shares included.
+
+    Parameters
+    ----------
+    outcome : array-like, shape (n_units,)
+        Not-a-number where it is missing.
+    arm : array-like, shape (n_units,)
+        Label of the arm that was drawn.
+    propensities : array-like, shape (n_units, n_arms)
+        Probability of every arm for each unit, above 0 for all, columns in the order of `arms`.
+    wave : array-like, shape (n_units,)
+        Label of each unit's wave (or look); two or more.
+    level : float
+        In (0, 1).
+    tightest_at : int, optional
+        Number of units at which the intervals shall be narrowest: the planned size. The number at
+        hand by default, which must then be fixed before the first look.
+    arms, waves : sequence of labels, optional
+        All arms, the first one that others are compared with; the waves in time.
+
+    Returns
+    -------
+    ConfidenceSequence
+
+    Raises
+    ------
+    InputError
+        Where arrays do not fit together, or a probability is 0.
+    EstimationError
+        Where propensities were not stored, or there are fewer than two waves.
+
+    Notes
+    -----
+    The scores of `adaptive_aipw` (the contrast's are differences) have the mean as their mean given
+    the past. With t scores of mean ``m_t`` and variance ``s_t^2`` so far, the interval is ``m_t``
+    plus and minus ``sqrt((t s_t^2 r^2 + 1) / (t^2 r^2) log((t s_t^2 r^2 + 1) / (1 - level)^2))``,
+    Robbins' normal mixture with the variance estimated: asymptotic in the first look's size, not in
+    the number of looks. r makes the interval narrowest where ``t s_t^2`` is that expected at
+    `tightest_at`. Keep a least share in the design: scores grow as one over the propensity.
+
+    References
+    ----------
+    Robbins (1970); Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024), "Time-uniform central
+    limit theory and asymptotic confidence sequences", theorem 2.2 and proposition 2.5.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> wave, arm = np.repeat([1, 2, 3], 200), rng.integers(0, 2, 600)
+    >>> looks = confidence_sequence(rng.normal(size=600), arm, np.full((600, 2), 0.5), wave)
+    >>> looks.names, looks.n_units.tolist()
+    (('0', '1', '1 - 0'), [200, 400, 600])
+    """
+    check_level(level)
+    observed = read_observed(outcome, arm, arms)
+    share = read_propensities(propensities, observed)
+    if (share <= 0).any():
+        raise InputError(
+            "propensities: found a probability of 0; needed a least share of every arm in all "
+            "waves, since its scores grow as one over it"
+        )
+    when, names = ordered_waves(wave, observed.arm.size, waves)
+    kept = observed.known
+    y, codes, when, share = observed.outcome[kept], observed.arm[kept], when[kept], share[kept]
+    columns = np.arange(len(observed.arms))
+    scores = aipw_scores(y, codes, share, _filled(when), columns)
+    scores = np.hstack([scores, scores[:, 1:] - scores[:, :1]])
+    planned = _size(tightest_at, y.size)
+    looks = [scores[when <= w] for w in range(len(names))]
+    parts = [_look(part, planned, 1 - level) for part in looks]
+    counts = [_seen(observed.arms, codes[when <= w]) for w in range(len(names))]
+    known = np.array(counts)
+    return ConfidenceSequence(
+        names=(*observed.arms, *(f"{name} - {observed.arms[0]}" for name in observed.arms[1:])),
+        waves=tuple(names),
+        estimate=read_only(np.where(known, [part[0] for part in parts], np.nan)),
+        radius=read_only(np.where(known, [part[1] for part in parts], np.nan)),
+        n_units=read_only([part.shape[0] for part in looks], np.int64),
+        level=level,
+        provenance=Provenance(
+            f"confidence sequence, normal mixture, narrowest at {planned:,} units",
+            hash_arrays(outcome=y, arm=codes, propensities=share, wave=when),
+        ),
+    )
+
+
+def _filled(when: IntArray) -> IntArray:
+    """Waves renumbered without gaps, where one has no known outcome."""
+    _, codes = np.unique(when, return_inverse=True)
+    return np.asarray(codes, dtype=np.int64)
+
+
+def _look(scores: FloatArray, planned: int, alpha: float) -> tuple[FloatArray, FloatArray]:
+    """Means and half widths of one look, shape (n_names,) each."""
+    t = scores.shape[0]
+    if t < 2:
+        nothing = np.full(scores.shape[1], np.nan)
+        return nothing, nothing
+    variance = scores.var(axis=0, ddof=1)
+    # the mixture that is narrowest at `planned`: for r^2 = x / (planned s^2), log-concave in x
+    x = -2 * np.log(alpha) + np.log(-2 * np.log(alpha) + 1)
+    grown = t * x / planned + 1  # t s^2 r^2 + 1
+    radius = np.sqrt(grown * planned * variance / (t**2 * x) * np.log(grown / alpha**2))
+    return scores.mean(axis=0), radius
+
+
+def _seen(arms: tuple[str, ...], codes: IntArray) -> list[bool]:
+    n = np.bincount(codes, minlength=len(arms)) >= 2
+    return [*n.tolist(), *(bool(k and n[0]) for k in n[1:])]
+
+
+def _size(planned: Any, n_units: int) -> int:
+    if planned is None:
+        return n_units
+    if not isinstance(planned, int | np.integer) or planned < 1:
+        raise InputError(f"tightest_at: found {planned!r}; needed a whole number of units")
+    return int(planned)

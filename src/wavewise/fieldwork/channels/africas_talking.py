@@ -1,0 +1,104 @@
+"""SMS by Africa's Talking.
+
+References
+----------
+Africa's Talking, "SMS: sending", with the status codes of recipients.
+"""
+
+from typing import Any
+
+from wavewise.fieldwork.channels.base import (
+    Accepted,
+    NotSent,
+    Outgoing,
+    Refused,
+    SendResult,
+    Unknown,
+)
+from wavewise.fieldwork.channels.http import Clients, call, json_of, unproven
+from wavewise.fieldwork.channels.settings import ChannelSettings, Secrets
+
+__all__ = ["AfricasTalkingSms", "open_channel"]
+
+BASE_URL = "https://api.africastalking.com"
+_TAKEN = {100, 101, 102}  # processed, sent, queued
+_REASONS = {
+    401: "held as a risk",
+    402: "the sender id is not valid",
+    403: "not a telephone number",
+    404: "not a number that takes SMS",
+    405: "no credit is left",
+    406: "the recipient is in the blacklist",
+    407: "no route to the number",
+    409: "the recipient asked not to be disturbed",
+    502: "rejected by the gateway",
+}
+_STOPS = {402, 405}
+_REFUSALS = {406, 409}
+
+
+class AfricasTalkingSms:
+    """SMS to telephone numbers."""
+
+    is_idempotent = False
+
+    def __init__(self, settings: ChannelSettings, key: str) -> None:
+        self.name = settings.channel
+        self._url = f"{settings.base_url or BASE_URL}/version1/messaging"
+        self._form = {"username": settings.option("username")}
+        if "from" in settings.options:
+            self._form["from"] = settings.option("from")
+        headers = {"apiKey": key, "accept": "application/json"}
+        self._clients = Clients(settings, headers=headers)
+
+    async def send(self, outgoing: Outgoing) -> SendResult:
+        """Send once."""
+        form = {**self._form, "to": outgoing.address, "message": outgoing.text}
+        answer = await call(self._clients, "POST", self._url, data=form)
+        if isinstance(answer, NotSent | Unknown):
+            return answer
+        if answer.status_code not in {200, 201}:
+            return unproven(answer)
+        return _result(json_of(answer))
+
+    async def close(self) -> None:
+        """Give connections back."""
+        await self._clients.aclose()
+
+
+def open_channel(settings: ChannelSettings, secrets: Secrets) -> AfricasTalkingSms:
+    """The channel.
+
+    Raises
+    ------
+    InputError
+        A setting or the secret is missing.
+    """
+    settings.know_only("username", "from")
+    return AfricasTalkingSms(settings, secrets.need("africas_talking_api_key"))
+
+
+def _result(body: dict[str, Any]) -> SendResult:
+    data = body.get("SMSMessageData")
+    recipients = data.get("Recipients") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(recipients, list):
+        return Unknown("Africa's Talking gave an answer of another form")
+    if not recipients:
+        # Nobody was sent anything; the text says why, for the whole request.
+        if "sender" in str(data.get("Message", "")).lower():
+            return NotSent(_REASONS[402], retry=True, stops_channel=True)
+        return NotSent("Africa's Talking took no recipient")
+    code = recipients[0].get("statusCode")
+    if code in _TAKEN:
+        return Accepted(recipients[0].get("messageId"))
+    return _not_taken(code)
+
+
+def _not_taken(code: Any) -> SendResult:
+    reason = _REASONS.get(code)
+    if reason is None:
+        return Unknown(f"Africa's Talking gave the status {code}")
+    if code in _REFUSALS:
+        return Refused(reason, is_refusal=True)
+    stops = code in _STOPS
+    return NotSent(f"{reason} (Africa's Talking {code})", retry=stops, stops_channel=stops)

@@ -1,0 +1,180 @@
+"""E-mail by SMTP, over a few connections that stay open.
+
+Mail that the server did not take before the end of DATA was not sent: only a connection that breaks
+while the server's last answer is awaited leaves a message unknown.
+
+References
+----------
+RFC 5321 (replies, sections 4.2 and 4.5.3.2), RFC 8058 (one-click unsubscribing).
+"""
+
+import asyncio
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from email.utils import formatdate, parseaddr
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiosmtplib
+
+from wavewise.errors import InputError
+from wavewise.fieldwork.channels.base import (
+    Accepted,
+    NotSent,
+    Outgoing,
+    Refused,
+    SendResult,
+    Unknown,
+)
+from wavewise.fieldwork.channels.settings import CHANNELS_FILE, ChannelSettings, Secrets
+
+__all__ = ["SmtpChannel", "open_channel"]
+
+_MOST_CONNECTIONS = 8
+_PORTS = {"smtp": 587, "smtps": 465}
+_CONNECTION = (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError, OSError)
+
+
+class SmtpChannel:
+    """E-mail to addresses."""
+
+    is_idempotent = False
+
+    def __init__(self, settings: ChannelSettings, password: str | None) -> None:
+        self.name = settings.channel
+        url = urlsplit(settings.base_url or settings.option("url"))
+        if url.scheme not in _PORTS or not url.hostname:
+            raise InputError(
+                f"{CHANNELS_FILE}: found no SMTP server in [{self.name}]; needed "
+                'base_url = "smtp://host:587" or "smtps://host:465"'
+            )
+        self._from = settings.option("from")
+        self._domain = parseaddr(self._from)[1].rpartition("@")[2] or "localhost"
+        self._unsubscribe = settings.options.get("unsubscribe_url")
+        self._how: dict[str, Any] = {
+            "hostname": url.hostname,
+            "port": url.port or _PORTS[url.scheme],
+            "use_tls": url.scheme == "smtps",
+            "start_tls": False if settings.options.get("starttls") is False else None,
+            "timeout": settings.timeout_seconds,
+        }
+        if password is not None:
+            self._how |= {"username": settings.option("user"), "password": password}
+        n = min(settings.concurrency, _MOST_CONNECTIONS)
+        self._free: asyncio.LifoQueue[aiosmtplib.SMTP | None] = asyncio.LifoQueue(n)
+        for _ in range(n):
+            self._free.put_nowait(None)
+
+    async def send(self, outgoing: Outgoing) -> SendResult:
+        """Send once."""
+        client = await self._free.get()
+        try:
+            if client is None or not client.is_connected:
+                client = aiosmtplib.SMTP(**self._how)
+                failed = await _connect(client)
+                if failed is not None:
+                    client = None
+                    return failed
+            return await self._deliver(client, outgoing)
+        finally:
+            self._free.put_nowait(client)
+
+    async def close(self) -> None:
+        """Say goodbye on every connection."""
+        while not self._free.empty():
+            client = self._free.get_nowait()
+            if client is not None and client.is_connected:
+                client.close()
+
+    async def _deliver(self, client: aiosmtplib.SMTP, outgoing: Outgoing) -> SendResult:
+        refused = await self._envelope(client, outgoing.address)
+        if refused is not None:
+            return refused
+        try:
+            await client.data(self._letter(outgoing).as_bytes())
+        except aiosmtplib.SMTPResponseException as error:
+            return NotSent(f"the server did not take it ({error.code})", retry=error.code < 500)
+        except (*_CONNECTION, aiosmtplib.SMTPException):
+            client.close()
+            return Unknown("the connection broke before the server confirmed")
+        return Accepted(f"{outgoing.key}@{self._domain}")
+
+    async def _envelope(self, client: aiosmtplib.SMTP, address: str) -> SendResult | None:
+        """Sender and recipient; why the server does not take them."""
+        if any(ord(letter) < 33 for letter in address):
+            return NotSent("not an e-mail address")
+        try:
+            await client.mail(parseaddr(self._from)[1])
+            await client.rcpt(address)
+        except aiosmtplib.SMTPRecipientRefused as error:
+            await _reset(client)
+            return _recipient(error.code)
+        except aiosmtplib.SMTPResponseException as error:
+            await _reset(client)
+            return _sender(error.code)
+        except _CONNECTION:
+            client.close()
+            return NotSent("the connection broke before the mail was given over", retry=True)
+        except (aiosmtplib.SMTPException, ValueError, UnicodeError):
+            await _reset(client)
+            return NotSent("not an e-mail address that the server takes")
+        return None
+
+    def _letter(self, outgoing: Outgoing) -> EmailMessage:
+        letter = EmailMessage(policy=SMTP_POLICY)
+        letter["From"] = self._from
+        letter["To"] = outgoing.address
+        letter["Subject"] = " ".join(outgoing.title.split())
+        letter["Date"] = formatdate(usegmt=True)
+        letter["Message-ID"] = f"<{outgoing.key}@{self._domain}>"
+        if outgoing.language:
+            letter["Content-Language"] = outgoing.language
+        link = outgoing.fields.get("unsubscribe_url") or self._unsubscribe
+        if link:
+            letter["List-Unsubscribe"] = f"<{link}>"
+            letter["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        letter.set_content(outgoing.text)
+        return letter
+
+
+def open_channel(settings: ChannelSettings, secrets: Secrets) -> SmtpChannel:
+    """The channel; it logs in where there is a password.
+
+    Raises
+    ------
+    InputError
+        The server or the sender is missing.
+    """
+    settings.know_only("url", "from", "user", "starttls", "unsubscribe_url")
+    return SmtpChannel(settings, secrets.get("smtp_password"))
+
+
+async def _connect(client: aiosmtplib.SMTP) -> NotSent | None:
+    try:
+        await client.connect()
+    except aiosmtplib.SMTPAuthenticationError:
+        client.close()
+        return NotSent("the mail server refuses the password", retry=True, stops_channel=True)
+    except (*_CONNECTION, aiosmtplib.SMTPException):
+        client.close()
+        return NotSent("the mail server cannot be reached", retry=True)
+    return None
+
+
+async def _reset(client: aiosmtplib.SMTP) -> None:
+    try:
+        await client.rset()
+    except (*_CONNECTION, aiosmtplib.SMTPException):
+        client.close()
+
+
+def _recipient(code: int) -> SendResult:
+    if code < 500:
+        return NotSent(f"the server takes no mail for it now ({code})", retry=True)
+    return Refused(f"the server refuses the address ({code})")
+
+
+def _sender(code: int) -> SendResult:
+    if code < 500:
+        return NotSent(f"the server takes no mail now ({code})", retry=True)
+    return NotSent(f"the server refuses the sender ({code})", retry=True, stops_channel=True)

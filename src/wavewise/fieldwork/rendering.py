@@ -1,0 +1,195 @@
+"""Messages written out for units: language, per-unit fields, fallbacks; what is missing, and where.
+
+All units of a message at once: a text is a row of pieces, its fields are columns.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from string import Formatter
+
+import polars as pl
+
+from wavewise.design.messages import Flow, Message
+from wavewise.errors import Fault
+from wavewise.fieldwork.sms_length import sms_length
+
+__all__ = ["Rendered", "flow_fields", "render"]
+
+SEND_FIELD = "set"
+_LONGEST_PUSH_BYTES = 3_500  # FCM takes 4,096 bytes of JSON in all
+_MOST_SEGMENTS = 10
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A message written out for units.
+
+    Parameters
+    ----------
+    rows : DataFrame, shape (n_units, 4)
+        language, title, text, and fields (a struct of texts, where there are any).
+    faults : tuple of Fault
+        What cannot be sent, counted by field or by length.
+    is_bad : Series of bool, shape (n_units,)
+        Whose message cannot be sent.
+    n_segments : mapping of int to int
+        For SMS: number of segments, and of units with so many.
+    """
+
+    rows: pl.DataFrame
+    faults: tuple[Fault, ...]
+    is_bad: pl.Series
+    n_segments: Mapping[int, int] = field(default_factory=dict)
+
+
+def render(
+    message: Message, fields: pl.DataFrame, languages: pl.Series, flow: Flow | None = None
+) -> Rendered:
+    """A message for units.
+
+    Parameters
+    ----------
+    message : Message
+        As in the study file.
+    fields : DataFrame, shape (n_units, n_columns)
+        Columns of the people file, and derived fields.
+    languages : Series of str, shape (n_units,)
+        Each unit's own language, such as ``es`` or ``es-PE``; null where there is none.
+    flow : Flow or None
+        The message's call flow, whose prompts hold fields too.
+
+    Notes
+    -----
+    A unit gets the text of its language, else of its language without the region, else the first
+    of the message. A field that is empty takes the message's fallback; without one it is a fault.
+    """
+    known = _fields(message, fields)
+    chosen = _languages(message, languages)
+    text = _by_language(message.text, known, chosen)
+    title = _by_language(message.title, known, chosen)
+    spoken = flow_fields(flow) if flow is not None else set()
+    own = {name: _column(known, name) for name in sorted(spoken | set(message.fields))}
+    parts = [text, title, *own.values()]
+    used = {name for part in _texts(message) for name in _names(part)} | spoken
+    faults = list(_missing(message, known, used, chosen))
+    is_bad = pl.select(pl.any_horizontal([part.is_null() for part in parts])).to_series()
+    lengths, too_long, longest = _lengths(message, text)
+    if too_long.any():
+        place = f"messages['{message.id}'].text"
+        faults.append(Fault(place, f"{too_long.sum():,} texts that are too long", longest))
+    rows = pl.DataFrame(
+        {"language": chosen, "title": title.fill_null(""), "text": text.fill_null("")}
+    )
+    if own:
+        rows = rows.with_columns(fields=pl.DataFrame(list(own.values())).to_struct())
+    return Rendered(rows, tuple(faults), is_bad | too_long, lengths)
+
+
+def flow_fields(flow: Flow) -> set[str]:
+    """Names of the per-unit fields in the prompts of a call flow."""
+    names = {name for step in flow.steps.values() for name in _names(step.prompt)}
+    return names - {SEND_FIELD}
+
+
+def _fields(message: Message, fields: pl.DataFrame) -> pl.DataFrame:
+    """Fields as texts, empty ones null, fallbacks filled in, the message's own on top."""
+    texts = [_text(column) for column in fields.iter_columns()]
+    known = pl.DataFrame(texts) if texts else pl.DataFrame()
+    known = known.with_columns(
+        pl.col(name).fill_null(pl.lit(text))
+        for name, text in message.fallback.items()
+        if name in known.columns
+    )
+    own = [_written(text, known).alias(name) for name, text in message.fields.items()]
+    filled = [
+        column.fill_null(message.fallback[column.name])
+        if column.name in message.fallback
+        else column
+        for column in own
+    ]
+    return known.with_columns(filled) if filled else known
+
+
+def _text(column: pl.Series) -> pl.Series:
+    written = column.cast(pl.String).str.strip_chars()
+    return written.set(written == "", None)
+
+
+def _column(known: pl.DataFrame, name: str) -> pl.Series:
+    if name in known.columns:
+        return known[name]
+    return pl.repeat(None, known.height, dtype=pl.String, eager=True).alias(name)
+
+
+def _languages(message: Message, languages: pl.Series) -> pl.Series:
+    listed = list(message.text)
+    if not listed:
+        return pl.repeat("", len(languages), eager=True).alias("language")
+    exact = {name.lower(): name for name in listed}
+    short = languages.str.to_lowercase().str.replace_all("_", "-", literal=True)
+    found = short.replace_strict(exact, default=None, return_dtype=pl.String)
+    base = short.str.split("-").list.first()
+    loose = base.replace_strict(exact, default=None, return_dtype=pl.String)
+    return found.fill_null(loose).fill_null(listed[0]).alias("language")
+
+
+def _by_language(texts: Mapping[str, str], known: pl.DataFrame, chosen: pl.Series) -> pl.Series:
+    """The text of each unit's language; of the first language where it has none of its own."""
+    if not texts:
+        return pl.repeat("", len(chosen), dtype=pl.String, eager=True)
+    listed = list(texts)
+    result = _written(texts[listed[0]], known, len(chosen))
+    for name in listed[1:]:
+        result = _written(texts[name], known, len(chosen)).zip_with(chosen == name, result)
+    return result
+
+
+def _written(text: str, known: pl.DataFrame, n_rows: int | None = None) -> pl.Series:
+    """A text with its fields filled in, (n_units,); null where one of them is missing."""
+    n = known.height if n_rows is None else n_rows
+    pieces: list[pl.Expr] = []
+    for literal, name, _, _ in Formatter().parse(text):
+        if literal:
+            pieces.append(pl.lit(literal))
+        if name is not None:
+            pieces.append(pl.col(name) if name in known.columns else pl.lit(None, pl.String))
+    if not pieces:
+        return pl.repeat("", n, dtype=pl.String, eager=True)
+    frame = known if known.width else pl.DataFrame({"": pl.repeat("", n, eager=True)})
+    return frame.with_columns(pl.concat_str(pieces).alias("written"))["written"]
+
+
+def _names(text: str) -> list[str]:
+    return [name for _, name, _, _ in Formatter().parse(text) if name]
+
+
+def _texts(message: Message) -> list[str]:
+    return [*message.text.values(), *message.title.values(), *message.fields.values()]
+
+
+def _missing(
+    message: Message, known: pl.DataFrame, used: set[str], chosen: pl.Series
+) -> list[Fault]:
+    faults = []
+    for name in sorted(used):
+        n = known[name].null_count() if name in known.columns else len(chosen)
+        if n:
+            found = f"{n:,} of {len(chosen):,} units without {{{name}}}"
+            fix = f'fill it in, or add fallback = {{ {name} = "..." }}'
+            faults.append(Fault(f"messages['{message.id}']", found, "a value or a fallback", fix))
+    return faults
+
+
+def _lengths(message: Message, text: pl.Series) -> tuple[dict[int, int], pl.Series, str]:
+    """SMS segments, whose text is too long, and what is the longest."""
+    if message.channel == "sms":
+        different = text.drop_nulls().unique()
+        lengths = {one: sms_length(one).n_segments for one in different}
+        n = text.replace_strict(lengths, default=None, return_dtype=pl.Int64)
+        counts = n.drop_nulls().value_counts().iter_rows()
+        limit = f"at most {_MOST_SEGMENTS} segments"
+        return dict(sorted(counts)), (n > _MOST_SEGMENTS).fill_null(value=False), limit
+    if message.channel in {"push", "web-push"}:
+        too_long = (text.str.len_bytes() > _LONGEST_PUSH_BYTES).fill_null(value=False)
+        return {}, too_long, f"at most {_LONGEST_PUSH_BYTES:,} bytes"
+    return {}, pl.repeat(value=False, n=len(text), eager=True), ""

@@ -1,0 +1,308 @@
+"""The delivery worker: claims, sends, records; at most once, whatever breaks."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypeAlias
+
+from wavewise.fieldwork.channels.base import (
+    Accepted,
+    Channel,
+    LooksUp,
+    NotSent,
+    Outgoing,
+    Refused,
+    SendResult,
+    Unknown,
+)
+from wavewise.fieldwork.channels.settings import ChannelSettings
+from wavewise.fieldwork.contacts import AddressBook
+from wavewise.store import from_us, to_us
+from wavewise.store.outbox_rows import OutboxRow, Recorded
+from wavewise.workflow.outbox_writer import OutboxWriter
+
+if TYPE_CHECKING:
+    from wavewise.store import Store
+
+__all__ = ["Lane", "Tally", "lease_seconds"]
+
+MOST_ATTEMPTS = 8
+LONGEST_WAIT_SECONDS = 3_600.0
+_CLAIM_SECONDS = 0.5  # of sending at full rate, in one claim
+_MOST_CLAIMED = 1_000
+_NO_ADDRESS = "no address"
+_UNEXPECTED = "the channel failed: {}"
+
+OnRefusal = Callable[[OutboxRow, str], None]
+_Rows: TypeAlias = "asyncio.Queue[tuple[OutboxRow, str] | None]"
+
+
+def lease_seconds(settings: ChannelSettings) -> float:
+    """How long a claimed or begun message is a worker's: longer than any call can take."""
+    return 2 * settings.timeout_seconds + 15.0
+
+
+@dataclass
+class Tally:
+    """What a worker did.
+
+    Parameters
+    ----------
+    by_state : dict of str to int
+        Number of messages by the state that they were brought to; queued for those tried later.
+    stopped : dict of str to str
+        Channel: why it was stopped.
+    """
+
+    by_state: dict[str, int] = field(default_factory=dict)
+    stopped: dict[str, str] = field(default_factory=dict)
+
+    def add(self, state: str) -> None:
+        """Count one message."""
+        self.by_state[state] = self.by_state.get(state, 0) + 1
+
+
+class _Pace:
+    """At most so many a second; held for a while where the provider asks for it."""
+
+    def __init__(self, rate_per_second: float) -> None:
+        self._step = 1.0 / rate_per_second
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        now = asyncio.get_running_loop().time()
+        # An idle channel saves up no more than a tenth of a second.
+        self._next = max(self._next, now - 0.1) + self._step
+        if self._next > now:
+            await asyncio.sleep(self._next - now)
+
+    def hold(self, seconds: float) -> None:
+        now = asyncio.get_running_loop().time()
+        self._next = max(self._next, now + min(seconds, LONGEST_WAIT_SECONDS))
+
+    @property
+    def is_held(self) -> bool:
+        return self._next > asyncio.get_running_loop().time() + 1.0
+
+
+class Lane:
+    """One channel of one worker.
+
+    Parameters
+    ----------
+    channel : Channel
+        How messages go out.
+    settings : ChannelSettings
+        Rate, concurrency, time-out.
+    store : Store
+        The study's database.
+    writer : OutboxWriter
+        Shared by the lanes of a worker.
+    addresses : AddressBook or None
+        None where the channel needs none: the unit's id is what it gets.
+    tally : Tally
+        Counts.
+    on_refusal : callable
+        Told of a message whose recipient refuses, after it is recorded as failed.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        settings: ChannelSettings,
+        store: "Store",
+        writer: OutboxWriter,
+        addresses: AddressBook | None,
+        tally: Tally,
+        on_refusal: OnRefusal,
+    ) -> None:
+        self._channel, self._settings, self._store = channel, settings, store
+        self._writer, self._addresses, self._tally = writer, addresses, tally
+        self._on_refusal = on_refusal
+        self._pace = _Pace(settings.rate_per_second)
+        self.name = settings.channel
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the provider refuses everything."""
+        return self.name in self._tally.stopped
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Send what is due now; gives the number of messages that were claimed."""
+        rows: _Rows = asyncio.Queue(self._claim_size())
+        n_senders = self._settings.concurrency
+        senders = [asyncio.create_task(self._sender(rows, stop)) for _ in range(n_senders)]
+        try:
+            n_claimed = await self._feed(rows, stop, senders)
+            for _ in senders:
+                await _put(rows, None, senders)
+            await asyncio.gather(*senders)
+        finally:
+            for task in senders:
+                task.cancel()
+            await asyncio.gather(*senders, return_exceptions=True)
+        await self._writer.flush()
+        return n_claimed
+
+    async def _feed(
+        self,
+        rows: "_Rows",
+        stop: asyncio.Event,
+        senders: "list[asyncio.Task[None]]",
+    ) -> int:
+        n_claimed = 0
+        while not (stop.is_set() or self.is_stopped or self._pace.is_held):
+            claimed = await self._writer.call(
+                self._store.claim_messages,
+                self.name,
+                self._writer.owner,
+                self._writer.clock(),
+                self._writer.lease_seconds,
+                self._claim_size(),
+            )
+            if not claimed:
+                return n_claimed
+            n_claimed += len(claimed)
+            found = await self._found(claimed)
+            for row in claimed:
+                await _put(rows, (row, found.get(row.unit_id, "")), senders)
+        return n_claimed
+
+    def _claim_size(self) -> int:
+        size = int(self._settings.rate_per_second * _CLAIM_SECONDS)
+        return max(1, min(_MOST_CLAIMED, size))
+
+    async def _found(self, rows: tuple[OutboxRow, ...]) -> Mapping[str, str]:
+        ids = [row.unit_id for row in rows]
+        if self._addresses is None:
+            return {unit: unit for unit in ids}
+        return await self._writer.call(self._addresses.addresses, self.name, ids)
+
+    async def _sender(self, rows: "_Rows", stop: asyncio.Event) -> None:
+        while (item := await rows.get()) is not None:
+            if stop.is_set() or self.is_stopped or self._pace.is_held:
+                continue  # it stays leased, and is given back at the end
+            row, address = item
+            await self._pace.turn()
+            if not await self._writer.begin(row.outbox_id):
+                continue
+            result = await self._send(outgoing(row, address)) if address else NotSent(_NO_ADDRESS)
+            self._take(row, result)
+
+    async def _send(self, message: Outgoing) -> SendResult:
+        """Send once; a fault of the adapter is a message of which nothing is known."""
+        limit = self._settings.timeout_seconds * 1.5 + 5.0
+        try:
+            return await asyncio.wait_for(self._channel.send(message), limit)
+        except TimeoutError:
+            return Unknown("the provider hung")
+        except Exception as error:  # noqa: BLE001
+            return Unknown(_UNEXPECTED.format(type(error).__name__))
+
+    def _take(self, row: OutboxRow, result: SendResult) -> None:
+        recorded = self._recorded(row, result)
+        self._writer.record(recorded)
+        self._tally.add(recorded.state)
+        if isinstance(result, Refused) and result.is_refusal:
+            self._on_refusal(row, result.reason)
+
+    def _recorded(self, row: OutboxRow, result: SendResult) -> Recorded:
+        match result:
+            case Accepted(provider_id, "delivered" | "answered" as state):
+                return Recorded(row.outbox_id, state, None, provider_id)
+            case Accepted(provider_id):
+                return Recorded(row.outbox_id, "sent", None, provider_id)
+            case Unknown(reason, provider_id):
+                if self._channel.is_idempotent:
+                    return self._later(row, reason, None)
+                return Recorded(row.outbox_id, "unknown", reason, provider_id)
+            case NotSent() if result.retry or result.stops_channel:
+                return self._not_sent(row, result)
+            case NotSent(reason) | Refused(reason):
+                return Recorded(row.outbox_id, "failed", reason)
+
+    def _not_sent(self, row: OutboxRow, result: NotSent) -> Recorded:
+        if result.stops_channel:
+            self._tally.stopped.setdefault(self.name, result.reason)
+            return Recorded(row.outbox_id, "queued", result.reason)
+        if result.retry_after_seconds is not None:
+            self._pace.hold(result.retry_after_seconds)
+        return self._later(row, result.reason, result.retry_after_seconds)
+
+    def _later(self, row: OutboxRow, reason: str, wait: float | None) -> Recorded:
+        n_begun = row.attempts + 1
+        if n_begun >= MOST_ATTEMPTS:
+            return Recorded(row.outbox_id, "failed", f"{reason} ({n_begun} attempts)")
+        back_off = self._settings.backoff_seconds * 2.0 ** (n_begun - 1)
+        seconds = min(max(back_off, wait or 0.0), LONGEST_WAIT_SECONDS)
+        at = to_us(self._writer.clock() + timedelta(seconds=seconds))
+        return Recorded(row.outbox_id, "queued", reason, None, at)
+
+    async def reconcile(self) -> int:
+        """Settle unknown messages where the provider can; gives their number.
+
+        Either it can be asked, or it drops a message whose key it has seen, which is sent again.
+        """
+        if not (self._channel.is_idempotent or isinstance(self._channel, LooksUp)):
+            return 0
+        n_settled, last = 0, 0
+        while rows := await self._writer.call(self._store.unknown_messages, 200, last):
+            last = rows[-1].outbox_id
+            own = [row for row in rows if row.channel == self.name]
+            n_settled += await self._settle(own)
+        return n_settled
+
+    async def _settle(self, rows: list[OutboxRow]) -> int:
+        now = self._writer.clock()
+        if self._channel.is_idempotent:
+            ids = [row.outbox_id for row in rows]
+            return await self._writer.call(self._store.resend_unknown, now, ids=ids) if ids else 0
+        found = await self._found(tuple(rows))
+        settled = []
+        for row in rows:
+            match await self._looked_up(row, found.get(row.unit_id, "")):
+                case Accepted() as result:
+                    settled.append(self._recorded(row, result))
+                case NotSent(reason) | Refused(reason):
+                    settled.append(Recorded(row.outbox_id, "failed", reason))
+        await self._writer.call(self._store.record_results, None, settled, now)
+        return len(settled)
+
+    async def _looked_up(self, row: OutboxRow, address: str) -> SendResult | None:
+        if not isinstance(self._channel, LooksUp) or not address:
+            return None
+        since: datetime = from_us(row.due_at_utc_us)
+        with contextlib.suppress(TimeoutError):
+            limit = self._settings.timeout_seconds * 1.5 + 5.0
+            call = self._channel.look_up(outgoing(row, address), row.provider_id, since)
+            return await asyncio.wait_for(call, limit)
+        return None
+
+
+def outgoing(row: OutboxRow, address: str) -> Outgoing:
+    """What a channel gets for a row of the outbox."""
+    content = row.content
+    fields = {name: str(value) for name, value in (content.get("fields") or {}).items()}
+    return Outgoing(
+        key=row.message_key,
+        address=address,
+        text=content.get("text", ""),
+        title=content.get("title", ""),
+        message_id=row.message_id,
+        language=content.get("language") or "",
+        fields={**fields, "set": str(row.slot + 1)},
+        content=content.get("flow") or "",
+        attempt=row.attempts + 1,
+    )
+
+
+async def _put(
+    rows: _Rows, item: tuple[OutboxRow, str] | None, senders: "list[asyncio.Task[None]]"
+) -> None:
+    """Put where there is room; raises what ended a sender, which would make no more of it."""
+    while rows.full():
+        await asyncio.gather(*(task for task in senders if task.done()))
+        await asyncio.sleep(0.005)
+    rows.put_nowait(item)
