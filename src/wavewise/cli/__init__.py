@@ -7,6 +7,7 @@ from wavewise.cli import (
     design_verbs,
     field_verbs,
     learn_verbs,
+    send_verbs,
     serve_verbs,
     study_verbs,
 )
@@ -28,6 +29,7 @@ design_verbs.add_to(app)
 field_verbs.add_to(app)
 contact_verbs.add_to(app)
 serve_verbs.add_to(app)
+send_verbs.add_to(app)
 learn_verbs.add_to(app)
 
 

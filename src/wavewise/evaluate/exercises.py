@@ -142,21 +142,17 @@ class AnotherWave:
     @property
     def realized_regret_now(self) -> Estimate:
         """True loss without the wave, over the same draws of the truth."""
-        loss = self._loss_now()
-        return Estimate(float(loss.mean()), float(loss.std(ddof=1) / np.sqrt(loss.size)))
+        return Estimate.of(self._loss_now())
 
     @property
     def best_arm_found_now(self) -> Estimate:
         """Share of draws in which today's choice is best."""
-        found = self._loss_now() == 0
-        return Estimate(float(found.mean()), float(found.std(ddof=1) / np.sqrt(found.size)))
+        return Estimate.of((self._loss_now() == 0).astype(np.float64))
 
     @property
     def gain(self) -> Estimate:
         """True loss without the wave minus that with it, in pairs."""
-        gap = self._loss_now() - self.simulated.values("realized_regret")
-        gap = gap[np.isfinite(gap)]
-        return Estimate(float(gap.mean()), float(gap.std(ddof=1) / np.sqrt(gap.size)))
+        return Estimate.of(self._loss_now() - self.simulated.values("realized_regret"))
 
     def medians(self) -> dict[str, float]:
         """Medians of posterior regret and probability of being best, of the chosen arm."""

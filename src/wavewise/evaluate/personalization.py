@@ -343,16 +343,12 @@ def _row(size: int, gains: FloatArray, scale: float, critical: float) -> Persona
     gain, found = gains[:, 0], special.ndtr(gains[:, 0] * scale - critical)
     return PersonalizationRow(
         n_first=size,
-        gain=_estimate(gain),
+        gain=Estimate.of(gain),
         gain_sd=float(gain.std(ddof=1)),
-        share_better=_estimate((gain > 0).astype(np.float64)),
-        power=_estimate(found),
+        share_better=Estimate.of((gain > 0).astype(np.float64)),
+        power=Estimate.of(found),
         oracle_gain=float(gains[:, 1].mean()),
     )
-
-
-def _estimate(values: FloatArray) -> Estimate:
-    return Estimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(values.size)))
 
 
 def _pays_from(rows: tuple[PersonalizationRow, ...]) -> float | NotEstimable:

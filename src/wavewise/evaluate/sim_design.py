@@ -88,8 +88,7 @@ class Design:
             raise InputError(f"trials: found {self.trials}; needed a whole number, 1 or more")
         # the rule, its options and the control's share, by the code that real waves go through
         equal = np.full(self.n_arms, 1 / self.n_arms)
-        floor = max(self.floor, 1e-9) if self.n_arms == 1 else self.floor
-        shares(equal, self.rule, control_share=self.control_share, floor=floor, **self.options)
+        shares(equal, self.rule, control_share=self.control_share, floor=self.floor, **self.options)
         self._set("rule", rule_named(self.rule).name)
         self._check_prior()
         if not self.name:
@@ -219,8 +218,11 @@ def _names(arms: int | Sequence[str]) -> tuple[str, ...]:
         names: tuple[str, ...] = tuple(str(k + 1) for k in range(int(arms)))
     else:
         names = tuple(str(arm) for arm in arms)
-    if not names or len(set(names)) < len(names):
-        raise InputError(f"arms: found {arms}; needed one or more, with different names")
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InputError(
+            f"arms: found {arms}; needed two or more that compete, with different names; for one "
+            "arm and a control see ww.evaluate.power"
+        )
     return names
 
 

@@ -24,6 +24,14 @@ class Estimate(NamedTuple):
     value: float
     mc_error: float
 
+    @classmethod
+    def of(cls, values: FloatArray) -> "Estimate":
+        """Of the simulations that have a value; their error is nan where it is only one."""
+        known = values[np.isfinite(values)]
+        many = known.size > 1
+        error = float(known.std(ddof=1) / np.sqrt(known.size)) if many else float("nan")
+        return cls(float(known.mean()), error)
+
     def __str__(self) -> str:
         return f"{self.value:.5g} ± {self.mc_error:.2g}"
 
@@ -262,11 +270,9 @@ class Comparison(Sequence[Simulated]):
 
 
 def _mean(values: FloatArray, metric: str) -> Estimate | NotEstimable:
-    known = values[np.isfinite(values)]
-    if not known.size:
+    if not np.isfinite(values).any():
         return NotEstimable(f"{metric} has no value in any simulation of this design")
-    error = float(known.std(ddof=1) / np.sqrt(known.size)) if known.size > 1 else float("nan")
-    return Estimate(float(known.mean()), error)
+    return Estimate.of(values)
 
 
 def _values(runs: Mapping[str, npt.NDArray[Any]], metric: str) -> FloatArray:

@@ -294,16 +294,11 @@ def _row(
         rule=one.design.rule,
         waves=tuple(one.design.waves),
         cost=benefit.cost(len(one.design.waves), one.design.n_units),
-        net_benefit=_estimate(net[i]),
-        behind_best=_estimate(net[best] - net[i]),
+        net_benefit=Estimate.of(net[i]),
+        behind_best=Estimate.of(net[best] - net[i]),
         realized_regret=one.realized_regret,
         best_arm_found=one.best_arm_found,
     )
-
-
-def _estimate(values: FloatArray) -> Estimate:
-    known = values[np.isfinite(values)]
-    return Estimate(float(known.mean()), float(known.std(ddof=1) / np.sqrt(known.size)))
 
 
 def _flat(row: WavePlanRow) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def _power(contents: DesignContents) -> Iterator[Block]:
             for row in power.conventions
         )  # fmt: skip
         columns = ("Comparison", "Units an arm", "Counted", "SE", "MDE up", "MDE down")
-        yield Grid("Smallest effects that are found, in the outcome's own unit (shares of 1)",
+        yield Grid("Smallest effects found, in the outcome's own unit (rates: shares of 1)",
                    columns, rows, frozenset({1, 3, 4, 5}))  # fmt: skip
         if any(len(power.conventions) > 1 for power in contents.powers.values()):
             yield (

@@ -220,6 +220,41 @@ class Outbox(Database):
             found = connection.execute(query.order_by(outbox.c.outbox_id).limit(limit))
             return tuple(_outbox_row(row) for row in found)
 
+    def message_by_key(self, key: str) -> OutboxRow | None:
+        """The message of an idempotency key; None where there is none."""
+        with self._reading() as connection:
+            row = connection.execute(_rows().where(outbox.c.message_key == key)).one_or_none()
+        return None if row is None else _outbox_row(row)
+
+    def end_call(
+        self, outbox_id: int, reason: str, now: datetime, again_at: datetime | None
+    ) -> bool:
+        """A call that its provider says nobody took: queued for a later time, or failed.
+
+        Gives whether the message was still without other news.
+        """
+        if again_at is None:
+            values: dict[str, Any] = {"state": "failed", "ended_at_utc_us": to_us(now)}
+        else:
+            values = {"state": "queued", "next_at_utc_us": to_us(again_at)}
+        open_states = outbox.c.state.in_(["sent", "sending", "unknown"])
+        with self._writing() as connection:
+            return _set(connection, [outbox_id], open_states, reason=reason, **values) == 1
+
+    def waiting_messages(self, channel: str, unit_ids: Sequence[str]) -> tuple[OutboxRow, ...]:
+        """Queued messages of units, the one due first at the beginning."""
+        query = (
+            _rows()
+            .where(
+                outbox.c.channel == channel,
+                outbox.c.state == "queued",
+                outbox.c.unit_id.in_(list(unit_ids)),
+            )
+            .order_by(outbox.c.due_at_utc_us, outbox.c.outbox_id)
+        )
+        with self._reading() as connection:
+            return tuple(_outbox_row(row) for row in connection.execute(query))
+
     def expired_messages(self, now: datetime, limit: int) -> pl.DataFrame:
         """Queued messages whose time is over: outbox_id, wave_id, time_zone."""
         types = {"outbox_id": pl.Int64, "wave_id": pl.String, "time_zone": pl.String}

@@ -229,7 +229,7 @@ def _frame(
             "unit_id": units.ids,
             "arm": arm,
             "time_zone": units.time_zone,
-            "content_json": _contents(message, rendered),
+            "content_json": _contents(study, wave, message, rendered),
             "message_key": _keys(len(units.ids)),
             "is_refused": is_refused,
             "is_bad": rendered.is_bad,
@@ -272,10 +272,14 @@ def _due_frame(due: Mapping[str, Send]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _contents(message: Message, rendered: Rendered) -> pl.Series:
+def _contents(study: Study, wave: Wave, message: Message, rendered: Rendered) -> pl.Series:
     rows = rendered.rows
     if message.flow is not None:
-        rows = rows.with_columns(flow=pl.lit(message.flow))
+        attempts = study.spec.schedules[wave.schedule or ""].attempts
+        again = pl.struct(
+            most=pl.lit(attempts.most), every_hours=pl.lit(float(attempts.every_hours))
+        )
+        rows = rows.with_columns(flow=pl.lit(message.flow), attempts=again)
     return rows.select(pl.struct(pl.all()).struct.json_encode().alias("content_json")).to_series()
 
 

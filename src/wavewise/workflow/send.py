@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from wavewise.errors import ChannelError, InputError
-from wavewise.fieldwork.channels.base import Channel
+from wavewise.fieldwork.channels.base import Channel, Heard
 from wavewise.fieldwork.channels.registry import open_channel
 from wavewise.fieldwork.channels.settings import (
     CHANNELS_FILE,
@@ -27,6 +27,7 @@ from wavewise.fieldwork.contacts import AddressBook
 from wavewise.fieldwork.schedule import after_quiet, expiry
 from wavewise.store import from_us, to_us
 from wavewise.store.outbox_rows import OutboxRow
+from wavewise.workflow.calls import keep_heard
 from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.outbox_writer import OutboxWriter
 from wavewise.workflow.outgoing import messages_of, queue_wave, unqueued
@@ -129,7 +130,8 @@ async def run_worker(
             channels.append(channel)
             own_book = book if _is_addressed(study, name) else None
             refuse = partial(_refuse, study, writer)
-            lanes.append(Lane(channel, one, study.store, writer, own_book, tally, refuse))
+            heard = partial(_hear, study, writer)
+            lanes.append(Lane(channel, one, study.store, writer, own_book, tally, refuse, heard))
         await _rounds(study, writer, lanes, stop, until_done=until_done)
     finally:
         await writer.close()
@@ -224,6 +226,12 @@ def _refuse(study: Study, writer: OutboxWriter, row: OutboxRow, reason: str) -> 
         study.store.cancel_messages("refused", now, unit_ids=[row.unit_id], channel=row.channel)
 
     writer.later(keep)
+
+
+def _hear(study: Study, writer: OutboxWriter, row: OutboxRow, heard: tuple[Heard, ...]) -> None:
+    """What a person did during a call, kept in the writer's own thread."""
+    call_id = f"{row.message_key}:{row.attempts + 1}"
+    writer.later(partial(keep_heard, study, row, call_id, heard))
 
 
 def _is_addressed(study: Study, channel: str) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from wavewise.fieldwork.channels.base import (
     Accepted,
     Channel,
+    Heard,
     LooksUp,
     NotSent,
     Outgoing,
@@ -36,6 +37,7 @@ _NO_ADDRESS = "no address"
 _UNEXPECTED = "the channel failed: {}"
 
 OnRefusal = Callable[[OutboxRow, str], None]
+OnHeard = Callable[[OutboxRow, tuple[Heard, ...]], None]
 _Rows: TypeAlias = "asyncio.Queue[tuple[OutboxRow, str] | None]"
 
 
@@ -106,6 +108,8 @@ class Lane:
         Counts.
     on_refusal : callable
         Told of a message whose recipient refuses, after it is recorded as failed.
+    on_heard : callable
+        Told of what a person did during a call.
     """
 
     def __init__(
@@ -117,10 +121,11 @@ class Lane:
         addresses: AddressBook | None,
         tally: Tally,
         on_refusal: OnRefusal,
+        on_heard: OnHeard,
     ) -> None:
         self._channel, self._settings, self._store = channel, settings, store
         self._writer, self._addresses, self._tally = writer, addresses, tally
-        self._on_refusal = on_refusal
+        self._on_refusal, self._on_heard = on_refusal, on_heard
         self._pace = _Pace(settings.rate_per_second)
         self.name = settings.channel
 
@@ -207,17 +212,19 @@ class Lane:
         self._tally.add(recorded.state)
         if isinstance(result, Refused) and result.is_refusal:
             self._on_refusal(row, result.reason)
+        if isinstance(result, Accepted) and result.heard:
+            self._on_heard(row, result.heard)
 
     def _recorded(self, row: OutboxRow, result: SendResult) -> Recorded:
         match result:
-            case Accepted(provider_id, "delivered" | "answered" as state):
+            case Accepted(provider_id, state):
                 return Recorded(row.outbox_id, state, None, provider_id)
-            case Accepted(provider_id):
-                return Recorded(row.outbox_id, "sent", None, provider_id)
             case Unknown(reason, provider_id):
                 if self._channel.is_idempotent:
                     return self._later(row, reason, None)
                 return Recorded(row.outbox_id, "unknown", reason, provider_id)
+            case NotSent(unanswered=True):
+                return self._call_again(row, result.reason)
             case NotSent() if result.retry or result.stops_channel:
                 return self._not_sent(row, result)
             case NotSent(reason) | Refused(reason):
@@ -230,6 +237,15 @@ class Lane:
         if result.retry_after_seconds is not None:
             self._pace.hold(result.retry_after_seconds)
         return self._later(row, result.reason, result.retry_after_seconds)
+
+    def _call_again(self, row: OutboxRow, reason: str) -> Recorded:
+        """A call that nobody took: as often, and as far apart, as the schedule says."""
+        attempts = row.content.get("attempts") or {}
+        n_begun = row.attempts + 1
+        if n_begun >= int(attempts.get("most", 1)):
+            return Recorded(row.outbox_id, "failed", f"{reason} ({n_begun} calls)")
+        wait = timedelta(hours=float(attempts.get("every_hours", 2.0)))
+        return Recorded(row.outbox_id, "queued", reason, None, to_us(self._writer.clock() + wait))
 
     def _later(self, row: OutboxRow, reason: str, wait: float | None) -> Recorded:
         n_begun = row.attempts + 1

@@ -187,6 +187,25 @@ def test_waves_draw_people_of_schools_without_replacement() -> None:
     assert (more == design.cluster_sizes).all()
 
 
+def test_a_past_experiment_as_if_it_had_been_adaptive() -> None:
+    """Outcomes resampled by arm: their means are the truth, adaptive waves earn more."""
+    rng = _rng(6)
+    arm = np.repeat(["a", "b", "c"], 300)
+    success = rng.binomial(1, np.repeat([0.1, 0.2, 0.35], 300))
+    truth = E.BootstrapTruth.from_rows(success, np.ones(900, int), arm)
+    design = E.Design(arms=truth.arms, waves=(150, 150, 150), rule="Thompson")
+    both = E.compare([design, design.with_(rule="equal")], truth, 1_000, rng)
+    rates = [success[arm == name].mean() for name in "abc"]
+    assert both[0].runs["success_prob"][0] == pytest.approx(rates)
+    gain = both.difference("in_sample_outcome", 0, 1)
+    assert gain.value > 10 * gain.mc_error
+    observed = both[1].runs["posterior_mean"].mean(axis=0)
+    # the posterior of 150 units shrinks by the uniform prior
+    assert observed == pytest.approx((150 * np.array(rates) + 1) / 152, abs=0.004)
+    with pytest.raises(InputError, match="in sorted order"):
+        E.simulate(design.with_(clusters=[100, 100]), truth, 10, rng)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -197,6 +216,7 @@ def test_waves_draw_people_of_schools_without_replacement() -> None:
         (lambda: E.Design(3, (100,), trials=0), "trials"),
         (lambda: E.Design(3, (100.5,)), "whole numbers"),
         (lambda: E.Design(["a", "a"], (100,)), "different names"),
+        (lambda: E.Design(1, (100,)), "two or more"),
         (lambda: E.Design(3, (100,), clusters=[0, 0]), "no units"),
         (lambda: E.Design(3, (100,), prior=(0.0, 1.0)), "above 0"),
         (lambda: E.Design(3, (100,)).with_(wave=3), "with_"),

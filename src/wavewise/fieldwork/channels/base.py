@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 __all__ = [
     "Accepted",
     "Channel",
+    "Heard",
     "LooksUp",
     "NotSent",
     "Outgoing",
@@ -65,6 +66,28 @@ class Outgoing:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What a step of a call recorded.
+
+    Parameters
+    ----------
+    step : str
+        Name of the step.
+    event : str or None
+        Kind of the event, where the step has one.
+    action : {'opt out', 'change number'} or None
+        What the person asked for.
+    number : str or None
+        The new number, for 'change number'.
+    """
+
+    step: str
+    event: str | None = None
+    action: str | None = None
+    number: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
 class Accepted:
     """The provider took the message; receipts may follow.
 
@@ -74,10 +97,13 @@ class Accepted:
         The provider's name for the message, which its receipts carry.
     state : {'sent', 'delivered', 'answered'}
         What is known already.
+    heard : tuple of Heard
+        What the person did during a call, in order.
     """
 
     provider_id: str | None = None
-    state: str = "sent"
+    state: Literal["sent", "delivered", "answered"] = "sent"
+    heard: tuple[Heard, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +127,7 @@ class NotSent:
     retry: bool = False
     retry_after_seconds: float | None = None
     stops_channel: bool = False
+    unanswered: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,13 @@ PROVIDERS: dict[str, tuple[str, str | None]] = {
     "fcm": ("fcm", None),
     "twilio": ("twilio", None),
     "africas-talking": ("africas_talking", None),
+    "sip": ("sip", None),
+    "twilio-voice": ("twilio_voice", None),
+    "africas-talking-voice": ("africas_talking_voice", None),
+    "smpp": ("smpp", "smpp"),
+    "mqtt": ("mqtt", "mqtt"),
+    "web-push": ("web_push", "web-push"),
+    "apprise": ("any_apprise", "apprise"),
 }
 
 

@@ -8,7 +8,7 @@ nowhere else.
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -51,6 +51,8 @@ class ChannelSettings:
         Before the second attempt of a message that did not go out; doubled for each further one.
     options : mapping
         The provider's own settings.
+    folder : Path
+        The study folder: call flows and prompts lie there.
     """
 
     channel: str
@@ -61,6 +63,7 @@ class ChannelSettings:
     concurrency: int = int(_NUMBERS["concurrency"])
     backoff_seconds: float = _NUMBERS["backoff_seconds"]
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    folder: Path = Path()
 
     def option(self, name: str, default: str | None = None) -> str:
         """A text of the provider's own settings.
@@ -158,7 +161,10 @@ def read_channels(path: Path) -> dict[str, ChannelSettings]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path.name}: found no TOML ({error}); correct it") from None
     faults: list[Fault] = []
-    found = {name: _settings(name, table, faults) for name, table in tables.items()}
+    found = {
+        name: replace(_settings(name, table, faults), folder=path.parent)
+        for name, table in tables.items()
+    }
     if faults:
         raise InputError(f"{path.name}: {len(faults)} faults", faults)
     return found

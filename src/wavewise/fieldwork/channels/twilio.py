@@ -20,14 +20,14 @@ from wavewise.fieldwork.channels.base import (
 from wavewise.fieldwork.channels.http import Clients, call, json_of, unproven
 from wavewise.fieldwork.channels.settings import ChannelSettings, Secrets
 
-__all__ = ["TwilioSms", "open_channel"]
+__all__ = ["BASE_URL", "TwilioSms", "open_channel", "refusal"]
 
 BASE_URL = "https://api.twilio.com"
 _UNSUBSCRIBED = {21610}
 _GONE = {21211, 21214, 21217, 21612, 21614}  # not a number, or none that takes SMS
 _NO_ACCOUNT = {20003, 20005, 20006, 21606, 21659, 21660, 30002}  # credentials, account, sender
 _TOO_MANY = {20429, 14107, 21611, 30001}
-_STATES = {"delivered": "delivered", "read": "read"}
+_DELIVERED = {"delivered", "read"}
 _FAILED = {"failed", "undelivered", "canceled"}
 
 
@@ -58,7 +58,7 @@ class TwilioSms:
         body = json_of(answer)
         if answer.status_code in {200, 201}:
             return Accepted(body.get("sid"))
-        return _refusal(body) or unproven(answer)
+        return refusal(body) or unproven(answer)
 
     async def look_up(
         self, outgoing: Outgoing, provider_id: str | None, since: datetime
@@ -104,7 +104,7 @@ def _sender(settings: ChannelSettings) -> dict[str, str]:
     return {"From": settings.option("from")}
 
 
-def _refusal(body: dict[str, Any]) -> SendResult | None:
+def refusal(body: dict[str, Any]) -> SendResult | None:
     """What Twilio's own code proves; None where it says nothing."""
     code = body.get("code")
     if code in _UNSUBSCRIBED:
@@ -123,7 +123,7 @@ def _known(message: dict[str, Any]) -> SendResult:
     status, sid = message.get("status"), message.get("sid")
     if status in _FAILED:
         return NotSent(f"Twilio could not deliver it ({message.get('error_code') or status})")
-    return Accepted(sid, _STATES.get(str(status), "sent"))
+    return Accepted(sid, "delivered" if status in _DELIVERED else "sent")
 
 
 def _created(message: dict[str, Any]) -> datetime:

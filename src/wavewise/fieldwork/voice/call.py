@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from wavewise.design.messages import Collect, Flow, FlowStep
 from wavewise.errors import InputError
+from wavewise.fieldwork.channels.base import Heard
 
-__all__ = ["HANG_UP", "MOST_WRONG_KEYS", "Call", "CallRecord", "Script", "make_script"]
+__all__ = ["HANG_UP", "MOST_WRONG_KEYS", "Call", "Script", "make_script"]
 
 HANG_UP = "hang up"
 END_OF_NUMBER = "#"
@@ -63,28 +64,6 @@ class Script:
 
 
 @dataclass(frozen=True)
-class CallRecord:
-    """What reaching a step recorded.
-
-    Parameters
-    ----------
-    step : str
-        Name of the step.
-    event : str or None
-        Kind of the event, where the step has one.
-    action : {'opt out', 'change number'} or None
-        What the person asked for.
-    number : str or None
-        The digits typed before, for 'change number'.
-    """
-
-    step: str
-    event: str | None = None
-    action: str | None = None
-    number: str | None = None
-
-
-@dataclass(frozen=True)
 class Call:
     """Where a call is: the step that plays now, and what it recorded so far.
 
@@ -94,7 +73,7 @@ class Call:
         What the call follows.
     step : str
         Name of the step that plays, or "hang up".
-    records : tuple of CallRecord
+    records : tuple of Heard
         What was recorded, in order.
     digits : str
         Digits of a number that is being typed, or was typed last.
@@ -122,7 +101,7 @@ class Call:
 
     script: Script
     step: str
-    records: tuple[CallRecord, ...] = ()
+    records: tuple[Heard, ...] = ()
     digits: str = ""
     wrong_keys: int = 0
 
@@ -170,7 +149,7 @@ class Call:
         records = self.records
         if step.event is not None or step.action is not None:
             number = self.digits if step.action == "change number" else None
-            records = (*records, CallRecord(target, step.event, step.action, number))
+            records = (*records, Heard(target, step.event, step.action, number))
         digits = "" if step.collect is not None else self.digits
         return replace(self, step=target, records=records, digits=digits, wrong_keys=0)
 

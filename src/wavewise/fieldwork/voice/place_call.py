@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from wavewise.fieldwork.channels.base import Heard
 from wavewise.fieldwork.voice.baresip import BaresipLine
-from wavewise.fieldwork.voice.call import Call, CallRecord, Script
+from wavewise.fieldwork.voice.call import Call, Script
 from wavewise.fieldwork.voice.prompts import PromptFolder
 
 __all__ = ["CallResult", "place_call", "wait_for_flash"]
@@ -27,14 +28,14 @@ class CallResult:
     ----------
     ended : str
         "by us": the flow came to its end; "by them": they hung up; else why it was not answered.
-    records : tuple of CallRecord
+    records : tuple of Heard
         What the flow recorded.
     seconds : float
         From the answer to the end; 0 where nobody answered.
     """
 
     ended: Ended
-    records: tuple[CallRecord, ...] = ()
+    records: tuple[Heard, ...] = ()
     seconds: float = 0.0
 
     @property
@@ -51,7 +52,7 @@ class _Ongoing:
     script: Script
     prompts: PromptFolder
     scratch: Path
-    on_record: Callable[[CallRecord], None]
+    on_record: Callable[[Heard], None]
     n_recorded: int = 0
 
     async def play(self, call: Call) -> float:
@@ -75,7 +76,7 @@ async def place_call(
     scratch: Path,
     *,
     ring_seconds: float = RING_SECONDS,
-    on_record: Callable[[CallRecord], None] = lambda _: None,
+    on_record: Callable[[Heard], None] = lambda _: None,
 ) -> CallResult:
     """What became of a call to an address.
 
@@ -93,7 +94,7 @@ async def place_call(
         Folder for the files that play.
     ring_seconds : float
         How long to let it ring.
-    on_record : function of CallRecord
+    on_record : function of Heard
         Told of each record when it happens.
 
     Raises

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wavewise.errors import Fault, InputError
 
-__all__ = ["Prompt", "PromptFolder"]
+__all__ = ["Prompt", "PromptFolder", "write_silence"]
 
 RATES_HZ = (8_000, 16_000)
 # A line's player hangs up where its file ends: silence follows every prompt, longer than any wait.
@@ -97,6 +97,17 @@ class PromptFolder:
                 sound.writeframes(frames + silence)
             unfinished.replace(padded)
         return Prompt(padded, prompt.seconds)
+
+
+def write_silence(path: Path) -> Path:
+    """A file of silence, which a line plays until the first prompt."""
+    if not path.is_file():
+        with wave.open(str(path), "wb") as sound:
+            sound.setnchannels(1)
+            sound.setsampwidth(2)
+            sound.setframerate(RATES_HZ[0])
+            sound.writeframes(b"\0\0" * (RATES_HZ[0] * SILENCE_AFTER_SECONDS))
+    return path
 
 
 def _error(place: str, found: str, needed: str, fix: str = "") -> InputError:

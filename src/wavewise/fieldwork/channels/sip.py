@@ -1,0 +1,154 @@
+"""Voice calls straight by SIP: telephone lines of this machine, each one baresip process."""
+
+import asyncio
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wavewise.design.messages import Flow
+from wavewise.design.parse import parse_spec
+from wavewise.errors import InputError, UnavailableError
+from wavewise.fieldwork.channels.base import Accepted, NotSent, Outgoing, SendResult, Unknown
+from wavewise.fieldwork.channels.settings import CHANNELS_FILE, ChannelSettings, Secrets
+from wavewise.fieldwork.voice.baresip import BaresipLine, LineSettings, open_line
+from wavewise.fieldwork.voice.call import make_script
+from wavewise.fieldwork.voice.place_call import RING_SECONDS, CallResult, place_call
+from wavewise.fieldwork.voice.prompts import PromptFolder, write_silence
+
+__all__ = ["SipChannel", "open_channel"]
+
+PROMPTS = "prompts"
+SHORTEST_TIMEOUT_SECONDS = 120.0
+PORTS_APART = 10  # SIP takes its neighbour for TLS
+_UNANSWERED = {"no answer", "busy", "refused"}
+
+
+@dataclass
+class _Line:
+    """A line of the pool, opened when it is first needed and again after it broke."""
+
+    settings: LineSettings
+    scratch: Path
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    line: BaresipLine | None = None
+
+    async def opened(self) -> BaresipLine:
+        if self.line is None:
+            silence = write_silence(self.scratch / "silence.wav")
+            self.line = await self.stack.enter_async_context(open_line(self.settings, silence))
+        return self.line
+
+    async def close(self) -> None:
+        self.line = None
+        await self.stack.aclose()
+
+
+class SipChannel:
+    """Calls to telephone numbers that follow a study's call flows."""
+
+    is_idempotent = False
+
+    def __init__(
+        self, settings: ChannelSettings, password: str | None, flows: dict[str, Flow]
+    ) -> None:
+        self.name = settings.channel
+        self._flows, self._domain = flows, settings.option("domain")
+        self._prompts = PromptFolder(settings.folder / PROMPTS)
+        self._ring_seconds = float(settings.options.get("ring_seconds", RING_SECONDS))
+        self._scratch = tempfile.TemporaryDirectory(prefix="wavewise-prompts-")
+        self._lines = [
+            _line(settings, password, i, Path(self._scratch.name))
+            for i in range(settings.concurrency)
+        ]
+        self._free: asyncio.Queue[_Line] = asyncio.Queue()
+        for line in self._lines:
+            self._free.put_nowait(line)
+
+    async def send(self, outgoing: Outgoing) -> SendResult:
+        """Call once."""
+        flow = self._flows.get(outgoing.content)
+        if flow is None:
+            return NotSent("the message has no call flow")
+        try:
+            script = make_script(outgoing.content, flow, outgoing.fields)
+            if self._prompts.faults(script.prompts):
+                return NotSent("a prompt is missing, or no line can play it")
+        except InputError:
+            return NotSent("a field of the call flow is missing")
+        line = await self._free.get()
+        try:
+            opened = await line.opened()
+            result = await place_call(
+                opened,
+                self._address(outgoing.address),
+                script,
+                self._prompts,
+                line.scratch,
+                ring_seconds=self._ring_seconds,
+            )
+        except UnavailableError:
+            return NotSent("no telephone line can be opened", retry=True, stops_channel=True)
+        except (ConnectionError, TimeoutError):
+            await line.close()
+            return Unknown("the telephone line broke during the call")
+        finally:
+            self._free.put_nowait(line)
+        return _told(result)
+
+    async def close(self) -> None:
+        """Hang up every line."""
+        for line in self._lines:
+            await line.close()
+        self._scratch.cleanup()
+
+    def _address(self, address: str) -> str:
+        return address if address.startswith("sip:") else f"sip:{address}@{self._domain}"
+
+
+def open_channel(settings: ChannelSettings, secrets: Secrets) -> SipChannel:
+    """The channel; it registers with a provider where there is a password.
+
+    Raises
+    ------
+    InputError
+        A setting is missing, or the time-out is shorter than a call may be.
+    """
+    settings.know_only(
+        "user", "domain", "host", "sip_port", "control_port", "rtp_port", "ring_seconds"
+    )
+    if settings.timeout_seconds < SHORTEST_TIMEOUT_SECONDS:
+        raise InputError(
+            f"{CHANNELS_FILE}: found timeout_seconds = {settings.timeout_seconds:g} in "
+            f"[{settings.channel}]; needed more than the longest call, at least "
+            f"{SHORTEST_TIMEOUT_SECONDS:g}; add timeout_seconds = 900"
+        )
+    flows = parse_spec((settings.folder / "study.toml").read_text(encoding="utf-8")).flows
+    return SipChannel(settings, secrets.get("sip_password"), dict(flows))
+
+
+def _line(settings: ChannelSettings, password: str | None, i: int, scratch: Path) -> _Line:
+    def port(name: str, first: int, apart: int) -> int:
+        return int(settings.options.get(name, first)) + i * apart
+
+    rtp = port("rtp_port", 16_000, 100)
+    return _Line(
+        LineSettings(
+            user=settings.option("user"),
+            domain=settings.option("domain"),
+            host=settings.option("host", "127.0.0.1"),
+            sip_port=port("sip_port", 15_060, PORTS_APART),
+            control_port=port("control_port", 14_444, PORTS_APART),
+            rtp_ports=(rtp, rtp + 80),
+            password=password,
+        ),
+        scratch,
+    )
+
+
+def _told(result: CallResult) -> SendResult:
+    if result.was_answered:
+        return Accepted(state="answered", heard=result.records)
+    if result.ended in _UNANSWERED:
+        return NotSent(result.ended, unanswered=True)
+    return NotSent("the call could not be set up", unanswered=True)

@@ -1,0 +1,104 @@
+"""``/v1/calls``: what a call plays next, told to the providers that carry it."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
+
+from wavewise.errors import InputError
+from wavewise.fieldwork.channels.sip import PROMPTS
+from wavewise.fieldwork.voice.answers import reject_twiml
+from wavewise.fieldwork.voice.prompts import PromptFolder
+from wavewise.server.answers import Refusal
+from wavewise.server.doors import africas_talking_form, settings_of, twilio_form
+from wavewise.workflow.calls import call_back, call_ended, next_step
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/calls")
+XML = "application/xml"
+Key = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
+
+
+@router.post("/twilio/inbound")
+async def twilio_rings(request: Request) -> Response:
+    """Somebody rings ("flashes"): nobody takes it, and the next call to them goes out at once."""
+    form = await twilio_form(request)
+    settings = settings_of(request)
+    await run_in_threadpool(call_back, settings.study, settings.ring, form.get("From", ""))
+    return Response(reject_twiml(), media_type=XML)
+
+
+@router.post("/twilio/{key}")
+async def twilio_step(request: Request, key: Key) -> Response:
+    """The next step of a call by Twilio."""
+    form = await twilio_form(request)
+    # the first request of a call has no place in its address
+    digits = form.get("Digits", "") if "step" in request.query_params else None
+    return await _step(request, "twilio", key, form.get("CallSid", ""), digits)
+
+
+@router.post("/twilio/{key}/status")
+async def twilio_status(request: Request, key: Key) -> Response:
+    """How a call by Twilio ended."""
+    form = await twilio_form(request)
+    status = form.get("CallStatus", "")
+    if status in {"busy", "no-answer", "failed", "canceled"}:
+        study = settings_of(request).study
+        await run_in_threadpool(call_ended, study, key, status.replace("-", " "))
+    return Response(status_code=204)
+
+
+@router.post("/africas-talking")
+async def africas_talking_step(request: Request) -> Response:
+    """The next step of a call by Africa's Talking, or how it ended."""
+    form = await africas_talking_form(request)
+    key = request.query_params.get("key") or form.get("clientRequestId", "")
+    study, ring = settings_of(request).study, settings_of(request).ring
+    if form.get("isActive") == "0":
+        if form.get("hangupCause", "NORMAL_CLEARING") != "NORMAL_CLEARING":
+            await run_in_threadpool(call_ended, study, key, "no answer")
+        return Response(status_code=204)
+    if form.get("direction", "").lower() == "inbound":
+        await run_in_threadpool(call_back, study, ring, form.get("callerNumber", ""))
+        return Response("<Response><Reject/></Response>", media_type=XML)
+    digits = form.get("dtmfDigits", "") if "step" in request.query_params else None
+    return await _step(request, "africas-talking", key, form.get("sessionId", ""), digits)
+
+
+@router.get("/prompts/{name:path}")
+async def prompt(request: Request, name: str) -> FileResponse:
+    """A prompt's sound, for providers."""
+    folder = PromptFolder(settings_of(request).study.folder / PROMPTS)
+    try:
+        found = folder.read(name)
+    except InputError:
+        raise Refusal(404, "NotFound", "found no such prompt") from None
+    return FileResponse(found.path, media_type="audio/wav")
+
+
+async def _step(
+    request: Request, provider: Any, key: str, call_id: str, digits: str | None
+) -> Response:
+    settings = settings_of(request)
+    base = (settings.public_url or str(request.base_url)).rstrip("/")
+    url = f"{base}{request.url.path}"
+    if provider == "africas-talking":
+        url += f"?token={request.query_params.get('token', '')}&key={key}"
+    row = await run_in_threadpool(settings.study.store.message_by_key, key)
+    if row is None:
+        raise Refusal(404, "NotFound", "found no such call")
+    text = await run_in_threadpool(
+        next_step,
+        settings.study,
+        row,
+        provider=provider,
+        call_id=call_id or key,
+        query=dict(request.query_params),
+        digits=digits,
+        url=url,
+        prompt_base=f"{base}/v1/calls/prompts",
+        ring=settings.ring,
+    )
+    return Response(text, media_type=XML)

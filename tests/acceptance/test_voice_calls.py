@@ -1,0 +1,300 @@
+"""Calls of a wave: telephones ring, or a provider asks; what was heard becomes outcomes."""
+
+import asyncio
+import json
+import threading
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import parse_qsl
+
+import httpx2
+import polars as pl
+import pytest
+
+import web_server
+from telephones import a_line, free_ports, need_baresip, press_when_answered, write_tone
+from wavewise.fieldwork.channels.registry import open_channel
+from wavewise.fieldwork.channels.settings import Secrets, read_channels
+from wavewise.fieldwork.key_ring import KeyRing
+from wavewise.server.app import build_app
+from wavewise.server.settings import Settings
+from wavewise.server.signatures import twilio_signature
+from wavewise.workflow.contacts import sealed_contacts
+from wavewise.workflow.observe import close_wave
+from wavewise.workflow.open_wave import open_wave
+from wavewise.workflow.people import import_people
+from wavewise.workflow.registry import register
+from wavewise.workflow.send import run_worker, send
+from wavewise.workflow.study import Study, open_study
+
+STUDY = """
+[study]
+id = "calls"
+title = "Calls due now"
+seed = 5
+time_zone = "UTC"
+
+[units]
+id = "phone_id"
+fields = ["level"]
+address = {{ voice = "phone" }}
+
+[flows.reading]
+start = "greeting"
+steps.greeting.prompt = "greeting.wav"
+steps.greeting.keys = {{ "1" = "exercise", "9" = "stop" }}
+steps.greeting.timeout_seconds = 3
+steps.exercise = {{ prompt = "{{level}}/{{set}}.wav", event = "exercises_started" }}
+steps.stop = {{ prompt = "greeting.wav", action = "opt out" }}
+
+[[messages]]
+id = "T1"
+channel = "voice"
+flow = "reading"
+
+[[messages]]
+id = "T2"
+channel = "voice"
+flow = "reading"
+
+[schedules.once]
+days = ["{day}"]
+at = "{at}"
+attempts = {{ most = 2, every_hours = 2, call_back = true }}
+
+[[outcomes]]
+id = "engaged"
+kind = "successes"
+event = "exercises_started"
+out_of = "sets"
+
+[[waves]]
+id = "one"
+starts = {starts}
+window_days = 3
+schedule = "once"
+arms = ["T1", "T2"]
+"""
+SIP = """
+[voice]
+provider = "sip"
+user = "study"
+domain = "127.0.0.1"
+timeout_seconds = 120
+concurrency = 2
+ring_seconds = 1.5
+sip_port = {sip}
+control_port = {control}
+rtp_port = {rtp}
+"""
+
+
+@contextmanager
+def calling_study(folder: Path, channels: str) -> Iterator[Study]:
+    """Three phones that are due one call each since a minute ago."""
+    due = datetime.now(UTC) - timedelta(minutes=1)
+    values = {"day": f"{due:%a}".lower(), "at": f"{due:%H:%M}", "starts": f"{due:%Y-%m-%d}"}
+    (folder / "study.toml").write_text(STUDY.format(**values), encoding="utf-8")
+    (folder / "channels.toml").write_text(channels, encoding="utf-8")
+    write_tone(folder / "prompts" / "greeting.wav", 440.0, 0.6)
+    write_tone(folder / "prompts" / "basic" / "1.wav", 880.0, 0.6)
+    people = {
+        "phone_id": ["answers", "silent", "stops"],
+        "level": ["basic"] * 3,
+        "phone": ["+1"] * 3,
+    }
+    pl.DataFrame(people).write_csv(folder / "people.csv")
+    with open_study(folder) as study:
+        register(study)
+        import_people(study, folder / "people.csv")
+        open_wave(study, "one")
+        yield study
+
+
+class Book:
+    """Addresses of units."""
+
+    def __init__(self, known: Mapping[str, str]) -> None:
+        self._known = known
+
+    def addresses(self, channel: str, unit_ids: Sequence[str]) -> dict[str, str]:
+        return {unit: self._known[unit] for unit in unit_ids if unit in self._known}
+
+
+def states(study: Study) -> dict[str, tuple[str, str | None]]:
+    with study.store._reading() as connection:
+        from sqlalchemy import text
+
+        rows = connection.execute(text("select unit_id, state, reason from outbox"))
+        return {unit: (state, reason) for unit, state, reason in rows}
+
+
+@pytest.mark.system
+def test_telephones_ring_and_what_is_heard_becomes_an_outcome(tmp_path: Path) -> None:
+    need_baresip()
+    sip, control, rtp = free_ports(3)
+    settings = SIP.format(sip=sip + 5_000, control=control + 7_000, rtp=rtp + 30_000)
+
+    async def call_everybody(study: Study) -> None:
+        async with (
+            a_line("answers", tmp_path, auto_answer=True) as (first, first_address),
+            a_line("silent", tmp_path) as (_, silent_address),
+            a_line("stops", tmp_path, auto_answer=True) as (third, third_address),
+        ):
+            book = Book(
+                {"answers": first_address, "silent": silent_address, "stops": third_address}
+            )
+            owners = [
+                asyncio.create_task(press_when_answered(first, [(1.0, "1")])),
+                asyncio.create_task(press_when_answered(third, [(1.0, "9")])),
+            ]
+            channels = read_channels(tmp_path / "channels.toml")
+            await run_worker(study, channels, Secrets(), book, False)
+            for owner in owners:
+                owner.cancel()
+
+    with calling_study(tmp_path, settings) as study:
+        asyncio.run(call_everybody(study))
+        found = states(study)
+        assert found["answers"][0] == "answered"
+        assert found["stops"][0] == "answered"
+        assert found["silent"] == ("queued", "no answer")  # the schedule calls twice
+        assert study.store.refused_units("voice").to_list() == ["stops"]
+        events = study.store.events()
+        assert events.select("unit_id", "kind", "item").rows() == [
+            ("answers", "exercises_started", "1")
+        ]
+        later = replace(study, clock=lambda: datetime.now(UTC) + timedelta(days=9))
+        close_wave(later, "one")
+        outcomes = study.store.outcomes("one").sort("unit_id")
+        assert outcomes["engaged"].to_list() == [1, 0, 0]
+        assert outcomes["engaged.trials"].to_list() == [1, 1, 1]
+
+
+class Provider(BaseHTTPRequestHandler):
+    """Twilio's and Africa's Talking's doors for asking for calls."""
+
+    asked: ClassVar[list[tuple[str, dict[str, str]]]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"])).decode()
+        form = dict(parse_qsl(body))
+        self.asked.append((self.path, form))
+        if self.path.endswith("Calls.json"):
+            answer = json.dumps({"sid": f"CA{len(self.asked)}"}).encode()
+            self.send_response(201)
+        else:
+            entries = [{"phoneNumber": form["to"], "status": "Queued", "sessionId": "AT1"}]
+            answer = json.dumps({"entries": entries, "errorMessage": "None"}).encode()
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def provider() -> Iterator[str]:
+    Provider.asked.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def post(url: str, form: dict[str, str], token: str = "") -> httpx2.Response:
+    headers = {"X-Twilio-Signature": twilio_signature(token, url, form.items())} if token else {}
+    return httpx2.post(url, data=form, headers=headers, timeout=10)
+
+
+def test_twilio_calls_follow_the_flow(
+    tmp_path: Path, provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAVEWISE_TWILIO_AUTH_TOKEN", "token")
+    channels = f"""
+[voice]
+provider = "twilio-voice"
+base_url = "{provider}"
+account = "AC1"
+from = "+12025550100"
+serve_url = "SERVE"
+"""
+    ring = KeyRing.new()
+    numbers = {"answers": "+254700000001", "silent": "+254700000002", "stops": "+254700000003"}
+    with calling_study(tmp_path, channels) as study:
+        ids = pl.Series(list(numbers))
+        sealed = sealed_contacts(ids, {"voice": pl.Series(list(numbers.values()))}, ring)
+        study.store.put_contacts(sealed, study.clock(), channels=["voice"], of=ids)
+        server = Settings(study, ring, {"twilio_auth_token": "token"}.get)
+        with web_server.running(build_app(server)) as base:
+            (tmp_path / "channels.toml").write_text(channels.replace("SERVE", base))
+            send(study, book=Book(numbers))
+            calls = {form["To"]: form for _, form in Provider.asked}
+            assert set(calls) == set(numbers.values())
+            first = calls[numbers["answers"]]["Url"]
+            begun = post(first, {"CallSid": "CA1"}, "token")
+            gather = ET.fromstring(begun.text).find("Gather")
+            assert gather.find("Play").text == f"{base}/v1/calls/prompts/greeting.wav"
+            assert httpx2.get(gather.find("Play").text).headers["content-type"] == "audio/wav"
+            step = post(gather.get("action"), {"CallSid": "CA1", "Digits": "1"}, "token")
+            assert [part.tag for part in ET.fromstring(step.text)] == ["Play", "Hangup"]
+            post(gather.get("action"), {"CallSid": "CA1", "Digits": "1"}, "token")  # told twice
+            assert post(first, {"CallSid": "CA1"}, "wrong").status_code == 403
+            silent = calls[numbers["silent"]]["StatusCallback"]
+            post(silent, {"CallSid": "CA2", "CallStatus": "no-answer"}, "token")
+            assert states(study)["silent"] == ("queued", "no answer")
+            flash = {"From": numbers["silent"], "CallSid": "CA9"}
+            rung = post(f"{base}/v1/calls/twilio/inbound", flash, "token")
+            assert ET.fromstring(rung.text).find("Reject") is not None
+        n_before = len(Provider.asked)
+        send(study, book=Book(numbers))  # whoever rang is called at once, not in two hours
+        assert [form["To"] for _, form in Provider.asked[n_before:]] == [numbers["silent"]]
+        events = study.store.events().select("unit_id", "kind", "item").rows()
+        assert events == [("answers", "exercises_started", "1")]
+
+
+def test_africas_talking_calls_follow_the_flow(
+    tmp_path: Path, provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAVEWISE_AFRICAS_TALKING_API_KEY", "key")
+    channels = f"""
+[voice]
+provider = "africas-talking-voice"
+base_url = "{provider}"
+username = "study"
+from = "+254711000000"
+"""
+    numbers = {"answers": "+254700000001", "silent": "+254700000002", "stops": "+254700000003"}
+    with calling_study(tmp_path, channels) as study:
+        send(study, book=Book(numbers))
+        asked = {form["to"]: form["clientRequestId"] for _, form in Provider.asked}
+        server = Settings(study, None, {"africas_talking_callback_token": "t"}.get)
+        with web_server.running(build_app(server)) as base:
+            door = f"{base}/v1/calls/africas-talking?token=t"
+            form = {
+                "sessionId": "AT1",
+                "isActive": "1",
+                "direction": "Outbound",
+                "clientRequestId": asked[numbers["stops"]],
+            }
+            digits = ET.fromstring(post(door, form).text).find("GetDigits")
+            ended = post(digits.get("callbackUrl"), {**form, "dtmfDigits": "9"})
+            assert ET.fromstring(ended.text).find("Play").get("url").endswith("greeting.wav")
+            assert httpx2.post(f"{base}/v1/calls/africas-talking?token=x").status_code == 403
+        assert study.store.refused_units("voice").to_list() == ["stops"]
+
+
+def test_wrong_settings_of_lines_are_named(tmp_path: Path) -> None:
+    with calling_study(tmp_path, SIP.replace("120", "30").format(sip=1, control=2, rtp=3)):
+        settings = read_channels(tmp_path / "channels.toml")["voice"]
+        with pytest.raises(Exception, match="needed more than the longest call"):
+            open_channel(settings, Secrets())
