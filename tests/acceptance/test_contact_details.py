@@ -13,6 +13,7 @@ from outbox_rows import queued
 from study_folders import call, done
 from wavewise.errors import InputError
 from wavewise.workflow.contacts import contact_book
+from wavewise.workflow.export import FILES
 from wavewise.workflow.study import open_study
 
 
@@ -145,6 +146,8 @@ def test_the_export_holds_ids_only(study: tuple[Path, Path], tmp_path: Path) -> 
     for secret in (b"example.org", b"+5199", b"Ana,", b"sealed"):
         assert secret not in whole
     assert pl.read_csv(tmp_path / "data" / "assignment.csv").height == 20
+    closed_waves_only = {"outcomes", "frozen_scores"}
+    assert {*answer.facts["files"], *closed_waves_only} == {*FILES.values()} - {None}
     assert call("export", folder, "--out", tmp_path / "data").code == 4
 
 

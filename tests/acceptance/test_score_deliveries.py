@@ -173,6 +173,19 @@ def test_decision_by_scores_and_report(finished: Path) -> None:
     assert numbers["decision"]["arm"] == "calls"
 
 
+def test_the_export_has_deliveries_and_what_waves_froze_of_them(
+    finished: Path, tmp_path: Path
+) -> None:
+    done("export", finished, "--out", tmp_path / "data")
+    frozen = pl.read_csv(tmp_path / "data" / "frozen_scores.csv")
+    assert set(frozen["wave"]) == {"one", "two"}
+    assert frozen.columns[2:] == ["unit_id", "period", "score", "delivery", "delivered_at"]
+    with Store.open(f"sqlite:///{finished / 'study.db'}") as store:
+        n_frozen = sum(store.frozen_scores(wave).height for wave in ("one", "two"))
+    assert frozen.height == n_frozen > 0
+    assert pl.read_csv(tmp_path / "data" / "scores.csv").height >= n_frozen / 2
+
+
 def test_closing_freezes_and_later_scores_are_told(finished: Path) -> None:
     before = done("analyze", finished, "two", "--json").facts
     revised = scores(finished, "two", ("E3",)).drop_nulls().head(7)

@@ -1,9 +1,11 @@
 """What a unit's erasure takes out of the database."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 import polars as pl
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, or_, select, update
 
 from wavewise.errors import InputError
 from wavewise.store.contact_schema import contact, refusal
@@ -12,15 +14,30 @@ from wavewise.store.outbox import cancel_messages
 from wavewise.store.refusals import add_refusals
 from wavewise.store.rows import to_us
 from wavewise.store.schema import unit
-from wavewise.store.schema_outbox import outbox
+from wavewise.store.schema_outbox import outbox, receipt
 
-__all__ = ["ERASED", "Erasure"]
+__all__ = ["ERASED", "WHAT_ERASURE_DOES", "Erasure"]
 
 ERASED = "erasure"
 
+# Every table that names units, and what becomes of an erased unit's rows; a test knows the schema.
+WHAT_ERASURE_DOES: Mapping[str, str] = MappingProxyType(
+    {
+        "contact": "deleted",
+        "unit": "columns that only messages show are emptied",
+        "outbox": "text and the provider's name for the message are emptied; its fate stays",
+        "refusal": "stays, so that nothing is sent or imported again",
+        "assignment": "stays: the comparison needs it",
+        "event": "stays: a kind, a time and a number, of which outcomes are made",
+        "outcome": "stays: the comparison needs it",
+        "score_delivery": "stays: a number and a date, of which outcomes are made",
+        "frozen_score": "stays: the outcome of a closed wave is made of it",
+    }
+)
+
 
 class Erasure(Database):
-    """Erasure of what identifies a unit."""
+    """Erasure of what identifies a unit: :data:`WHAT_ERASURE_DOES`."""
 
     def erase_unit(self, unit_id: str, fields_json: str, erased_at: datetime) -> int:
         """Take out a unit's contact details, leave these fields, and refuse messages for it.
@@ -54,9 +71,7 @@ class Erasure(Database):
             )
             add_refusals(connection, row, erased_at)
             cancel_messages(connection, ERASED, erased_at, unit_ids=[unit_id])
-            connection.execute(
-                update(outbox).where(outbox.c.unit_id == unit_id).values(content_json="{}")
-            )
+            _empty_messages(connection, unit_id)
         self._forget_old_pages()
         return gone
 
@@ -72,3 +87,18 @@ class Erasure(Database):
             return
         with self._engine.connect() as connection:
             connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _empty_messages(connection: Connection, unit_id: str) -> None:
+    """Leave of a unit's messages their fate alone; receipts have told theirs already.
+
+    What a provider calls a message leads to its log, and with it to the number.
+    """
+    own = outbox.c.unit_id == unit_id
+    same_name = (outbox.c.channel == receipt.c.channel) & (
+        outbox.c.provider_id == receipt.c.provider_id
+    )
+    same_key = outbox.c.message_key == receipt.c.message_key
+    of_unit = select(outbox.c.outbox_id).where(own, or_(same_name, same_key)).exists()
+    connection.execute(delete(receipt).where(of_unit))
+    connection.execute(update(outbox).where(own).values(content_json="{}", provider_id=None))

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, Select, delete, or_, select, true, updat
 
 from wavewise.store.bulk import BATCH_ROWS, append, ready, scan, staged
 from wavewise.store.conflicts import insert_into, n_inserted
+from wavewise.store.contact_schema import refusal
 from wavewise.store.database import Database
 from wavewise.store.outbox_rows import OutboxRow, Recorded, moved
 from wavewise.store.receipts import apply_waiting, write_changes
@@ -89,7 +90,7 @@ class Outbox(Database):
         due = (
             _rows()
             .where(outbox.c.channel == channel, outbox.c.state == "queued")
-            .where(outbox.c.next_at_utc_us <= at, _not_expired(at), _not_paused())
+            .where(outbox.c.next_at_utc_us <= at, _not_expired(at), _not_paused(), ~_is_refused())
             .order_by(outbox.c.next_at_utc_us, outbox.c.outbox_id)
             .limit(limit)
             .with_for_update(of=outbox, skip_locked=True)
@@ -144,7 +145,10 @@ class Outbox(Database):
             return connection.execute(statement).rowcount
 
     def sweep_leases(self, now: datetime) -> tuple[int, int]:
-        """Leases that ended: numbers of rows that are free again, and of those unknown now."""
+        """Leases that ended: numbers of rows that are free again, and of those unknown now.
+
+        Messages whose units refuse, and whose refusal did not see them, are cancelled.
+        """
         at = to_us(now)
         over = outbox.c.lease_until_utc_us < at
         with self._writing() as connection:
@@ -158,6 +162,10 @@ class Outbox(Database):
                 update(outbox)
                 .where(outbox.c.state == "sending", over)
                 .values(state="unknown", reason="the worker stopped", ended_at_utc_us=at)
+            )
+            waiting = update(outbox).where(outbox.c.state == "queued", _is_refused())
+            connection.execute(
+                waiting.values(state="cancelled", reason="refused", ended_at_utc_us=at)
             )
             return freed.rowcount, lost.rowcount
 
@@ -326,6 +334,15 @@ def _not_paused() -> Any:
     return ~select(names).where(or_(names == outbox.c.wave_id, names == ALL_WAVES)).exists()
 
 
+def _is_refused() -> Any:
+    """A refusal that came while its unit's messages were written did not see them."""
+    same = [
+        outbox.c.unit_id == refusal.c.unit_id,
+        refusal.c.channel.is_(None) | (refusal.c.channel == outbox.c.channel),
+    ]
+    return select(refusal.c.refusal_id).where(*same).exists()
+
+
 def _set(connection: Connection, ids: Sequence[int], *where: Any, **values: Any) -> int:
     """Set columns of rows, for those of which the conditions hold; gives their number."""
     n = 0
@@ -344,7 +361,7 @@ def _begin(
     wanted = sorted(ids)
     mine = (outbox.c.state == "leased", outbox.c.lease_owner == owner)
     lock = select(outbox.c.outbox_id).where(outbox.c.outbox_id.in_(wanted), *mine)
-    free = lock.where(_not_paused(), _not_expired(at)).order_by(outbox.c.outbox_id)
+    free = lock.where(_not_paused(), _not_expired(at), ~_is_refused()).order_by(outbox.c.outbox_id)
     begun = list(connection.scalars(free.with_for_update(of=outbox)))
     _set(
         connection,

@@ -14,7 +14,20 @@ from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.frames import forget_units
 from wavewise.workflow.study import STUDY_FILE, Study
 
-__all__ = ["erase", "export"]
+__all__ = ["FILES", "erase", "export"]
+
+# Every table that names units, and its file; a test holds it to the schema.
+FILES: dict[str, str | None] = {
+    "unit": "units",
+    "assignment": "assignment",
+    "outcome": "outcomes",
+    "event": "events",
+    "outbox": "messages",
+    "refusal": "refusals",
+    "score_delivery": "scores",
+    "frozen_score": "frozen_scores",
+    "contact": None,
+}
 
 # Of a message its fate, never its text or what a provider calls it.
 _MESSAGE = ("wave_id", "unit_id", "slot", "arm", "message_id", "channel", "state", "reason")
@@ -65,6 +78,7 @@ def _tables(study: Study) -> dict[str, pl.DataFrame]:
     waves = [row.wave_id for row in study.store.waves()]
     times = ["at_utc_us", "received_at_utc_us"]
     messages = study.store.outbox_rows().select(*_MESSAGE, *_MESSAGE_TIMES)
+    frozen = {wave: study.store.frozen_scores(wave) for wave in waves}
     tables = {
         "units": _units(study),
         "assignment": _by_wave({wave: study.store.assignment(wave) for wave in waves}),
@@ -75,6 +89,7 @@ def _tables(study: Study) -> dict[str, pl.DataFrame]:
         "scores": _readable(
             study.store.score_deliveries(), ["delivered_at_utc_us", "received_at_utc_us"]
         ),
+        "frozen_scores": _readable(_by_wave(frozen), ["delivered_at_utc_us"]),
     }
     return {name: frame for name, frame in tables.items() if frame.width}
 
@@ -104,6 +119,8 @@ def _named(wave: str, frame: pl.DataFrame) -> pl.Series:
 
 def _readable(frame: pl.DataFrame, times: list[str]) -> pl.DataFrame:
     """Times as text of ISO 8601 in UTC."""
+    if not frame.width:
+        return frame
     return frame.with_columns(
         pl.from_epoch(name, "us").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").alias(name)
         for name in times
@@ -124,10 +141,13 @@ def erase(study: Study, unit_id: str) -> Done:
     n_gone = study.store.erase_unit(unit_id, fields, study.clock())
     forget_units(study)
     text = (
-        f"Erased: {n_gone} contact details and the columns that only messages show. It will not be "
-        "sent to, nor will its contact details be imported again. Its arm, strata, covariates, "
-        "events and outcomes stay: they belong to the comparison that it was randomized into."
+        f"Erased: {n_gone} contact details, the columns that only messages show and the texts of "
+        "messages. It will not be sent to, nor will its contact details be imported again. Its "
+        "arm, strata, covariates, events, scores and outcomes stay: they belong to the comparison "
+        "that it was randomized into."
     )
+    if (study.folder / "outbox").is_dir():
+        text += f" Files of dry runs in {study.folder / 'outbox'} are not touched: delete them."
     kept = [*named.strata, *named.covariates]
     return Done(text, {"n_contacts": n_gone, "kept_columns": kept})
 
