@@ -5,6 +5,7 @@ import pytest
 from scipy import integrate, optimize, stats
 from scipy.special import ndtr
 
+from wavewise.estimate.max_normal import max_abs_quantile
 from wavewise.estimate.multivariate_t import MultivariateT
 
 HALF = {n: np.full((n, n), 0.5) + 0.5 * np.eye(n) for n in range(1, 17)}
@@ -97,3 +98,31 @@ def test_same_numbers_from_the_same_generator():
     other = MultivariateT.of(HALF[4], 9, np.random.default_rng(4)).max_abs_quantile(0.95)
     assert first == again
     assert first == pytest.approx(other, abs=2e-3)
+
+
+@pytest.mark.parametrize("loads", [np.full(12, 0.5**0.5), np.full(12, 0.9**0.5), None])
+def test_twelve_comparisons_exactly(loads):
+    """One factor in twelve coordinates: one integral, to machine precision."""
+    if loads is None:
+        loads = np.random.default_rng(0).uniform(0.2, 0.95, 12)
+    corr = np.outer(loads, loads)
+    np.fill_diagonal(corr, 1)
+    expected = optimize.brentq(lambda c: dunnett_cdf(c, corr, np.inf) - 0.95, 1.5, 8)
+    joint = MultivariateT.of(corr, np.inf).max_abs_quantile(0.95)
+    assert joint == pytest.approx(expected, abs=1e-3)
+    # what inference on winners uses: made for far tails, coarser here
+    assert max_abs_quantile(corr, 0.95) == pytest.approx(expected, abs=1e-2)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_twelve_comparisons_by_draws(seed):
+    """General correlations: the share of 2,000,000 draws that stay within the bound."""
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(12, 12))
+    corr = root @ root.T
+    corr /= np.sqrt(np.outer(np.diag(corr), np.diag(corr)))
+    bound = MultivariateT.of(corr, np.inf).max_abs_quantile(0.95)
+    triangle = np.linalg.cholesky(corr).T
+    inside = [np.abs(rng.normal(size=(200_000, 12)) @ triangle).max(axis=1) for _ in range(10)]
+    share = np.mean(np.concatenate(inside) <= bound)
+    assert share == pytest.approx(0.95, abs=4e-4)  # 2.6 standard errors

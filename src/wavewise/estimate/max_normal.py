@@ -29,9 +29,9 @@ def max_abs_quantile(corr: FloatArray, prob: float) -> float:
     -----
     Independent normals: exactly. Otherwise ``P(max |Z| > c) = n P(|Z_1| > c) E[1 / N]``, where one
     coordinate is picked at random and drawn from beyond c, the others given it, and N counts those
-    beyond c: N is mostly 1, so that 8,191 lattice points give the tail to a part in a thousand or
-    better, and the bound to about 3e-4. The points are fixed, so the same matrix gives the same
-    bound.
+    beyond c: N is mostly 1, so that 8,191 lattice points give the bound to about .002 at
+    correlations of a half, and to .01 at .9, where N varies more. The points are fixed, so the same
+    matrix gives the same bound.
 
     References
     ----------
