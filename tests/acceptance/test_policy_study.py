@@ -208,3 +208,17 @@ def test_covariates_after_treatment_are_refused(tmp_path: Path, world: FamilyWor
         after = run_wave(late, late.spec.waves[0].id, world)
         with pytest.raises(InputError, match="imported after the wave was opened"):
             decide(after, late.spec.waves[0].id)
+
+
+def test_a_frozen_policy_names_what_it_lacks_and_takes_unknown_categories(tested: Study) -> None:
+    second = tested.spec.waves[1]
+    people = pl.read_csv(tested.folder / "people.csv").select(tested.spec.units.covariates)
+    X = people.head(50).with_columns(pl.col(pl.Int64).cast(pl.Float64))
+    for name in ("forest", "neighbours"):
+        policy = load_policy(tested.folder / f"policies/{second.id}.{name}.npz")
+        with pytest.raises(InputError, match="math_score"):
+            policy.assign(X.drop("math_score"))
+        # a region that no unit of the learning came from is like one that is not known
+        strange = X.with_columns(region=pl.lit("elsewhere"))
+        unknown = X.with_columns(region=pl.lit(None, dtype=pl.String))
+        assert policy.assign(strange).tolist() == policy.assign(unknown).tolist()

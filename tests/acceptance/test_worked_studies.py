@@ -1,5 +1,6 @@
 """The worked studies run on real data, and the demonstration on none."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -70,9 +71,12 @@ def test_demo_finds_the_truth_and_repeats_itself(tmp_path: Path) -> None:
     assert max(row["truth"] for row in first["policies"]) < first["ceiling"]
     assert b"imulated" in pages[0]
     assert b"Policies on fresh outcomes" in pages[0]
+    alone = json.loads((tmp_path / "a/report/figures/effects-phase-1-login.vl.json").read_text())
+    drawn = [row["truth"] for row in alone["data"]["values"]]
+    assert sorted(drawn) == pytest.approx(sorted(100 * row["truth"] for row in first["effects"]))
     assert len(list((tmp_path / "a" / "policies").iterdir())) == 4
     page = tmp_path / "contexts.html"
-    told = done("compare", tmp_path / "a", tmp_path / "b", "--out", page)
+    told = done("compare", tmp_path / "a", tmp_path / "b", "--out", page, "--json")
     assert "forest minus best" in page.read_text(encoding="utf-8")
     assert told.facts["page"] == str(page)
 

@@ -40,13 +40,16 @@ def _add_serve(app: typer.Typer) -> None:
             str | None,
             typer.Option("--public-url", help="Address by which providers reach it."),
         ] = None,
+        send: Annotated[bool, typer.Option("--send", help="Send what is due, too.")] = False,
         store: StoreUrl = None,
     ) -> Done:
         """Take events, inbound messages and refusals over HTTP, until it is stopped."""
         from wavewise.server.run import serve as work
 
         with opened(folder, store) as study:
-            return work(study, host=host, port=port, key_file=key_file, public_url=public_url)
+            return work(
+                study, host=host, port=port, key_file=key_file, public_url=public_url, send=send
+            )
 
 
 def _add_keys(app: typer.Typer) -> None:

@@ -280,7 +280,8 @@ class WaveContents:
     """One wave: who was in it, whether it went right, what it showed.
 
     ``effects`` and ``posterior`` are the state of knowledge when the wave was closed;
-    ``next_shares`` is what was decided from it, empty when nothing was.
+    ``next_shares`` is what was decided from it, empty when nothing was; ``truth`` is known where
+    the wave was simulated.
     """
 
     id: str
@@ -295,6 +296,7 @@ class WaveContents:
     posterior: PosteriorContents | NotEstimable | None = None
     next_shares: tuple[ShareRow, ...] = ()
     exploratory: bool = False
+    truth: "TruthContents | None" = None
 
     def __post_init__(self) -> None:
         require_distinct(f"wave {self.id!r}", [row.arm for row in self.arms])

@@ -6,10 +6,12 @@ from math import erfc, sqrt
 from statistics import NormalDist
 
 from wavewise.errors import InputError
-from wavewise.report.document import Bullets, Document, Grid, Section
-from wavewise.report.evaluation_contents import ContrastRow, EvaluationContents, Measured
+from wavewise.report.document import Bullets, Document, Grid, Picture, Section
+from wavewise.report.evaluation_contents import ContrastRow, EvaluationContents, Measured, SpendRow
 from wavewise.report.evaluation_words import measured_text, personalization, targeting
-from wavewise.report.numbers import UNKNOWN, p_value, percent, scale_of
+from wavewise.report.figures.draw import Figure
+from wavewise.report.figures.intervals import IntervalRow, interval_figure
+from wavewise.report.numbers import UNKNOWN, p_value, percent, scale_of, signed
 
 __all__ = ["Context", "contexts_document"]
 
@@ -53,7 +55,7 @@ def contexts_document(title: str, contexts: Sequence[Context]) -> Document:
         (),
         (
             Section("In short", (Bullets(tuple(_short(item) for item in contexts)),)),
-            Section("Side by side", (_grid(contexts), _note())),
+            Section("Side by side", (*_pictures(contexts), _grid(contexts), _note())),
             Section("Do the contexts differ?", tuple(_differences(contexts))),
         ),
     )
@@ -79,6 +81,42 @@ def _grid(contexts: Sequence[Context]) -> Grid:
     return Grid("Gains on fresh outcomes", columns, tuple(rows), numeric)
 
 
+def _pictures(contexts: Sequence[Context]) -> tuple[Picture, ...]:
+    """Gains of choosing which and of choosing whom, as a part of each context's own mean."""
+    rows = []
+    for item in contexts:
+        shown, half = item.evaluation, _half_row(item.evaluation)
+        gains = [(row.name, row.effect) for row in shown.contrasts[:1]]
+        gains += [("choosing whom, half messaged", half.difference)] if half else []
+        rows += [
+            _relative(f"{item.title}: {name}", gain, shown.baseline)
+            for name, gain in gains
+            if shown.baseline
+        ]
+    if not rows:
+        return ()
+    level = f"{percent(contexts[0].evaluation.level, 0)} confidence interval"
+    title = "What choosing is worth, as a part of the mean without messages"
+    axis = "per cent of the mean without messages"
+    alt = f"{title}. " + "; ".join(f"{row.label}: {row.text}" for row in rows) + "."
+    figure = Figure(
+        "contexts",
+        interval_figure(rows, f"{axis}, with {level}", alt),
+        interval_figure(rows, axis, alt, narrow=True),
+        title,
+        alt,
+        f"Points are estimates on fresh outcomes, lines {level}s; the mean is taken as known.",
+    )
+    return (Picture(figure),)
+
+
+def _relative(label: str, found: Measured, baseline: float) -> IntervalRow:
+    ends = (found.estimate, found.conf_low, found.conf_high)
+    value, low, high = (100 * end / baseline for end in ends)
+    text = f"{signed(value, 1)} ({signed(low, 1)} to {signed(high, 1)})"
+    return IntervalRow(label, value, low, high, text)
+
+
 def _note() -> str:
     return (
         "Gains are per unit of the whole population, with standard errors; in brackets what they "
@@ -97,8 +135,12 @@ def _contrast(item: EvaluationContents, name: str) -> str:
 
 
 def _half(item: EvaluationContents) -> str:
-    row = next((row for row in item.spending if row.share == HALF), None)
+    row = _half_row(item)
     return UNKNOWN if row is None else _gain(item, row.difference)
+
+
+def _half_row(item: EvaluationContents) -> SpendRow | None:
+    return next((row for row in item.spending if row.share == HALF), None)
 
 
 def _autoc(item: EvaluationContents) -> str:

@@ -8,6 +8,7 @@ from wavewise.report.contents import (
     EffectsContents,
     PosteriorContents,
     ReportContents,
+    TruthContents,
     WaveContents,
 )
 from wavewise.report.evaluation_views import EvaluationView, evaluation_view
@@ -192,9 +193,17 @@ def _summary(
     return None
 
 
-def _effects(names: Names, stem: str, effects: EffectsContents, best: str | None) -> EffectsView:
+def _effects(
+    names: Names,
+    stem: str,
+    effects: EffectsContents,
+    best: str | None,
+    truth: TruthContents | None = None,
+) -> EffectsView:
     name = names.new(f"{stem}-{effects.outcome.id}")
-    drawn = draw_figure(effects_figure(name, effects, best)) if effects.rows else None
+    same = truth is not None and truth.outcome.id == effects.outcome.id
+    gains = _gains(truth) if same else None
+    drawn = draw_figure(effects_figure(name, effects, best, truth=gains)) if effects.rows else None
     return EffectsView(
         effects, drawn, effects_table(effects, best), contrasts_table(effects), _method(effects)
     )
@@ -236,7 +245,7 @@ def _wave(
     return WaveView(
         wave,
         flow_table(wave, contents.unit_name),
-        tuple(_effects(names, f"effects-{wave.id}", item, None) for item in effects),
+        tuple(_effects(names, f"effects-{wave.id}", item, None, wave.truth) for item in effects),
         _posterior(names, f"posterior-{wave.id}", own, None) if own and not same else None,
         reason,
     )
@@ -286,6 +295,12 @@ def _truth_table(
     return truth_table(truth, same_effects, same_beliefs)
 
 
+def _gains(truth: TruthContents | None) -> dict[str, float]:
+    """True effects by arm."""
+    rows = truth.rows if truth is not None else ()
+    return {row.arm: row.effect for row in rows if row.effect is not None}
+
+
 def _truth_figure(
     names: Names,
     contents: ReportContents,
@@ -296,7 +311,7 @@ def _truth_figure(
     truth = contents.truth
     if truth is None:
         return None
-    gains = {row.arm: row.effect for row in truth.rows if row.effect is not None}
+    gains = _gains(truth)
     if effects is not None and effects.rows and gains and effects.outcome.id == truth.outcome.id:
         figure = effects_figure(names.new("truth"), effects, best, adjusted=False, truth=gains)
         return draw_figure(figure)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import nullcontext
 from pathlib import Path
 
 import uvicorn
@@ -11,6 +12,7 @@ from wavewise.server.app import build_app
 from wavewise.server.settings import Settings
 from wavewise.workflow.done import Done
 from wavewise.workflow.keys import find_key_ring
+from wavewise.workflow.send_thread import sending
 from wavewise.workflow.study import Study
 
 __all__ = ["serve"]
@@ -23,6 +25,7 @@ def serve(
     port: int = 8080,
     key_file: Path | None = None,
     public_url: str | None = None,
+    send: bool = False,
 ) -> Done:
     """Serve a study until SIGTERM or Ctrl-C; open requests are answered first.
 
@@ -38,6 +41,8 @@ def serve(
         Keys of contact details; by default those of the environment.
     public_url : str, optional
         Address by which providers reach the server.
+    send : bool
+        Whether a delivery worker runs beside it.
 
     Raises
     ------
@@ -57,7 +62,7 @@ def serve(
         ) from None
     bound = listening.getsockname()[1]
     print(f"Serving {study.folder} at http://{host}:{bound}", flush=True)
-    with listening:
+    with listening, sending(study, key_file) if send else nullcontext():
         uvicorn.Server(config).run(sockets=[listening])
     return Done("Stopped.", {"host": host, "port": bound})
 

@@ -63,9 +63,3 @@ class OutboxCounts(Database):
         with self._reading() as connection:
             found: int | None = connection.scalar(query)
         return found
-
-    def queued_slots(self, wave_id: str) -> set[int]:
-        """Slots of a wave of which messages are in the outbox."""
-        query = select(outbox.c.slot).where(outbox.c.wave_id == wave_id).distinct()
-        with self._reading() as connection:
-            return set(connection.scalars(query))

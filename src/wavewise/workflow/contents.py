@@ -2,6 +2,8 @@
 
 import hashlib
 import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,15 +25,23 @@ if TYPE_CHECKING:
     from wavewise.report.evaluation_contents import PolicyTruth
     from wavewise.store import WaveRow
 
-__all__ = ["report_contents"]
+__all__ = ["SimulatedTruth", "report_contents"]
+
+
+@dataclass(frozen=True)
+class SimulatedTruth:
+    """What is true in a simulated study: of the arms that it ends with, of waves, of policies."""
+
+    study: shown.TruthContents
+    waves: Mapping[str, shown.TruthContents]
+    policies: "PolicyTruth"
 
 
 def report_contents(
     study: Study,
     *,
     simulated: bool = False,
-    truth: shown.TruthContents | None = None,
-    policy_truth: "PolicyTruth | None" = None,
+    truth: "SimulatedTruth | None" = None,
 ) -> shown.ReportContents:
     """Everything that the report of a study shows, computed anew from the frozen data.
 
@@ -41,16 +51,16 @@ def report_contents(
         An open study.
     simulated : bool
         Marks the report of simulated data.
-    truth : TruthContents, optional
+    truth : SimulatedTruth, optional
         The known truth of simulated data.
-    policy_truth : PolicyTruth, optional
-        The same of policies.
     """
     rows = {row.wave_id: row for row in study.store.waves()}
     posteriors = posteriors_by_wave(study, rows)
     waves = tuple(
         wave_contents(study, wave, rows.get(wave.id), posteriors) for wave in study.spec.waves
     )
+    if truth is not None:
+        waves = tuple(replace(wave, truth=truth.waves.get(wave.id)) for wave in waves)
     version = study.version
     return shown.ReportContents(
         title=study.spec.study.title,
@@ -63,9 +73,9 @@ def report_contents(
         effects=pooled_effects(study, rows),
         posterior=None,
         score_models=score_model_contents(study, rows),
-        evaluations=evaluations(study, policy_truth),
+        evaluations=evaluations(study, None if truth is None else truth.policies),
         decision=_decision(study),
-        truth=truth,
+        truth=None if truth is None else truth.study,
         provenance=_provenance(study, rows),
         amendments=_amendments(study),
         exploratory=any(row.exploratory for row in rows.values()) or version is None,

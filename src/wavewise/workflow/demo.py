@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -19,6 +19,7 @@ from wavewise.report.evaluation_contents import PolicyTruth
 from wavewise.simulated import FamilyWorld, Season, simulate_families
 from wavewise.streams import stream
 from wavewise.workflow.analyze import analyze
+from wavewise.workflow.contents import SimulatedTruth
 from wavewise.workflow.decide import decide
 from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.effect_contents import shown_outcome
@@ -40,15 +41,6 @@ MARK = "# made by wavewise demo"
 N_STEPS = 11
 LEARN, TEST = "phase-1", "phase-2"
 SEASONS: Mapping[Season, str] = {"school year": "peru-school-year", "summer": "peru-summer"}
-
-
-@dataclass(frozen=True)
-class _Truth:
-    """Login rates of all families in the two phases, in closed form from the simulated world."""
-
-    learned: dict[str, float]
-    contents: TruthContents
-    policies: PolicyTruth
 
 
 def run_demo(
@@ -96,9 +88,7 @@ def run_demo(
         evaluated = evaluate(tested, TEST)
         truth = _truth(tested, world)
         tell("report")
-        report = write_report(
-            tested, simulated=True, truth=truth.contents, policy_truth=truth.policies
-        )
+        report = write_report(tested, simulated=True, truth=truth)
         return _told(tested, truth, evaluated, Path(report.facts["page"]))
 
 
@@ -175,14 +165,15 @@ def _observe(study: Study, wave: Wave, world: FamilyWorld, seed: int) -> None:
     observe(study, path)
 
 
-def _truth(study: Study, world: FamilyWorld) -> _Truth:
+def _truth(study: Study, world: FamilyWorld) -> SimulatedTruth:
     """Login rates of all families under each arm, in closed form from the simulated world."""
     sequences = _sequences(study)
-    before = world.arm_mean(())
-    learned = {
-        arm: world.arm_mean(sequence) - before for arm, sequence in sequences.items() if sequence
-    }
     messages = {arm: sequence for arm, sequence in sequences.items() if sequence}
+    outcome, before = shown_outcome(study.spec.primary), world.arm_mean(())
+    learned = [
+        TruthRow(arm, mean := world.arm_mean(sequence), mean - before if sequence else None)
+        for arm, sequence in sequences.items()
+    ]
     units = unit_data(study)
     places = pl.DataFrame({"parent_id": units.ids}).with_row_index("place")
     order = world.people.join(places, on="parent_id", maintain_order="left")["place"].to_numpy()
@@ -194,9 +185,9 @@ def _truth(study: Study, world: FamilyWorld) -> _Truth:
     }
     rows = [TruthRow(HELD_OUT, nothing)]
     rows += [TruthRow(name, mean, mean - nothing) for name, mean in means.items()]
-    return _Truth(
-        learned,
-        TruthContents(shown_outcome(study.spec.primary), tuple(rows)),
+    return SimulatedTruth(
+        TruthContents(outcome, tuple(rows)),
+        {LEARN: TruthContents(outcome, tuple(learned))},
         PolicyTruth(
             {name: mean - nothing for name, mean in means.items()},
             world.best_mean(messages) - nothing,
@@ -204,20 +195,18 @@ def _truth(study: Study, world: FamilyWorld) -> _Truth:
     )
 
 
-def _told(study: Study, truth: _Truth, evaluated: Done, page: Path) -> Done:
+def _told(study: Study, truth: SimulatedTruth, evaluated: Done, page: Path) -> Done:
     analysed = study.store.latest_result(LEARN, "analysis")
     effects = [] if analysed is None else analysed.payload["effects"]
     primary = study.spec.primary.id
     first = next(e for e in effects if e["outcome"] == primary and e["registered"])["rows"]
     tested = evaluated.facts["against_nothing"]
-    gains = truth.policies.effects
+    gains, learned = truth.policies.effects, {r.arm: r.effect for r in truth.waves[LEARN].rows}
     header = ["effect (pp)", "95% low", "95% high", "truth (pp)"]
     text = "\n".join(
         [
             f"Simulated families. {LEARN}: effects on the login rate, in percentage points:",
-            text_table(
-                ["pair", *header], [_row(r["arm"], r, truth.learned[r["arm"]]) for r in first]
-            ),
+            text_table(["pair", *header], [_row(r["arm"], r, learned[r["arm"]]) for r in first]),
             "",
             f"{TEST}: policies learned on {LEARN}, against no message, on outcomes new to them:",
             text_table(
@@ -232,7 +221,7 @@ def _told(study: Study, truth: _Truth, evaluated: Done, page: Path) -> Done:
     )
     facts = {
         "report": str(page),
-        "effects": [{**row, "truth": truth.learned[row["arm"]]} for row in first],
+        "effects": [{**row, "truth": learned[row["arm"]]} for row in first],
         "policies": [{**row, "truth": gains[row["policy"]]} for row in tested],
         "contrasts": [
             {**row, "truth": gains[row["first"]] - gains[row["second"]]}
@@ -245,6 +234,6 @@ def _told(study: Study, truth: _Truth, evaluated: Done, page: Path) -> Done:
     return Done(text, facts)
 
 
-def _row(name: str, row: Mapping[str, Any], truth: float) -> list[Any]:
+def _row(name: str, row: Mapping[str, Any], truth: float | None) -> list[Any]:
     values = (row["estimate"], row["conf_low"], row["conf_high"], truth)
-    return [name, *(100 * value for value in values)]
+    return [name, *(None if value is None else 100 * value for value in values)]

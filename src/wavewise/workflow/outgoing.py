@@ -32,6 +32,7 @@ __all__ = [
     "worded_units",
 ]
 
+QUEUED_SLOTS = "queued-slots"
 LATE_START = "late: the wave opened after it was due"
 REFUSED = "refused"
 INCOMPLETE = "a field is missing"
@@ -133,7 +134,7 @@ def unqueued(study: Study, wave: Wave, until: datetime) -> Iterator[int]:
     plan = wave_sends(study, wave, row.opened_at if row is not None else None)
     if plan is None:
         return
-    there = study.store.queued_slots(wave.id)
+    there = _queued_slots(study, wave.id)
     zones = study.store.time_zones() | {study.spec.study.time_zone}
     for slot in range(plan.n_sends):
         if slot not in there and min(plan.of(zone)[slot].due_at for zone in zones) < until:
@@ -168,7 +169,23 @@ def queue_wave(study: Study, wave_id: str, until: datetime) -> int:
     for slot in slots:
         for frame in _slot_frames(study, wave, slot, given["arm"], units, plan):
             n_new += study.store.queue_messages(frame, study.clock())
+        _mark_queued(study, wave.id, slot)
     return n_new
+
+
+def _queued_slots(study: Study, wave_id: str) -> set[int]:
+    """Slots whose messages are all in the outbox.
+
+    A slot that was queued half when its worker died has no mark: it is queued again, and what is
+    there already stays.
+    """
+    found = study.store.latest_result(wave_id, QUEUED_SLOTS)
+    return set() if found is None else set(found.payload["slots"])
+
+
+def _mark_queued(study: Study, wave_id: str, slot: int) -> None:
+    slots = sorted({*_queued_slots(study, wave_id), slot})
+    study.store.put_result(wave_id, QUEUED_SLOTS, {"slots": slots}, study.clock())
 
 
 def _given(study: Study, wave: Wave) -> pl.DataFrame:

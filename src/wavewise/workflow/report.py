@@ -10,8 +10,7 @@ from wavewise.workflow.done import Done
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
-    from wavewise.report.contents import TruthContents
-    from wavewise.report.evaluation_contents import PolicyTruth
+    from wavewise.workflow.contents import SimulatedTruth
 
 __all__ = ["REPORT_FOLDER", "write_report", "write_whole"]
 
@@ -22,8 +21,7 @@ def write_report(
     study: Study,
     *,
     simulated: bool = False,
-    truth: "TruthContents | None" = None,
-    policy_truth: "PolicyTruth | None" = None,
+    truth: "SimulatedTruth | None" = None,
 ) -> Done:
     """Write ``report/index.html`` and its figures, made anew from the frozen data.
 
@@ -33,12 +31,10 @@ def write_report(
         An open study.
     simulated : bool
         Marks the report of simulated data.
-    truth : TruthContents, optional
+    truth : SimulatedTruth, optional
         The known truth of simulated data, shown beside the estimates.
-    policy_truth : PolicyTruth, optional
-        The same of policies.
     """
-    contents = report_contents(study, simulated=simulated, truth=truth, policy_truth=policy_truth)
+    contents = report_contents(study, simulated=simulated, truth=truth)
     rendered = render(contents)
     folder = study.folder / REPORT_FOLDER
     shutil.rmtree(folder / "figures", ignore_errors=True)

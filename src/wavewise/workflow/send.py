@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -34,7 +35,9 @@ from wavewise.workflow.outgoing import messages_of, queue_wave, unqueued
 from wavewise.workflow.send_worker import Lane, Tally, lease_seconds
 from wavewise.workflow.study import Study
 
-__all__ = ["address_outbox", "run_worker", "send"]
+__all__ = ["Until", "Ways", "address_outbox", "find_ways", "run_worker", "send"]
+
+Until = Literal["nothing is due", "done", "stopped"]
 
 QUEUE_AHEAD = timedelta(days=1)
 _POLL_SECONDS = 1.0
@@ -45,8 +48,18 @@ LATE = "late: it could not go out in time"
 
 
 @dataclass(frozen=True)
-class _Ways:
-    """Channels of a study by the study file's names, with where addresses come from."""
+class Ways:
+    """How messages of a study go out.
+
+    Parameters
+    ----------
+    settings : mapping of str to ChannelSettings
+        Channel of the study file: its table.
+    secrets : Secrets
+        Of the environment.
+    book : AddressBook or None
+        Where addresses come from.
+    """
 
     settings: Mapping[str, ChannelSettings]
     secrets: Secrets
@@ -80,8 +93,9 @@ def send(
     ChannelError
         A provider refused everything; its messages stay queued.
     """
-    ways = _ways(study, key_file, book)
-    tally = asyncio.run(run_worker(study, ways.settings, ways.secrets, ways.book, until_done))
+    ways = find_ways(study, key_file, book)
+    until: Until = "done" if until_done else "nothing is due"
+    tally = asyncio.run(run_worker(study, ways, until))
     if tally.stopped:
         told = "; ".join(f"{name}: {reason}" for name, reason in sorted(tally.stopped.items()))
         raise ChannelError(
@@ -92,47 +106,38 @@ def send(
 
 
 async def run_worker(
-    study: Study,
-    settings: Mapping[str, ChannelSettings],
-    secrets: Secrets,
-    book: AddressBook | None,
-    until_done: bool,
-    stop: asyncio.Event | None = None,
+    study: Study, ways: Ways, until: Until, stop: asyncio.Event | None = None
 ) -> Tally:
     """One worker, in this event loop, until its work is done or ``stop`` is set.
 
     Parameters
     ----------
     study : Study
-        An open study; its store is used from one thread only.
-    settings : mapping of str to ChannelSettings
-        Channel: its table.
-    secrets : Secrets
-        Of the environment.
-    book : AddressBook or None
-        Where addresses come from.
-    until_done : bool
-        Wait for what is due later.
+        An open study; the worker uses its store from one thread of its own.
+    ways : Ways
+        Channels, secrets, addresses.
+    until : {'nothing is due', 'done', 'stopped'}
+        When to end: where nothing is due now, where nothing will be due, or only when told.
     stop : asyncio.Event, optional
         Set it to end the worker in order: what is in flight ends, the rest is given back.
     """
     stop = stop or asyncio.Event()
     _stop_on_signals(stop)
     owner = f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}-{uuid.uuid4().hex[:12]}"
-    lease = max((lease_seconds(one) for one in settings.values()), default=60.0)
+    lease = max((lease_seconds(one) for one in ways.settings.values()), default=60.0)
     writer = OutboxWriter(study.store, owner, study.clock, lease)
     channels: list[Channel] = []
     tally = Tally()
     try:
         lanes = []
-        for name, one in settings.items():
-            channel = open_channel(one, secrets)
+        for name, one in ways.settings.items():
+            channel = open_channel(one, ways.secrets)
             channels.append(channel)
-            own_book = book if _is_addressed(study, name) else None
+            own_book = ways.book if _is_addressed(study, name) else None
             refuse = partial(_refuse, study, writer)
             heard = partial(_hear, study, writer)
             lanes.append(Lane(channel, one, study.store, writer, own_book, tally, refuse, heard))
-        await _rounds(study, writer, lanes, stop, until_done=until_done)
+        await _rounds(study, writer, lanes, stop, until)
     finally:
         await writer.close()
         await asyncio.gather(*(channel.close() for channel in channels), return_exceptions=True)
@@ -140,7 +145,7 @@ async def run_worker(
 
 
 async def _rounds(
-    study: Study, writer: OutboxWriter, lanes: list[Lane], stop: asyncio.Event, *, until_done: bool
+    study: Study, writer: OutboxWriter, lanes: list[Lane], stop: asyncio.Event, until: Until
 ) -> None:
     loop = asyncio.get_running_loop()
     planned_at = -_PLAN_SECONDS
@@ -155,7 +160,9 @@ async def _rounds(
         if n_claimed:
             continue
         able = [lane for lane in lanes if not lane.is_stopped]
-        if not until_done or await writer.call(_is_done, study, able):
+        if until == "nothing is due":
+            return
+        if until == "done" and await writer.call(_is_done, study, able):
             return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _POLL_SECONDS)
@@ -238,8 +245,14 @@ def _is_addressed(study: Study, channel: str) -> bool:
     return channel in study.spec.units.address
 
 
-def _ways(study: Study, key_file: Path | None, book: AddressBook | None) -> _Ways:
-    """Settings of the channels that open waves need.
+def find_ways(
+    study: Study,
+    key_file: Path | None,
+    book: AddressBook | None = None,
+    *,
+    every_table: bool = False,
+) -> Ways:
+    """Channels that open waves need, and with ``every_table`` all that have a table.
 
     Raises
     ------
@@ -252,6 +265,7 @@ def _ways(study: Study, key_file: Path | None, book: AddressBook | None) -> _Way
     messages = [message for wave in waves if wave.schedule for message in messages_of(study, wave)]
     used = {str(message.channel) for message in messages} - {"letter"}
     used |= set(study.store.outbox_counts()["channel"])
+    used |= set(known) if every_table else set()
     absent = sorted(used - set(known))
     if absent:
         raise InputError(
@@ -276,7 +290,7 @@ def _ways(study: Study, key_file: Path | None, book: AddressBook | None) -> _Way
         from wavewise.workflow.contacts import contact_book  # noqa: PLC0415
 
         book = contact_book(study, key_file)
-    return _Ways(settings, Secrets.read(os.environ), book)
+    return Ways(settings, Secrets.read(os.environ), book)
 
 
 def _placed(study: Study, settings: ChannelSettings) -> ChannelSettings:

@@ -33,6 +33,7 @@ MOST_ATTEMPTS = 8
 LONGEST_WAIT_SECONDS = 3_600.0
 _CLAIM_SECONDS = 0.5  # of sending at full rate, in one claim
 _MOST_CLAIMED = 1_000
+_ROUND_SECONDS = 60.0  # then leases, expired messages and the next sends get their turn
 _NO_ADDRESS = "no address"
 _UNEXPECTED = "the channel failed: {}"
 
@@ -158,7 +159,9 @@ class Lane:
         senders: "list[asyncio.Task[None]]",
     ) -> int:
         n_claimed = 0
-        while not (stop.is_set() or self.is_stopped or self._pace.is_held):
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + _ROUND_SECONDS
+        while loop.time() < ends and not (stop.is_set() or self.is_stopped or self._pace.is_held):
             claimed = await self._writer.call(
                 self._store.claim_messages,
                 self.name,

@@ -7,7 +7,7 @@ import pytest
 from sample_evaluations import evaluation
 from wavewise.errors import InputError
 from wavewise.report.contexts import Context, contexts_document
-from wavewise.report.document import Grid, html, markdown
+from wavewise.report.document import Grid, Picture, html, markdown
 
 
 def plain(text: str) -> str:
@@ -42,8 +42,7 @@ def test_what_a_study_lacks_is_a_dash_and_one_study_is_refused() -> None:
     bare = replace(evaluation(), spending=(), curves=(), contrasts=(), baseline=None)
     contexts = (Context("a", "parents", evaluation()), Context("b", "parents", bare))
     shown = contexts_document("Contexts", contexts)
-    grid = shown.sections[1].blocks[0]
-    assert isinstance(grid, Grid)
+    grid = next(block for block in shown.sections[1].blocks if isinstance(block, Grid))
     assert {row[2] for row in grid.rows} == {"\u2013"}
     assert "No contrast is in both." in markdown(shown)
     with pytest.raises(InputError, match="two or more"):
@@ -54,3 +53,13 @@ def test_names_are_escaped() -> None:
     nasty = "<script>alert(1)</script>"
     contexts = (Context(nasty, "p", evaluation()), Context("b", "p", evaluation()))
     assert "<script>" not in html(contexts_document(nasty, contexts))
+
+
+def test_the_figure_shows_gains_as_parts_of_the_means() -> None:
+    contexts = (Context("a", "p", evaluation(gain=0.018)), Context("b", "p", evaluation()))
+    picture = contexts_document("Contexts", contexts).sections[1].blocks[0]
+    assert isinstance(picture, Picture)
+    values = [row["value"] for row in picture.figure.wide["data"]["values"]]
+    assert values[0] == pytest.approx(5.0)  # 1.8 points of 36 %
+    assert len(values) == 4
+    assert "a: forest minus best: +5.0" in picture.figure.alt

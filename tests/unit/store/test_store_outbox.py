@@ -58,7 +58,6 @@ def test_a_message_is_queued_once(outbox: Store, units: pl.DataFrame) -> None:
     )
     assert outbox.queue_messages(again, NOW) == 0
     assert outbox.queue_messages(messages(["a", "b"], slot=1), NOW) == 2
-    assert outbox.queued_slots("w1") == {0, 1}
     assert outbox.outbox_rows("w1").height == 8
 
 

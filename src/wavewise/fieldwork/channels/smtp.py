@@ -9,8 +9,10 @@ RFC 5321 (replies, sections 4.2 and 4.5.3.2), RFC 8058 (one-click unsubscribing)
 """
 
 import asyncio
-from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
+from email.charset import QP, Charset
+from email.header import Header
+from email.mime.text import MIMEText
+from email.policy import compat32
 from email.utils import formatdate, parseaddr
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +33,11 @@ from wavewise.fieldwork.channels.settings import CHANNELS_FILE, ChannelSettings,
 __all__ = ["SmtpChannel", "open_channel"]
 
 _MOST_CONNECTIONS = 8
+# The older way of making mail: the newer one parses each header that it is given, and needs three
+# times as long.
+_POLICY = compat32.clone(linesep="\r\n")
+_UTF_8 = Charset("utf-8")
+_UTF_8.body_encoding = QP
 _PORTS = {"smtp": 587, "smtps": 465}
 _CONNECTION = (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError, OSError)
 
@@ -91,7 +98,7 @@ class SmtpChannel:
         if refused is not None:
             return refused
         try:
-            await client.data(self._letter(outgoing).as_bytes())
+            await client.data(self._letter(outgoing))
         except aiosmtplib.SMTPResponseException as error:
             return NotSent(f"the server did not take it ({error.code})", retry=error.code < 500)
         except (*_CONNECTION, aiosmtplib.SMTPException):
@@ -120,21 +127,26 @@ class SmtpChannel:
             return NotSent("not an e-mail address that the server takes")
         return None
 
-    def _letter(self, outgoing: Outgoing) -> EmailMessage:
-        letter = EmailMessage(policy=SMTP_POLICY)
+    def _letter(self, outgoing: Outgoing) -> bytes:
+        letter = MIMEText(outgoing.text + "\n", "plain", _UTF_8)  # type: ignore[arg-type]
         letter["From"] = self._from
         letter["To"] = outgoing.address
-        letter["Subject"] = " ".join(outgoing.title.split())
+        letter["Subject"] = _header(outgoing.title)
         letter["Date"] = formatdate(usegmt=True)
         letter["Message-ID"] = f"<{outgoing.key}@{self._domain}>"
         if outgoing.language:
             letter["Content-Language"] = outgoing.language
         link = outgoing.fields.get("unsubscribe_url") or self._unsubscribe
         if link:
-            letter["List-Unsubscribe"] = f"<{link}>"
+            letter["List-Unsubscribe"] = f"<{_header(link)}>"
             letter["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-        letter.set_content(outgoing.text)
-        return letter
+        return letter.as_bytes(policy=_POLICY)
+
+
+def _header(text: str) -> str:
+    """A header of one line, encoded where it needs to be."""
+    line = " ".join(text.split())
+    return line if line.isascii() else Header(line, "utf-8").encode()
 
 
 def open_channel(settings: ChannelSettings, secrets: Secrets) -> SmtpChannel:
