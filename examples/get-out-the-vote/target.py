@@ -130,7 +130,7 @@ def evaluation(models: dict, learn: pl.DataFrame, test: pl.DataFrame) -> Evaluat
 
     letter = best.arms[0]
     scores = ww.evaluate.doubly_robust_scores(
-        X, *drawn, propensity=SHARES, control="control", arms=["control", *LETTERS], cluster=cluster
+        X, *drawn, propensity=SHARES, control="control", arms=sorted(SHARES), cluster=cluster
     )
 
     def compare(first: object, second: object) -> object:

@@ -214,6 +214,13 @@ def test_shrinkage_is_least_squares_between_none_and_all():
     design = np.column_stack([(W * (deviation @ part)).sum(1) for part in parts.values()])
     expected = lsq_linear(design, outcome, (0, 1)).x
     np.testing.assert_allclose(list(fitted.parts.values()), expected, atol=1e-6)
+    # standard errors use the largest shares that the data do not rule out
+    rest = outcome - design @ expected
+    upper = np.minimum(expected + 1.645 * np.sqrt((rest**2).mean() / (design**2).sum(0)), 1)
+    roots = sum(np.sqrt(s) * part for s, part in zip(upper, parts.values(), strict=True))
+    np.testing.assert_allclose(fitted.keep_error, roots, atol=1e-5)
+    whole = fit_shrinkage(tau, outcome, arm, e, np.zeros(k), parts, fixed=[1.0, 1.0])
+    np.testing.assert_allclose(whole.keep_error, np.eye(k), atol=1e-12)
 
 
 def test_two_factor_parts_are_additive_effects():

@@ -118,7 +118,7 @@ class ModelRule:
 
     def probabilities(self, X: Any) -> FloatArray:
         """Probability of each arm, shape (n_units, n_arms)."""
-        effects = self.model.effects(X)
+        effects = np.asarray(self.model.effects(X))
         errors = self.model.std_error(X) if self.chooser.needs_std_error else effects
         return self.chooser.probabilities(effects, errors)
 

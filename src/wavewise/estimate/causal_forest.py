@@ -9,15 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from wavewise.estimate.fingerprints import UInt64Array, row_fingerprints
-from wavewise.estimate.forest_covariates import Binning
-from wavewise.estimate.forest_engine import ArmTrees
 from wavewise.estimate.forest_file import content_hash, read_file, write_file
 from wavewise.estimate.forest_fit import Candidate, Fit, Plan, fit_forest
 from wavewise.estimate.forest_input import Training, check_options, covariates_tried, read_training
 from wavewise.estimate.forest_model import ForestModel, in_row_order
 from wavewise.estimate.forest_pairs import pair_factors
-from wavewise.estimate.forest_shrink import Shrinkage
 from wavewise.estimate.forest_text import forest_summary
+from wavewise.estimate.traced import Traced, traced
 from wavewise.results import FloatArray, Provenance, read_only
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["CausalForest", "causal_forest"]
 
 Pairs = Literal["two-factor"]
-_FILE_ARRAYS = ("nodes", "means", "size", "n_nodes", "n_leaves")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +83,7 @@ class CausalForest:
         """Standard error of `effects_oob` by little bags, (n_units, n_arms); made on first use."""
         return read_only(self._model.std_error_oob())
 
-    def effects(self, X_new: Any) -> FloatArray:
+    def effects(self, X_new: Any) -> Traced:
         """Effects of every arm for new units, (n_units, n_arms).
 
         Parameters
@@ -101,7 +98,7 @@ class CausalForest:
         InputError
             A covariate is absent, infinite or of another type; a wrong number of columns.
         """
-        return read_only(self._model.effects(self._model.binning.bins(X_new)))
+        return traced(self._model.effects(self._model.binning.bins(X_new)), self.trained_rows)
 
     def std_error(self, X_new: Any) -> FloatArray:
         """Standard error of `effects(X_new)` by little bags, (n_units, n_arms)."""
@@ -194,12 +191,7 @@ class CausalForest:
             "binning": model.binning.to_json(),
             "provenance": self.provenance.to_dict(),
         }
-        arrays = {name: getattr(model.trees, name) for name in _FILE_ARRAYS} | {
-            "ate": model.shrinkage.ate,
-            "centre": model.shrinkage.centre,
-            "keep": model.shrinkage.keep,
-            "keep_error": model.shrinkage.keep_error,
-            "position": model.position,
+        arrays = model.to_arrays() | {
             "effects_oob": self.effects_oob,
             "std_error_oob": self.std_error_oob,
             "trained_rows": self.trained_rows,
@@ -388,16 +380,7 @@ def _result(
 
 
 def _from_contents(header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> CausalForest:
-    trees = ArmTrees(
-        **{name: arrays[name] for name in _FILE_ARRAYS}, inside=np.empty((0, 0), np.uint8)
-    )
-    shrinkage = Shrinkage(
-        **{name: arrays[name] for name in ("ate", "centre", "keep", "keep_error")},
-        parts=header["kept"],
-        loss=header["loss"],
-        loss_of_averages=header["loss_of_averages"],
-    )
-    binning, position = Binning.from_json(header["binning"]), arrays["position"]
+    model = ForestModel.from_parts(header, arrays)
     forest = CausalForest(
         arms=tuple(header["arms"]),
         control=header["control"],
@@ -407,14 +390,14 @@ def _from_contents(header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) 
         min_arm_leaf=header["min_arm_leaf"],
         tuning=tuple(Candidate(**row) for row in header["tuning"]),
         kept=header["kept"],
-        ate=read_only(shrinkage.ate[position]),
+        ate=read_only(model.shrinkage.ate[model.position]),
         effects_oob=read_only(arrays["effects_oob"]),
         dropped=tuple(header["dropped"]),
         loss=header["loss"],
         loss_of_averages=header["loss_of_averages"],
         trained_rows=read_only(arrays["trained_rows"]),
         provenance=Provenance(**header["provenance"]),
-        _model=ForestModel(trees, binning, shrinkage, position, None, None),
+        _model=model,
     )
     vars(forest)["std_error_oob"] = read_only(arrays["std_error_oob"])  # what was stored
     return forest

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from wavewise.estimate.labels import encode
 from wavewise.estimate.neighbour_columns import named_columns
 
-__all__ = ["UInt64Array", "row_fingerprints"]
+__all__ = ["UInt64Array", "chance_fingerprints", "row_fingerprints"]
 
 UInt64Array = npt.NDArray[np.uint64]
 
@@ -32,6 +32,26 @@ def row_fingerprints(X: Any, arm: Any, outcome: Any) -> UInt64Array:
     arms = encode(arm, "arm", n_units)
     state = _mix(state ^ _text_bits(np.array(arms.names, dtype=object))[arms.codes])
     return _mix(state ^ _bits(np.asarray(outcome, dtype=np.float64)))
+
+
+def chance_fingerprints(X: Any, arm: Any, outcome: Any, prints: UInt64Array) -> UInt64Array:
+    """Fingerprints with each unit's arm and outcome given to another unit, shape (n_units,).
+
+    How many of them are among those of other data is what chance alone repeats.
+
+    Parameters
+    ----------
+    X, arm, outcome
+        As for `row_fingerprints`.
+    prints : array of uint64, shape (n_units,)
+        Its result, which decides who gives to whom.
+    """
+    order = np.argsort(prints, kind="stable")
+    other = np.empty_like(order)
+    other[order] = np.roll(order, 1 + order.size // 2)
+    labels = encode(arm, "arm", order.size)
+    names = np.array(labels.names, dtype=object)
+    return row_fingerprints(X, names[labels.codes[other]], np.asarray(outcome)[other])
 
 
 def _mix(state: UInt64Array) -> UInt64Array:

@@ -26,7 +26,8 @@ def estimates_by_leaf(trees: ArmTrees, shrinkage: Shrinkage) -> FloatArray:
 
     Deviations of which a share s is kept as the estimate enter with the root of s: where they are
     normal around the average, what is left open after shrinking has s times the variance of the
-    deviation, not its square, since shrinking leaves a bias too.
+    deviation, not its square, since shrinking leaves a bias too. The share is the largest that the
+    data do not rule out, since none found is not none there.
 
     The tree's own average effect and the tree's own centre take the place of the forest's, so that
     their uncertainty is in the spread between trees too. Less the forest's average effects.

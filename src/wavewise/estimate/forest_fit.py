@@ -117,10 +117,10 @@ def mean_out_of_bag(training: Training, plan: Plan) -> FloatArray:
         n_arms=1,
         weight=np.ones(training.n_units),
     )
-    least = max(_LEAST_CENTRE_LEAF, training.n_units // 5000)
+    least = max(_LEAST_CENTRE_LEAF, training.n_units // 2500)
     trees = grow_trees(
         alone,
-        n_groups=50 if training.n_units > 20_000 else 100,
+        n_groups=30 if training.n_units > 20_000 else 100,
         min_leaf=least,
         n_tried=plan.n_tried,
         seed=_seed(plan, 0),

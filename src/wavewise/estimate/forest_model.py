@@ -1,6 +1,8 @@
 """Trees and what turns their leaves into effects and standard errors, for any units."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,9 @@ from wavewise.results import FloatArray, IntArray
 __all__ = ["ForestModel", "in_row_order", "node_sizes"]
 
 ByteArray = npt.NDArray[np.uint8]
+
+_OF_TREES = ("nodes", "means", "size", "n_nodes", "n_leaves")
+_OF_SHRINKAGE = ("ate", "centre", "keep", "keep_error")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +45,29 @@ class ForestModel:
     position: IntArray
     n_threads: int | None
     training: Training | None
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Arrays of the file; texts and numbers stand in its header."""
+        held = ((self.trees, _OF_TREES), (self.shrinkage, _OF_SHRINKAGE))
+        arrays = {name: getattr(part, name) for part, names in held for name in names}
+        return arrays | {"position": self.position}
+
+    @classmethod
+    def from_parts(
+        cls, header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> "ForestModel":
+        """A forest from a file's header and arrays, without its training units."""
+        trees = ArmTrees(
+            **{name: arrays[name] for name in _OF_TREES}, inside=np.empty((0, 0), np.uint8)
+        )
+        shrinkage = Shrinkage(
+            **{name: arrays[name] for name in _OF_SHRINKAGE},
+            parts=header["kept"],
+            loss=header["loss"],
+            loss_of_averages=header["loss_of_averages"],
+        )
+        binning = Binning.from_json(header["binning"])
+        return cls(trees, binning, shrinkage, arrays["position"], None, None)
 
     def effects(self, bins: ByteArray) -> FloatArray:
         """Shrunk effects of binned units, (n_units, n_effects)."""

@@ -18,6 +18,8 @@ from wavewise.results import FloatArray, IntArray
 __all__ = ["Shrinkage", "arm_loss", "average_effects", "fit_shrinkage", "parts_of_arms", "product"]
 
 _SWEEPS = 200
+_ROWS = 2048
+_ONE_SIDED = 1.645
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,8 @@ class Shrinkage:
     ate, centre : (n_effects,) array of float
         Average effects; mean of the forest's effects.
     keep, keep_error : (n_effects, n_effects) array of float
-        Sum over parts of the share kept (or its root) times the projection on the part.
+        Sum over parts of the share kept times the projection on the part; the same with the root
+        of the largest share that the data do not rule out, for standard errors.
     parts : dict of str to float
         Share of each part's deviations that is kept, in [0, 1].
     loss, loss_of_averages : float
@@ -52,8 +55,10 @@ class Shrinkage:
 def product(left: FloatArray, right: FloatArray) -> FloatArray:
     """Matrix product with sums in a fixed order, which a threaded library does not promise."""
     out = np.zeros((left.shape[0], right.shape[1]))
-    for k in range(right.shape[0]):
-        out += left[:, [k]] * right[k]
+    for first in range(0, left.shape[0], _ROWS):  # few rows at once stay in fast memory
+        rows, sums = left[first : first + _ROWS], out[first : first + _ROWS]
+        for k in range(right.shape[0]):
+            sums += rows[:, k : k + 1] * right[k]
     return out
 
 
@@ -147,15 +152,28 @@ def fit_shrinkage(
         [_regressor(product(deviation, part), arm, propensity) for part in parts.values()], axis=1
     )
     shares = _bounded_least_squares(z, target) if fixed is None else np.asarray(fixed, np.float64)
+    rest = target - product(z, shares[:, None])[:, 0]
+    highest = shares if fixed is not None else _upper_shares(shares, z, rest)
     return Shrinkage(
         ate=ate,
         centre=centre,
         keep=_mixture(shares, parts),
-        keep_error=_mixture(np.sqrt(shares), parts),
+        keep_error=_mixture(np.sqrt(highest), parts),
         parts=dict(zip(parts, shares.tolist(), strict=True)),
-        loss=float(((target - product(z, shares[:, None])[:, 0]) ** 2).mean()),
+        loss=float((rest**2).mean()),
         loss_of_averages=float((target**2).mean()),
     )
+
+
+def _upper_shares(shares: FloatArray, z: FloatArray, rest: FloatArray) -> FloatArray:
+    """Shares that the data do not rule out at 95 %, one-sided, at most 1.
+
+    A share of 0 says that no difference was found, not that there is none.
+    """
+    sizes = (z**2).sum(axis=0)
+    errors = np.sqrt((rest**2).mean() / np.where(sizes > 0, sizes, np.inf))
+    upper: FloatArray = np.minimum(shares + _ONE_SIDED * errors, 1.0)
+    return upper
 
 
 def _mixture(shares: FloatArray, parts: dict[str, FloatArray]) -> FloatArray:

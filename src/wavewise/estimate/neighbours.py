@@ -18,6 +18,7 @@ from wavewise.estimate.neighbour_matcher import Matcher, make_matcher
 from wavewise.estimate.neighbour_points import order_units
 from wavewise.estimate.neighbour_space import learn_space
 from wavewise.estimate.neighbour_tuning import Tuning, tune
+from wavewise.estimate.traced import Traced, traced
 from wavewise.results import (
     FloatArray,
     IntArray,
@@ -82,7 +83,7 @@ class Neighbours:
         """SHA-256 of all that decides the effects for new units."""
         return hash_arrays(file=np.frombuffer(self.to_bytes(), dtype=np.uint8))
 
-    def effects(self, X: Any) -> FloatArray:
+    def effects(self, X: Any) -> Traced:
         """Effects for new units, shape (n_units, n_arms), in the order of `arms`.
 
         Raises
@@ -90,7 +91,7 @@ class Neighbours:
         InputError
             Where a covariate is lacking or of another kind.
         """
-        return self._predict(X)[0]
+        return traced(self._predict(X)[0], self.trained_rows)
 
     def std_error(self, X: Any) -> FloatArray:
         """Standard errors of the effects for new units, shape (n_units, n_arms)."""

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from wavewise.errors import InputError, StateError
-from wavewise.estimate.fingerprints import row_fingerprints
+from wavewise.estimate.fingerprints import chance_fingerprints, row_fingerprints
 from wavewise.estimate.labels import encode, label_text
 from wavewise.evaluate.fresh import Basis, refuse_trained
 from wavewise.evaluate.inputs import Drawn
@@ -40,7 +40,8 @@ def assigned_shares(policy: Any, X: Any, arm: Any, drawn: Drawn, basis: Basis) -
     else:
         for known in (table,) if own is table else (table, own):
             prints = row_fingerprints(known, arm, drawn.outcome)
-            refuse_trained(policy, prints, _shuffled(known, drawn, prints), basis)
+            by_chance = chance_fingerprints(known, arm, drawn.outcome, prints)
+            refuse_trained(policy, prints, by_chance, basis)
         found = policy.probabilities(table)
     return _aligned(found, policy.arms, drawn, f"policy '{policy.name}'")
 
@@ -133,12 +134,3 @@ def _rows_of(policy: Any, prints: npt.NDArray[np.uint64]) -> Any:
             "other units use basis='fresh'"
         )
     return order[place]
-
-
-def _shuffled(X: Any, drawn: Drawn, prints: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Fingerprints with each unit's arm and outcome given to another unit."""
-    order = np.argsort(prints, kind="stable")
-    other = np.empty_like(order)
-    other[order] = np.roll(order, 1 + order.size // 2)
-    names = np.array(drawn.arms, dtype=object)
-    return row_fingerprints(X, names[drawn.arm[other]], drawn.outcome[other])

@@ -9,6 +9,7 @@ import polars as pl
 from wavewise.errors import EstimationError, InputError
 from wavewise.estimate.covariates import read_covariates
 from wavewise.estimate.effect_table import check_level
+from wavewise.evaluate.fresh import Basis, refuse_learned
 from wavewise.evaluate.inputs import one_number_a_unit, read_cluster
 from wavewise.evaluate.precision import std_error
 from wavewise.evaluate.regression import Coefficients, fit_scores
@@ -58,7 +59,13 @@ class Calibration:
 
 
 def calibration(
-    predicted: Any, scores: Any, *, cluster: Any = None, n_groups: int = 5, level: float = 0.95
+    predicted: Any,
+    scores: Any,
+    *,
+    cluster: Any = None,
+    n_groups: int = 5,
+    basis: Basis = "fresh",
+    level: float = 0.95,
 ) -> Calibration:
     """Calibration of predicted effects of one arm.
 
@@ -71,10 +78,15 @@ def calibration(
     cluster : array-like, shape (n_units,), optional
     n_groups : int
         Groups of equal size by predicted effect; equal predictions stay together.
+    basis : {"fresh", "out-of-bag", "cross-fitted"}
+        What the predictions owe to these outcomes: nothing; or each is by the model without the
+        unit; or you declare the same of your own.
     level : float
 
     Raises
     ------
+    StateError
+        Where effects that a model gave are judged on the units that it learned from.
     EstimationError
         Where all predicted effects are equal, or average to 0.
 
@@ -96,6 +108,7 @@ def calibration(
     >>> bool(abs(found.line.estimate - 1).max() < 0.1)
     True
     """
+    refuse_learned(predicted, "predicted", scores, basis)
     values = one_number_a_unit(scores, "scores", None)
     tau = one_number_a_unit(predicted, "predicted", values.size)
     groups = read_cluster(cluster, values.size)
@@ -111,7 +124,9 @@ def calibration(
         ("mean", "differences"),
         groups,
         level=check_level(level),
-        provenance=Provenance("calibration", hash_arrays(predicted=tau, scores=values)),
+        provenance=Provenance(
+            f"calibration, {basis} basis", hash_arrays(predicted=tau, scores=values)
+        ),
     )
     return Calibration(line=line, groups=_groups(tau, values, groups, n_groups))
 

@@ -10,6 +10,7 @@ from wavewise.decide.policy_spend import Upgrades, checked_costs, upgrades
 from wavewise.errors import InputError
 from wavewise.estimate.effect_table import Estimate, check_level
 from wavewise.estimate.labels import group_sum
+from wavewise.evaluate.fresh import Basis, refuse_learned
 from wavewise.evaluate.inputs import read_cluster
 from wavewise.evaluate.precision import influence_estimate, std_error
 from wavewise.results import FloatArray, IntArray, Provenance, hash_arrays
@@ -158,7 +159,13 @@ class CostCurve:
 
 
 def cost_curve(
-    effects: Any, scores: Any, cost: Any = 1.0, *, cluster: Any = None, level: float = 0.95
+    effects: Any,
+    scores: Any,
+    cost: Any = 1.0,
+    *,
+    cluster: Any = None,
+    basis: Basis = "fresh",
+    level: float = 0.95,
 ) -> CostCurve:
     """Gain of the best spend path over units and arms, at every spend.
 
@@ -173,6 +180,9 @@ def cost_curve(
         Cost of each arm for a unit, above 0.
     cluster : array-like, shape (n_units,), optional
         Groups that were randomized together.
+    basis : {"fresh", "out-of-bag", "cross-fitted"}
+        What the predictions owe to these outcomes: nothing; or each is by the model without the
+        unit; or you declare the same of your own.
     level : float
         In (0, 1).
 
@@ -182,6 +192,8 @@ def cost_curve(
 
     Raises
     ------
+    StateError
+        Where effects that a model gave are judged on the units that it learned from.
     InputError
         Where arrays do not fit together, numbers are not finite, a cost is not above 0, or no
         predicted effect is positive.
@@ -207,6 +219,7 @@ def cost_curve(
     (1.0, 2.5)
     """
     check_level(level)
+    refuse_learned(effects, "effects", scores, basis)
     predicted, values = _matrix(effects, "effects"), _matrix(scores, "scores")
     if predicted.shape != values.shape:
         raise InputError(
@@ -229,7 +242,7 @@ def cost_curve(
         level=level,
         n_units=n_units,
         provenance=Provenance(
-            "cost curve by influence function",
+            f"cost curve by influence function, {basis} basis",
             hash_arrays(effects=predicted, scores=values, cost=costs),
         ),
         _scores=values,

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from wavewise.errors import InputError, StateError
 
-__all__ = ["Basis", "check_basis", "refuse_trained"]
+__all__ = ["Basis", "check_basis", "refuse_learned", "refuse_trained"]
 
 Basis = Literal["fresh", "out-of-bag", "cross-fitted"]
 
@@ -26,7 +26,7 @@ def check_basis(basis: object) -> None:
 def refuse_trained(
     policy: Any,
     prints: npt.NDArray[np.uint64],
-    shuffled: npt.NDArray[np.uint64],
+    by_chance: npt.NDArray[np.uint64],
     basis: Basis,
 ) -> None:
     """Refuse to evaluate a policy on the units whose outcomes it learned from.
@@ -37,7 +37,7 @@ def refuse_trained(
         Arrays of arms carry no origin: nothing can be checked.
     prints : array of uint64, shape (n_units,)
         Fingerprints of the units that are to be used.
-    shuffled : array of uint64, shape (n_units,)
+    by_chance : array of uint64, shape (n_units,)
         The same with arms and outcomes moved to other units: what chance alone repeats.
     basis : {"fresh", "out-of-bag", "cross-fitted"}
 
@@ -49,14 +49,57 @@ def refuse_trained(
     rows = np.asarray(getattr(policy, "trained_rows", ()), dtype=np.uint64)
     if basis != "fresh" or rows.size == 0:
         return
-    same = rows.size == prints.size and bool((np.sort(rows) == np.sort(prints)).all())
-    known, chance = np.isin(prints, rows).mean(), np.isin(shuffled, rows).mean()
-    repeated = (known - chance) / (1 - chance) if chance < 1 else 0.0
-    if same or repeated > _REPEATED:
-        share = 1.0 if same else repeated
+    share = _share_known(rows, prints, by_chance)
+    if share > _REPEATED:
         raise StateError(
             f"policy '{policy.name}' learned from the outcomes of about {share:.0%} of these "
             f"{prints.size:,} units, so that its value on them would be too high; needed units "
             "from a later wave, or left out of the learning; or declare basis='out-of-bag' to use "
             "each unit's assignment by the model without it"
         )
+
+
+def refuse_learned(numbers: Any, what: str, scores: Any, basis: Basis) -> None:
+    """Refuse predictions that were learned from the outcomes that the scores hold.
+
+    Parameters
+    ----------
+    numbers : array-like
+        Effects as a model's `effects` gives them carry their origin; so do their columns and rows.
+        What was computed from them, and out-of-bag effects, carry none.
+    what : str
+        What they are, for the error.
+    scores : array-like
+        As `doubly_robust_scores` gives them; other arrays carry no origin.
+    basis : {"fresh", "out-of-bag", "cross-fitted"}
+
+    Raises
+    ------
+    StateError
+        Where the model learned from most of the scores' units.
+    """
+    check_basis(basis)
+    rows, prints = getattr(numbers, "rows", None), getattr(scores, "rows", None)
+    if basis != "fresh" or rows is None or prints is None:
+        return
+    share = _share_known(rows, prints, scores.by_chance)
+    if share > _REPEATED:
+        raise StateError(
+            f"{what}: found predictions of a model that learned from the outcomes of about "
+            f"{share:.0%} of the {prints.size:,} units that they are judged on; needed units from "
+            "a later wave, or left out of the learning; or the model's effects_oob, declared with "
+            "basis='out-of-bag'"
+        )
+
+
+def _share_known(
+    rows: npt.NDArray[np.uint64],
+    prints: npt.NDArray[np.uint64],
+    by_chance: npt.NDArray[np.uint64] | None,
+) -> float:
+    """Share of the units among those learned from, beyond what chance repeats."""
+    if rows.size == prints.size and bool((np.sort(rows) == np.sort(prints)).all()):
+        return 1.0
+    known = float(np.isin(prints, rows).mean())
+    chance = 0.0 if by_chance is None else float(np.isin(by_chance, rows).mean())
+    return (known - chance) / (1 - chance) if chance < 1 else 0.0

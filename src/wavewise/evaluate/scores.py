@@ -1,7 +1,7 @@
 """Doubly robust scores: an unbiased value of each arm for each unit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,9 @@ import numpy.typing as npt
 import polars as pl
 
 from wavewise.errors import InputError
-from wavewise.estimate.fingerprints import row_fingerprints
+from wavewise.estimate.fingerprints import chance_fingerprints, row_fingerprints
 from wavewise.estimate.labels import group_sum, label_text
+from wavewise.estimate.traced import Traced, traced
 from wavewise.evaluate.inputs import Drawn, read_cluster, read_drawn
 from wavewise.evaluate.outcome_model import cross_fitted, design_columns
 from wavewise.evaluate.precision import std_error
@@ -42,6 +43,7 @@ class DoublyRobustScores:
     cluster: IntArray | None
     trained_rows: npt.NDArray[np.uint64]
     provenance: Provenance
+    _by_chance: npt.NDArray[np.uint64] = field(repr=False)
 
     @property
     def treated(self) -> tuple[str, ...]:
@@ -49,16 +51,18 @@ class DoublyRobustScores:
         return tuple(arm for arm in self.arms if arm != self._control())
 
     @property
-    def effects(self) -> FloatArray:
+    def effects(self) -> Traced:
         """Scores of effects against the control, shape (n_units, n_arms - 1), by `treated`."""
         base = self.arms.index(self._control())
-        return read_only(np.delete(self.values - self.values[:, [base]], base, axis=1))
+        effects = np.delete(self.values - self.values[:, [base]], base, axis=1)
+        return traced(effects, self.trained_rows, self._by_chance)
 
-    def effect(self, arm: Any) -> FloatArray:
+    def effect(self, arm: Any) -> Traced:
         """Scores of one arm's effect against the control, shape (n_units,)."""
         if label_text(arm) not in self.treated:
             raise InputError(f"found no arm '{arm}'; needed one of {', '.join(self.treated)}")
-        return np.asarray(self.effects[:, self.treated.index(label_text(arm))])
+        column = self.effects[:, self.treated.index(label_text(arm))]
+        return traced(column, self.trained_rows, self._by_chance)
 
     def _control(self) -> str:
         if self.control is None:
@@ -183,6 +187,7 @@ def doubly_robust_scores(
         cluster=groups,
         trained_rows=read_only(rows),
         provenance=Provenance(f"doubly robust scores, outcome model {how}", hash_arrays(rows=rows)),
+        _by_chance=chance_fingerprints(_table(X, drawn.n_units), arm, drawn.outcome, prints),
     )
 
 

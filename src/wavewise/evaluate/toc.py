@@ -8,6 +8,7 @@ import polars as pl
 
 from wavewise.errors import InputError
 from wavewise.estimate.effect_table import Estimate, check_level
+from wavewise.evaluate.fresh import Basis, refuse_learned
 from wavewise.evaluate.inputs import one_number_a_unit, read_cluster
 from wavewise.evaluate.precision import influence_estimate, std_error
 from wavewise.evaluate.ranking import Ranking, rank_units
@@ -134,7 +135,14 @@ class TargetingCurve:
         )
 
 
-def toc(priority: Any, scores: Any, *, cluster: Any = None, level: float = 0.95) -> TargetingCurve:
+def toc(
+    priority: Any,
+    scores: Any,
+    *,
+    cluster: Any = None,
+    basis: Basis = "fresh",
+    level: float = 0.95,
+) -> TargetingCurve:
     """Targeting operator characteristic of a priority, with AUTOC and Qini.
 
     Parameters
@@ -145,6 +153,9 @@ def toc(priority: Any, scores: Any, *, cluster: Any = None, level: float = 0.95)
         Doubly robust scores of one effect, e.g. ``doubly_robust_scores(...).effect("sms")``.
     cluster : array-like, shape (n_units,), optional
         Groups that were randomized together.
+    basis : {"fresh", "out-of-bag", "cross-fitted"}
+        What the predictions owe to these outcomes: nothing; or each is by the model without the
+        unit; or you declare the same of your own.
     level : float
         In (0, 1).
 
@@ -154,6 +165,8 @@ def toc(priority: Any, scores: Any, *, cluster: Any = None, level: float = 0.95)
 
     Raises
     ------
+    StateError
+        Where effects that a model gave are judged on the units that it learned from.
     InputError
         Where arrays do not fit together.
 
@@ -179,6 +192,7 @@ def toc(priority: Any, scores: Any, *, cluster: Any = None, level: float = 0.95)
     0.125
     """
     check_level(level)
+    refuse_learned(priority, "priority", scores, basis)
     values = one_number_a_unit(scores, "scores", None)
     first = one_number_a_unit(priority, "priority", values.size)
     if values.size < 2:
@@ -198,7 +212,9 @@ def toc(priority: Any, scores: Any, *, cluster: Any = None, level: float = 0.95)
         average=_mean_estimate("average", values, groups, level),
         n_units=int(values.size),
         n_tied=int(tied),
-        provenance=Provenance("TOC by influence function", hash_arrays(p=first, s=values)),
+        provenance=Provenance(
+            f"TOC by influence function, {basis} basis", hash_arrays(p=first, s=values)
+        ),
         _influence={name: influence for name, (_, influence) in found.items()},
         _scores=values,
         _cluster=groups,

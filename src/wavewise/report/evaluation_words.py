@@ -15,6 +15,7 @@ from wavewise.report.evaluation_contents import (
 from wavewise.report.numbers import Scale, in_people, percent, scale_of, signed
 
 __all__ = [
+    "advice",
     "contrast_lead",
     "contrast_sentence",
     "evaluation_sentences",
@@ -97,6 +98,21 @@ def _not_shown(shown: EvaluationContents, row: ContrastRow, scale: Scale) -> str
         f"So chance alone could explain it: {row.first} may be worth up to {good} or cost as much "
         f"as {bad} {scale.effect_unit}."
     )
+
+
+def advice(shown: EvaluationContents) -> tuple[str, str] | None:
+    """What to use after the test of policies, from the first contrast; None without one."""
+    if not shown.contrasts:
+        return None
+    row = shown.contrasts[0]
+    better = _better(shown, row.effect)
+    hold = "Go on holding out a small part, to see whether the effect lasts."
+    if better:
+        return f"Use {row.first}", f"It beat {row.second} on outcomes that it had not seen. {hold}"
+    if row.share_differs == 0:
+        return f"Use {row.second}", f"{row.first} would send the same to everybody. {hold}"
+    found = "did worse" if better is False else "is not shown to do better"
+    return f"Use {row.second}", f"{row.first} {found} on outcomes that it had not seen. {hold}"
 
 
 def targeting(shown: EvaluationContents, unit_name: str) -> tuple[str, str] | None:

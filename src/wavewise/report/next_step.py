@@ -2,6 +2,7 @@
 
 from wavewise.report.choose import Findings
 from wavewise.report.contents import ReportContents, ShareRow
+from wavewise.report.evaluation_words import advice
 from wavewise.report.numbers import percent
 
 __all__ = ["next_step"]
@@ -27,6 +28,9 @@ def _step(contents: ReportContents, found: Findings) -> tuple[str, str]:
         return "Go on learning", f"The next wave gives {_largest(shares)}."
     if found.arm is None:
         return "Finish a wave first", "Close a wave and analyse it; there is nothing to act on yet."
+    tested = advice(contents.evaluations[-1]) if contents.evaluations else None
+    if tested is not None:
+        return tested
     return _undecided(found)
 
 

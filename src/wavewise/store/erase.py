@@ -20,7 +20,7 @@ __all__ = ["ERASED", "WHAT_ERASURE_DOES", "Erasure"]
 
 ERASED = "erasure"
 
-# Every table that names units: what becomes of an erased unit's rows. A test holds it to the schema.
+# Every table that names units, and what becomes of an erased unit's rows; a test knows the schema.
 WHAT_ERASURE_DOES: Mapping[str, str] = MappingProxyType(
     {
         "contact": "deleted",

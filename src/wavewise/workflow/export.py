@@ -16,7 +16,7 @@ from wavewise.workflow.study import STUDY_FILE, Study
 
 __all__ = ["FILES", "erase", "export"]
 
-# Every table that names units: its file. Contact details stay behind; a test holds it to the schema.
+# Every table that names units, and its file; a test holds it to the schema.
 FILES: dict[str, str | None] = {
     "unit": "units",
     "assignment": "assignment",
@@ -142,9 +142,9 @@ def erase(study: Study, unit_id: str) -> Done:
     forget_units(study)
     text = (
         f"Erased: {n_gone} contact details, the columns that only messages show and the texts of "
-        "messages. It will not be sent to, nor will its contact details be imported again. Its arm, strata, covariates, "
-        "events, scores and outcomes stay: they belong to the comparison that it was randomized "
-        "into."
+        "messages. It will not be sent to, nor will its contact details be imported again. Its "
+        "arm, strata, covariates, events, scores and outcomes stay: they belong to the comparison "
+        "that it was randomized into."
     )
     if (study.folder / "outbox").is_dir():
         text += f" Files of dry runs in {study.folder / 'outbox'} are not touched: delete them."

@@ -9,10 +9,15 @@ from page_reader import read
 from sample_contents import demo
 from sample_evaluations import curve, evaluation, measured, spending
 from wavewise.errors import InputError
-from wavewise.report import ReasonRow, render
+from wavewise.report import ReasonRow, ReportContents, render
 from wavewise.report.evaluation_contents import EvaluationContents
 from wavewise.report.evaluation_tables import contrast_table, curve_table, policy_table
-from wavewise.report.evaluation_words import evaluation_sentences, personalization, targeting
+from wavewise.report.evaluation_words import (
+    advice,
+    evaluation_sentences,
+    personalization,
+    targeting,
+)
 from wavewise.report.figures.policies import policies_figure, targeting_figure
 
 
@@ -163,3 +168,29 @@ def test_withholding_messages_is_told_for_what_it_costs() -> None:
     told = targeting(replace(evaluation(), spending=few), "parents")
     assert told is not None
     assert "smaller number" not in told[1]
+
+
+@pytest.mark.parametrize(
+    ("gain", "std_error", "differs", "use", "why"),
+    [
+        (0.02, 0.003, 0.6, "Use forest", "It beat best"),
+        (0.004, 0.003, 0.6, "Use best", "forest is not shown to do better"),
+        (-0.02, 0.003, 0.6, "Use best", "forest did worse"),
+        (0.0, 0.0, 0.0, "Use best", "the same to everybody"),
+    ],
+)
+def test_the_next_step_follows_the_test(
+    gain: float, std_error: float, differs: float, use: str, why: str
+) -> None:
+    shown = evaluation(gain=gain, std_error=std_error, share_differs=differs)
+    told = advice(shown)
+    assert told is not None
+    assert told[0] == use
+    assert why in told[1]
+    undecided = replace(demo(), evaluations=(shown,), decision=None)
+    assert use in page_text(undecided)
+    assert advice(replace(shown, contrasts=())) is None
+
+
+def page_text(contents: ReportContents) -> str:
+    return " ".join(read(render(contents)).text)
