@@ -1,6 +1,5 @@
 """An e-mail's link, followed: real mail, the real interface, and nothing more for that unit."""
 
-import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from email import message_from_bytes
@@ -11,9 +10,9 @@ from pathlib import Path
 import httpx2
 import polars as pl
 import pytest
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from mail_server import mail_server
 from outbox_rows import queued
 from sending_study import make_sending_study
 from study_folders import call, done
@@ -44,15 +43,8 @@ class Post:
 @pytest.fixture
 def post() -> Iterator[tuple[Post, str]]:
     handler = Post()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    controller = Controller(handler, hostname="127.0.0.1", port=port)
-    controller.start()
-    try:
-        yield handler, f"smtp://127.0.0.1:{port}"
-    finally:
-        controller.stop()
+    with mail_server(handler) as url:
+        yield handler, url
 
 
 @pytest.fixture
