@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from policy_waves import at, run_wave
 from wavewise.decide import load_policy
 from wavewise.design import template_text
 from wavewise.errors import InputError, StateError
@@ -18,8 +18,7 @@ from wavewise.streams import stream
 from wavewise.workflow.analyze import analyze
 from wavewise.workflow.decide import decide
 from wavewise.workflow.evaluate import evaluate
-from wavewise.workflow.observe import close_wave, observe
-from wavewise.workflow.open_wave import open_wave, window_start
+from wavewise.workflow.open_wave import open_wave
 from wavewise.workflow.people import import_people
 from wavewise.workflow.registry import register
 from wavewise.workflow.report import write_report
@@ -45,38 +44,6 @@ def study(tmp_path_factory: pytest.TempPathFactory, world: FamilyWorld) -> Itera
         register(study)
         import_people(study, folder / "people.csv")
         yield run_wave(study, study.spec.waves[0].id, world)
-
-
-def at(study: Study, wave_id: str, days: int) -> Study:
-    moment = window_start(study, study.wave(wave_id)) + timedelta(days=days)
-    return replace(study, clock=lambda: moment)
-
-
-def run_wave(study: Study, wave_id: str, world: FamilyWorld) -> Study:
-    """Open, observe and close a wave; the study on the day after."""
-    wave = study.wave(wave_id)
-    open_wave(at(study, wave_id, 0), wave_id)
-    sent = study.store.assignment(wave_id)
-    if wave.held_out_share:
-        sent = sent.with_columns(
-            arm=pl.when("held_out").then(pl.lit("nothing")).otherwise("content")
-        )
-    first = study.spec.waves[0]
-    sequences = {arm.id: arm.sequence for arm in study.spec.arms_of(first)} | {"nothing": ()}
-    events = world.events(
-        sent,
-        sequences,
-        starts=window_start(study, wave),
-        window_days=wave.window_days,
-        rng=stream(9, wave_id),
-        prefix=wave_id,
-    )
-    path = study.folder / f"{wave_id}.csv"
-    events.write_csv(path)
-    observe(study, path)
-    after = at(study, wave_id, wave.window_days + 1)
-    close_wave(after, wave_id)
-    return after
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def uniform(arm: Any, *, name: str | None = None) -> Policy:
     return Policy(name=name or f"all {arm}", rule=FixedRule((label_text(arm),), (1.0,)))
 
 
-def uniform_best(learned: Any, *, name: str = "best") -> Policy:
+def uniform_best(learned: Any, *, name: str = "best", higher_is_better: bool = True) -> Policy:
     """The policy that gives everybody the arm with the largest average effect.
 
     Parameters
@@ -36,6 +36,8 @@ def uniform_best(learned: Any, *, name: str = "best") -> Policy:
         What `ww.estimate.ate` gave, which is the more precise; or a forest or matcher, whose
         out-of-bag effects are averaged.
     name : str
+    higher_is_better : bool
+        False takes the smallest average effect instead, for outcomes of which less is wanted.
 
     Raises
     ------
@@ -50,7 +52,8 @@ def uniform_best(learned: Any, *, name: str = "best") -> Policy:
     means = _average_effects(learned)
     if not means:
         raise DecisionError("no arm has an estimated effect; needed at least one")
-    best = max(sorted(means), key=lambda arm: means[arm])
+    sign = 1.0 if higher_is_better else -1.0
+    best = max(sorted(means), key=lambda arm: sign * means[arm])
     return Policy(
         name=name,
         rule=FixedRule((best,), (1.0,)),

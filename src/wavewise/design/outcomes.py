@@ -44,6 +44,18 @@ class Outcome(Table):
         return self.label or self.id
 
     @property
+    def sign(self) -> float:
+        """1, or -1 where lower is better: the outcome times it is better when higher."""
+        return 1.0 if self.higher_is_better else -1.0
+
+    @property
+    def direction_text(self) -> str:
+        """What the best arm is, where it is not the one with the highest outcome."""
+        if self.higher_is_better:
+            return ""
+        return f"Lower is better for {self.name}: the best arm is the one that brings the lowest."
+
+    @property
     def scale(self) -> Scale:
         """binary, count or continuous: how numbers of it are printed."""
         scales: dict[str, Scale] = {"any": "binary", "successes": "binary", "count": "count"}

@@ -16,13 +16,14 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def row_fingerprints(X: Any, arm: Any, outcome: Any) -> UInt64Array:
-    """A 64-bit hash of each unit's covariates, arm and outcome, shape (n_units,).
+    """A 64-bit hash of each unit's covariates, arm and size of outcome, shape (n_units,).
 
     Notes
     -----
     Splitmix64's finalizer of each value, summed over the covariates; text by the first eight bytes
     of its SHA-256. The same data give the same numbers on every machine, in any order of units or
-    covariates, under any names of covariates, as an array or as a frame.
+    covariates, under any names of covariates, as an array or as a frame. The outcome's sign
+    is left out, so that units stay known whether a model learned from it or from its negative.
     """
     columns = named_columns(X)
     n_units = next(iter(columns.values())).size
@@ -31,7 +32,7 @@ def row_fingerprints(X: Any, arm: Any, outcome: Any) -> UInt64Array:
         state = state + _mix(_bits(values))
     arms = encode(arm, "arm", n_units)
     state = _mix(state ^ _text_bits(np.array(arms.names, dtype=object))[arms.codes])
-    return _mix(state ^ _bits(np.asarray(outcome, dtype=np.float64)))
+    return _mix(state ^ _bits(np.abs(np.asarray(outcome, dtype=np.float64))))
 
 
 def chance_fingerprints(X: Any, arm: Any, outcome: Any, prints: UInt64Array) -> UInt64Array:

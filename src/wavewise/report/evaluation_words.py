@@ -132,7 +132,7 @@ def _half(shown: EvaluationContents) -> SpendRow | None:
 
 
 def _half_lead(shown: EvaluationContents, row: SpendRow, unit_name: str) -> str:
-    better = _better(shown, row.difference)
+    better = _sign_of(row.difference)
     amount = scale_of(shown.outcome).amount(row.difference.estimate)
     share = percent(row.share, 0)
     if better is None:
@@ -144,17 +144,18 @@ def _half_lead(shown: EvaluationContents, row: SpendRow, unit_name: str) -> str:
 
 def _half_sentence(shown: EvaluationContents, row: SpendRow, unit_name: str) -> str:
     scale = scale_of(shown.outcome)
+    changes, change = ("rises", "rise") if shown.outcome.higher_is_better else ("falls", "fall")
     full = max(shown.spending, key=lambda item: item.share)
     text = (
         f"With messages for {percent(row.share, 0)} of the {unit_name}, those with the largest "
-        f"predicted gain, the mean over all rises by {_brief(row.targeted, scale)}; by lot it "
-        f"would rise by {_brief(row.uniform, scale)}; the difference is "
+        f"predicted gain, the mean over all {changes} by {_brief(row.targeted, scale)}; by lot it "
+        f"would {change} by {_brief(row.uniform, scale)}; the difference is "
         f"{measured_text(row.difference, scale, shown.level)}."
     )
     if full.share == 1 and row.share < 1:
         text += f" Messaging everybody brings {_brief(full.uniform, scale)}"
         fewer = [item.targeted.estimate for item in shown.spending if item.share < 1]
-        if shown.outcome.higher_is_better and full.uniform.estimate > max(fewer):
+        if full.uniform.estimate > max(fewer):
             text += ", more than any smaller number: choose only where messages cost something"
         text += "."
     return text
@@ -171,7 +172,8 @@ def _curve_sentence(shown: EvaluationContents, row: CurveRow) -> str:
     else:
         told = "is not shown to find those who gain more"
     numbers = measured_text(row.autoc, scale, shown.level)
-    return f"Ranking by {by} {told} from {shown.message}: AUTOC {numbers}."
+    lower = "" if shown.outcome.higher_is_better else ", a lower outcome counted as a gain"
+    return f"Ranking by {by} {told} from {shown.message}: AUTOC {numbers}{lower}."
 
 
 def evaluation_sentences(shown: EvaluationContents, unit_name: str) -> tuple[str, ...]:
@@ -218,9 +220,13 @@ def _brief(found: Measured, scale: Scale) -> str:
 
 def _better(shown: EvaluationContents, found: Measured) -> bool | None:
     """True if the interval lies on the good side of 0, False on the bad side, None on neither."""
-    if found.conf_low <= 0 <= found.conf_high:
-        return None
-    return (found.estimate > 0) == shown.outcome.higher_is_better
+    positive = _sign_of(found)
+    return None if positive is None else positive == shown.outcome.higher_is_better
+
+
+def _sign_of(found: Measured) -> bool | None:
+    """Whether the interval lies above 0; None where it holds 0. For gains, which are never bad."""
+    return None if found.conf_low <= 0 <= found.conf_high else found.estimate > 0
 
 
 def _waves(shown: EvaluationContents) -> str:

@@ -102,6 +102,7 @@ def _decide_shares(study: Study, wave: Wave) -> Done:
     study.store.put_result(wave.id, "next-shares", payload, study.clock())
     rows = [[arm, share] for arm, share in named.items()]
     lines = [f"Shares of wave {wave.id}:", text_table(["arm", "share"], rows), shares.text]
+    lines += _direction(study, rule.model)
     return Done("\n".join([*lines, *([worth.text] if worth is not None else [])]), payload)
 
 
@@ -157,11 +158,19 @@ def _choose(study: Study, wave_id: str) -> Done:
         "prob_optimal": float(posterior.prob_optimal[row]),
         "runner_up": choice.runner_up if arm == choice.arm else choice.arm,
         "learned_on": list(plan.learned_on),
-        "text": choice.text,
+        "text": " ".join([choice.text, *_direction(study, plan.model)]),
     }
     fits = score_fits(study, wave_id)
     if fits:
         payload["score_models"] = [fit.to_dict() for fit in fits]
     study.store.put_result(wave_id, "decision", payload, study.clock())
-    parts = [f"Chosen by {plan.choose}: {arm}.\n{choice.text}", *(fit.text for fit in fits)]
+    told = [choice.text, *_direction(study, plan.model)]
+    parts = ["\n".join([f"Chosen by {plan.choose}: {arm}.", *told]), *(fit.text for fit in fits)]
     return Done("\n\n".join(parts), payload)
+
+
+def _direction(study: Study, model: str | None) -> list[str]:
+    """That the lowest outcome is best, where it is."""
+    wanted = None if model is None else study.spec.models[model].outcome
+    texts = [item.direction_text for item in study.spec.outcomes if item.id == wanted]
+    return [text for text in texts if text]

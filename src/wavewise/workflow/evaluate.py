@@ -165,7 +165,8 @@ def _targeting(study: Study, fresh: FreshWave) -> dict[str, Any]:
     if policy is None or len(policy.arms) != 1:
         return {"not_estimable": "no policy gives everybody one arm, so there is no common message"}
     content = policy.arms[0]
-    scores = fresh.scores.effect(content)
+    # gains, as in the models of the policies: a lower outcome is one where lower is better
+    scores = study.spec.primary.sign * fresh.scores.effect(content)
     predicted = {
         name: fresh.effects[name][:, model.arms.index(content)]
         for name, model in fresh.models.items()
@@ -191,8 +192,8 @@ def _targeting(study: Study, fresh: FreshWave) -> dict[str, Any]:
 def _predicted_outcome(fresh: FreshWave) -> FloatArray:
     """Outcome without a message that covariates predict, learned where the policies learned.
 
-    Predictive targeting messages those first who would log in least: what teams do without a model
-    of effects.
+    Times -1 where lower is better. Predictive targeting messages those first who would do worst:
+    what teams do without a model of effects.
     """
     learner = fresh.learner
     alone = (learner.arm == learner.control).to_numpy()
@@ -212,7 +213,8 @@ def _spending(study: Study, fresh: FreshWave) -> dict[str, Any]:
         )
     first, model = next(iter(fresh.models.items()))
     columns = [model.arms.index(arm) for arm in arms]
-    scores = np.column_stack([fresh.scores.effect(arm) for arm in arms])
+    sign = study.spec.primary.sign
+    scores = np.column_stack([sign * fresh.scores.effect(arm) for arm in arms])
     level, cluster = study.spec.study.level, fresh.cluster
     predicted = fresh.effects[first][:, columns]
     personal = cost_curve(predicted, scores, cluster=cluster, level=level)

@@ -116,8 +116,10 @@ class Learner:
 
     @property
     def outcome(self) -> FloatArray:
-        """Primary outcome of each such unit."""
-        return outcome_values(self.data, self.study.spec.primary).filter(self._known).to_numpy()
+        """Primary outcome of each such unit, times -1 where lower is better: higher is better."""
+        primary = self.study.spec.primary
+        values: FloatArray = outcome_values(self.data, primary).filter(self._known).to_numpy()
+        return values if primary.higher_is_better else -values
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -216,7 +218,8 @@ class Learner:
         """
         match rule.rule:
             case "best":
-                return uniform_best(self.effects, name=name)
+                higher = self.study.spec.primary.higher_is_better
+                return uniform_best(self.effects, name=name, higher_is_better=higher)
             case "causal forest":
                 return personalize(self.forest, name=name)
             case "neighbours":

@@ -57,13 +57,20 @@ def decide_policies(study: Study, wave: Wave) -> Done:
     frozen = {name: _freeze(study, wave, policy) for name, policy in policies.items()}
     payload: dict[str, Any] = {"for_wave": wave.id, "policies": frozen}
     study.store.put_result(wave.id, KIND, payload, study.clock())
-    rows = [[name, policy.describe(), policy.hash[:12]] for name, policy in policies.items()]
+    rows = [[name, _told(study, policy), policy.hash[:12]] for name, policy in policies.items()]
     lines = [
         f"Policies of wave {wave.id}, frozen in {study.folder / POLICY_FOLDER}:",
         text_table(["policy", "rule", "hash"], rows),
         "They do not change any more: `wave open` uses these files and no others.",
     ]
     return Done("\n".join(lines), payload)
+
+
+def _told(study: Study, policy: "Policy") -> str:
+    """The rule in plain words, and that its effects are of the negated outcome where they are."""
+    if study.spec.primary.higher_is_better or policy.kind == "fixed":
+        return policy.describe()
+    return f"{policy.describe()} (a lower {study.spec.primary.name} counts as a larger effect)"
 
 
 def _freeze(study: Study, wave: Wave, policy: "Policy") -> dict[str, Any]:
@@ -75,6 +82,7 @@ def _freeze(study: Study, wave: Wave, policy: "Policy") -> dict[str, Any]:
     partial.replace(path)
     facts = policy.to_dict()
     return facts | {
+        "text": _told(study, policy),
         "file": f"{POLICY_FOLDER}/{path.name}",
         "file_sha256": hashlib.sha256(content).hexdigest(),
     }

@@ -53,7 +53,8 @@ def _believed(
         return NotEstimable(error.message)
     scores = name in score_model_names(study)
     totals = None if scores else evidence_of(study, model, waves).totals()
-    return posterior_contents(outcome, posterior, totals, waves, _model_text(model))
+    text = f"{_model_text(model)} {outcome.direction_text}".strip()
+    return posterior_contents(outcome, posterior, totals, waves, text)
 
 
 def _model_text(model: Model) -> str:
@@ -88,9 +89,17 @@ def posterior_contents(
     learned_on: Sequence[str],
     model: str,
 ) -> shown.PosteriorContents:
-    """A posterior as the report shows it, with the counts that it rests on, if it is of counts."""
+    """A posterior as the report shows it, with the counts that it rests on, if it is of counts.
+
+    Where lower is better the posterior is of the reversed outcome, and is turned back here.
+    """
     counts = {} if totals is None else {row["arm"]: row for row in totals.iter_rows(named=True)}
     interval, mean = success_interval(posterior), mean_outcome(posterior)
+    densities = _densities(posterior)
+    if not outcome.higher_is_better:
+        whole = 0.0 if isinstance(posterior, HierarchicalNormal) else 1.0
+        interval, mean = whole - interval[:, ::-1], whole - mean
+        densities = tuple(_turned(density, whole) for density in densities)
     about = shown_outcome(outcome)
     if isinstance(posterior, HierarchicalNormal):
         about = replace(about, label=f"gain in {about.label}")
@@ -112,9 +121,15 @@ def posterior_contents(
         interval_prob=PROB,
         interval_kind=CREDIBLE_KIND,
         model=model,
-        densities=_densities(posterior),
+        densities=densities,
         learned_on=tuple(learned_on),
     )
+
+
+def _turned(density: shown.Density, whole: float) -> shown.Density:
+    """The density of `whole` minus what it was of."""
+    grid = tuple(whole - value for value in reversed(density.grid))
+    return shown.Density(density.arm, grid, tuple(reversed(density.density)))
 
 
 def mean_outcome(posterior: "ArmPosterior") -> FloatArray:

@@ -37,16 +37,26 @@ class Evidence:
         All arms of the waves but the control, in the order of the study file.
     rows : polars.DataFrame
         Columns ``arm``, ``successes``, ``trials``, ``cluster``.
+    higher_is_better : bool
     """
 
     arms: tuple[str, ...]
     rows: pl.DataFrame
+    higher_is_better: bool = True
 
     def columns(self) -> tuple[FloatArray, FloatArray, list[str], list[str]]:
         """Successes, trials, arms and clusters of the units, each of length (n_units,)."""
         rows = self.rows
         counts = rows["successes"].to_numpy(), rows["trials"].to_numpy()
         return *counts, rows["arm"].to_list(), rows["cluster"].to_list()
+
+    @property
+    def wanted(self) -> "Evidence":
+        """The same with failures for successes where fewer successes are wanted."""
+        if self.higher_is_better:
+            return self
+        failures = pl.col("trials") - pl.col("successes")
+        return Evidence(self.arms, self.rows.with_columns(successes=failures))
 
     def totals(self) -> pl.DataFrame:
         """Successes and trials of each arm, zero where it has no units."""
@@ -57,6 +67,9 @@ class Evidence:
 
 def posterior_of(study: Study, model_name: str, wave_ids: Sequence[str]) -> "ArmPosterior":
     """Posterior of the arms from closed waves, the control left out.
+
+    Where lower is better it is the posterior of the reversed outcome: of failures instead of
+    successes, of scores times -1. The best arm is then the one that brings the lowest outcome.
 
     Parameters
     ----------
@@ -78,11 +91,13 @@ def posterior_of(study: Study, model_name: str, wave_ids: Sequence[str]) -> "Arm
         return score_posterior(study, model_name, wave_ids)
     evidence = evidence_of(study, model, wave_ids)
     if model.kind == "beta binomial":
-        total = evidence.totals()
+        total = evidence.wanted.totals()
         counts = total["successes"].to_numpy(), total["trials"].to_numpy()
-        return beta_binomial(*counts, prior=model.prior, arms=evidence.arms)
+        a, b = model.prior
+        prior = (a, b) if evidence.higher_is_better else (b, a)
+        return beta_binomial(*counts, prior=prior, arms=evidence.arms)
     rng = stream(study.spec.study.seed, "posterior", model_name, *wave_ids)
-    return _hierarchical(evidence, model, rng)
+    return _hierarchical(evidence.wanted, model, rng)
 
 
 def _hierarchical(
@@ -112,9 +127,9 @@ def model_check(study: Study, model_name: str, wave_ids: Sequence[str]) -> Check
     if check.passed is not False or model.overdispersion is not None:
         return check
     other = model.model_copy(update={"overdispersion": "beta-binomial"})
-    return replace(
-        check, text=f"{check.text} {_change(plain, _hierarchical(evidence, other, rng))}"
-    )
+    wanted = evidence.wanted
+    chosen = plain if wanted is evidence else _hierarchical(wanted, model, rng)
+    return replace(check, text=f"{check.text} {_change(chosen, _hierarchical(wanted, other, rng))}")
 
 
 def _change(plain: "HierarchicalBinomial", other: "HierarchicalBinomial") -> str:
@@ -143,7 +158,8 @@ def evidence_of(study: Study, model: Model, wave_ids: Sequence[str]) -> Evidence
         arm.id for wave in waves for arm in study.spec.arms_of(wave) if arm.id != wave.control_id
     )
     rows = pl.concat([_rows(study, model, wave.id, wave.control_id) for wave in waves])
-    return Evidence(tuple(arms), rows)
+    outcome = next(item for item in study.spec.outcomes if item.id == model.outcome)
+    return Evidence(tuple(arms), rows, outcome.higher_is_better)
 
 
 def _rows(study: Study, model: Model, wave_id: str, control: str | None) -> pl.DataFrame:

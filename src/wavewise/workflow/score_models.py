@@ -96,26 +96,31 @@ def score_model_names(study: Study) -> tuple[str, ...]:
 
 
 def panels_of(
-    study: Study, name: str, wave_ids: Sequence[str], *, check: bool = True
+    study: Study, name: str, wave_ids: Sequence[str], *, check: bool = True, sign: float = 1.0
 ) -> "ScorePanels":
     """A model of scores in the complete panel and in all units, from closed waves.
 
-    The scores are those that the last of the waves froze when it was closed.
+    The scores are those that the last of the waves froze when it was closed, times `sign`.
     """
     rng = stream(study.spec.study.seed, "score panels", name, *wave_ids)
     rows = score_arguments(study, name, wave_ids)
+    rows["score"] = sign * rows["score"]
     return score_panels(**rows, rng=rng, n_draws=N_DRAWS, check=check)
 
 
 def score_posterior(study: Study, name: str, wave_ids: Sequence[str]) -> "HierarchicalNormal":
     """Posterior of the arms' effects from all units with a score before and after: that decides.
 
+    Of scores times -1 where lower is better.
+
     Raises
     ------
     EstimationError
         The scores give no posterior.
     """
-    fit = panels_of(study, name, wave_ids, check=False).all.by_arm
+    wanted = study.spec.models[name].outcome
+    sign = next(item.sign for item in study.spec.outcomes if item.id == wanted)
+    fit = panels_of(study, name, wave_ids, check=False, sign=sign).all.by_arm
     if isinstance(fit, NotEstimable):
         raise EstimationError(fit.reason)
     return fit
