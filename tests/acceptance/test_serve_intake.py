@@ -1,11 +1,13 @@
 """The HTTP interface, served for real on loopback: events, inbound messages, unsubscribe links."""
 
 import json
+import os
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -245,15 +247,19 @@ def test_errors_and_pages_say_little(stranger: httpx2.Client) -> None:
     assert stranger.get("/docs").status_code == 404
 
 
-def test_the_command_serves_and_stops(folders: tuple[Path, Path]) -> None:
+@contextmanager
+def served(folder: Path, *options: str | Path, **environment: str) -> Iterator[str]:
+    """Base URL of the command itself in a process of its own, which ends in order."""
     command = [sys.executable, "-c", "from wavewise.cli import main; main()", "serve"]
     process = subprocess.Popen(
-        [*command, str(folders[0]), "--port", "0"], stdout=subprocess.PIPE, text=True
+        [*command, str(folder), "--port", "0", *map(str, options)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
     )
     assert process.stdout is not None
     try:
-        line = process.stdout.readline()
-        url = line.strip().rpartition(" ")[2]
+        url = process.stdout.readline().strip().rpartition(" ")[2]
         assert url.startswith("http://127.0.0.1:")
         deadline = time.monotonic() + 20
         while True:
@@ -263,13 +269,44 @@ def test_the_command_serves_and_stops(folders: tuple[Path, Path]) -> None:
             except httpx2.TransportError:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-        taken = call("serve", folders[0], "--port", url.rpartition(":")[2])
-        assert taken.code == 4
+        yield url
     finally:
         process.terminate()
         process.wait(20)
         process.stdout.close()
     assert process.returncode in {0, -15}
+
+
+def test_the_command_serves_and_stops(folders: tuple[Path, Path]) -> None:
+    with served(folders[0]) as url:
+        taken = call("serve", folders[0], "--port", url.rpartition(":")[2])
+        assert taken.code == 4
+
+
+def test_secrets_come_from_a_file_too(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = tmp_path / "secrets.toml"
+    secrets.write_text('twilio_auth_token = "of the file"\n')
+    monkeypatch.setenv("WAVEWISE_SECRETS_FILE", str(secrets))
+    secrets.chmod(0o644)
+    open_to_others = call("serve", folders[0], "--port", "0")
+    assert open_to_others.code == 4
+    assert "chmod 600" in open_to_others.err
+    assert "of the file" not in open_to_others.err
+    secrets.chmod(0o600)
+    options = ("--key-file", folders[1])
+    form = {"From": phone(3), "Body": "stop", "MessageSid": "SM1"}
+    with served(folders[0], *options) as url, httpx2.Client(base_url=url) as client:
+        assert twilio(client, form, token="guess").status_code == 403
+        assert twilio(client, form, token="of the file").status_code == 200
+    environment = {"WAVEWISE_TWILIO_AUTH_TOKEN": "of the environment"}
+    with (
+        served(folders[0], *options, **environment) as url,
+        httpx2.Client(base_url=url) as client,
+    ):
+        assert twilio(client, form, token="of the file").status_code == 403
+        assert twilio(client, form, token="of the environment").status_code == 200
 
 
 def test_a_refusal_by_hand_keeps_arm_and_outcome(study: Study, folders: tuple[Path, Path]) -> None:

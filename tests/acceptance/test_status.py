@@ -1,5 +1,6 @@
 """The monitor: every message counted once, doses, the ratio of what was delivered, both effects."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -100,6 +101,27 @@ def test_both_effects_from_the_same_frozen_outcomes(folder: Path) -> None:
     text = done("status", folder).out
     assert "beside intent to treat" in text
     assert "p0001" not in text
+
+
+def test_the_report_shows_the_same_numbers(folder: Path) -> None:
+    status = done("status", folder, "--json").facts
+    done("report", folder)
+    report = json.loads((folder / "report" / "report.json").read_text("utf-8"))
+    (wave,) = report["deliveries"]
+    shown = [{"wave": "one", **row} for row in wave["messages"]]
+    assert shown == status["deliveries"]
+    assert [{"wave_id": "one", **row} for row in wave["reasons"]] == [
+        {"wave_id": row.pop("wave"), **row} for row in status["failures"]
+    ]
+    assert sum(row["n_units"] for row in wave["refusals"]) == 3
+    assert wave["doses"] == status["waves"][0]["doses"]
+    both = {row["arm"]: row for row in status["waves"][0]["effects_on_reached"]["rows"]}
+    assert len(wave["effects"]) == 2
+    for row in wave["effects"]:
+        assert row == {name: both[row["arm"]][name] for name in row}
+    names = [check["name"] for check in report["waves"][0]["checks"]]
+    assert names.count("sample ratio of what was delivered") == 1
+    assert "Both effects on" in (folder / "report" / "index.html").read_text("utf-8")
 
 
 def test_a_study_before_any_wave_has_a_status(tmp_path: Path) -> None:

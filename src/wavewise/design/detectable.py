@@ -92,8 +92,8 @@ def design_effect(sizes: Sequence[float], correlation: float) -> float:
 
     Examples
     --------
-    >>> design_effect([20.0, 20.0], 0.05), round(design_effect([10.0, 30.0], 0.05), 3)
-    (1.95, 2.2)
+    >>> [round(design_effect(sizes, 0.05), 3) for sizes in ([20.0, 20.0], [10.0, 30.0])]
+    [1.95, 2.2]
     """
     return 1.0 + (sum(m * m for m in sizes) / sum(sizes) - 1.0) * correlation
 

@@ -12,6 +12,7 @@ from wavewise.report.values import plain, require_distinct, require_finite, requ
 from wavewise.results import CheckResult, NotEstimable
 
 if TYPE_CHECKING:
+    from wavewise.report.delivery import DeliveryContents
     from wavewise.report.evaluation_contents import EvaluationContents
     from wavewise.report.score_model import ScoreModelContents
 
@@ -377,6 +378,8 @@ class ReportContents:
         Models of scores by period, after the last closed wave.
     evaluations : tuple of EvaluationContents
         Tests of policies on fresh outcomes.
+    deliveries : tuple of DeliveryContents
+        What became of messages, of each wave that sent any.
     decision : DecisionContents or None
         What was decided.
     truth : TruthContents or None
@@ -400,6 +403,7 @@ class ReportContents:
     posterior: PosteriorContents | NotEstimable | None = None
     score_models: "tuple[ScoreModelContents, ...]" = ()
     evaluations: "tuple[EvaluationContents, ...]" = ()
+    deliveries: "tuple[DeliveryContents, ...]" = ()
     decision: DecisionContents | None = None
     truth: TruthContents | None = None
     provenance: tuple[tuple[str, str], ...] = ()

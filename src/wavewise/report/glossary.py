@@ -90,9 +90,24 @@ _POLICIES = (
 )
 
 
+_DELIVERIES = (
+    (
+        "Effect on those reached",
+        "The effect on units that receive a message because they were assigned to it and would "
+        "not have otherwise (complier average causal effect). Who was reached is never compared "
+        "with who was not: they differ in more than the message.",
+    ),
+)
+
+
 def glossary(
-    *, effects: bool, posterior: bool, policies: bool = False
+    *, effects: bool, posterior: bool, policies: bool = False, deliveries: bool = False
 ) -> tuple[tuple[str, str], ...]:
     """Terms and their meaning, for the parts that a report has."""
-    parts = ((_EFFECTS, effects), (_POSTERIOR, posterior), (_POLICIES, policies))
+    parts = (
+        (_EFFECTS, effects),
+        (_DELIVERIES, deliveries),
+        (_POSTERIOR, posterior),
+        (_POLICIES, policies),
+    )
     return _ALWAYS + tuple(word for words, shown in parts if shown for word in words)

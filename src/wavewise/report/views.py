@@ -11,6 +11,7 @@ from wavewise.report.contents import (
     TruthContents,
     WaveContents,
 )
+from wavewise.report.delivery import DeliveryTables, delivery_tables
 from wavewise.report.evaluation_views import EvaluationView, evaluation_view
 from wavewise.report.figures.draw import Drawn, Figure, draw_figure
 from wavewise.report.figures.effects import effects_figure
@@ -111,6 +112,7 @@ class PageView:
     effects: tuple[EffectsView, ...]
     score_models: tuple[ScoreModelView, ...]
     evaluations: tuple[EvaluationView, ...]
+    deliveries: tuple[DeliveryTables, ...]
     prob_optimal: Drawn | None
     posterior: PosteriorView | None
     no_posterior: str
@@ -160,6 +162,7 @@ def page_view(contents: ReportContents) -> PageView:
         evaluations=tuple(
             evaluation_view(names, item, contents.unit_name) for item in contents.evaluations
         ),
+        deliveries=tuple(delivery_tables(d, contents.unit_name) for d in contents.deliveries),
         prob_optimal=draw_figure(prob_optimal_figure(names.new("prob-best"), contents.waves)),
         posterior=_posterior(names, "posterior", posterior, best) if posterior else None,
         no_posterior=reason,
@@ -170,6 +173,7 @@ def page_view(contents: ReportContents) -> PageView:
             effects=bool(shown),
             posterior=posterior is not None,
             policies=bool(contents.evaluations),
+            deliveries=bool(contents.deliveries),
         ),
     )
 

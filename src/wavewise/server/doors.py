@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
+from wavewise.fieldwork.channels.settings import SECRETS_FILE
 from wavewise.server.answers import Refusal, body_of
 from wavewise.server.settings import Settings
 from wavewise.server.signatures import twilio_signature, webhook_fault
@@ -127,7 +128,8 @@ def _needed(settings: Settings, name: str) -> str:
         raise Refusal(
             503,
             "NotSetUp",
-            f"found no secret '{name}'; needed it to know the sender; set WAVEWISE_{name.upper()}",
+            f"found no secret '{name}'; needed it to know the sender; set WAVEWISE_{name.upper()}, "
+            f"or put it into the file that {SECRETS_FILE} names, and start `wavewise serve` again",
         )
     return secret
 

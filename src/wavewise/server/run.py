@@ -8,6 +8,7 @@ from pathlib import Path
 import uvicorn
 
 from wavewise.errors import InputError
+from wavewise.fieldwork.channels.settings import Secrets
 from wavewise.server.app import build_app
 from wavewise.server.settings import Settings
 from wavewise.workflow.done import Done
@@ -47,9 +48,10 @@ def serve(
     Raises
     ------
     InputError
-        The address cannot be listened on.
+        The address cannot be listened on, or the secrets file cannot be used.
     """
-    settings = Settings(study, find_key_ring(key_file), secret, public_url)
+    secrets = Secrets.read(os.environ)
+    settings = Settings(study, find_key_ring(key_file), secrets.get, public_url)
     # The path of an unsubscribe link is a secret: requests are not logged.
     config = uvicorn.Config(
         build_app(settings), access_log=False, log_level="warning", server_header=False
@@ -65,8 +67,3 @@ def serve(
     with listening, sending(study, key_file) if send else nullcontext():
         uvicorn.Server(config).run(sockets=[listening])
     return Done("Stopped.", {"host": host, "port": bound})
-
-
-def secret(name: str) -> str | None:
-    """A provider's secret, from the environment."""
-    return os.environ.get(f"WAVEWISE_{name.upper()}")

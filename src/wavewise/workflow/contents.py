@@ -13,6 +13,7 @@ import sqlalchemy
 
 from wavewise._version import __version__
 from wavewise.report import contents as shown
+from wavewise.workflow.delivery_contents import delivery_contents
 from wavewise.workflow.effect_contents import pooled_effects
 from wavewise.workflow.evaluation_contents import evaluations
 from wavewise.workflow.frames import wave_data
@@ -74,6 +75,7 @@ def report_contents(
         posterior=None,
         score_models=score_model_contents(study, rows),
         evaluations=evaluations(study, None if truth is None else truth.policies),
+        deliveries=delivery_contents(study),
         decision=_decision(study),
         truth=None if truth is None else truth.study,
         provenance=_provenance(study, rows),

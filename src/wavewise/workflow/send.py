@@ -6,7 +6,7 @@ import os
 import signal
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from wavewise.workflow.outbox_writer import OutboxWriter
 from wavewise.workflow.outgoing import messages_of, queue_wave, unqueued
 from wavewise.workflow.send_worker import Lane, Tally, lease_seconds
 from wavewise.workflow.study import Study
+from wavewise.workflow.unsubscribe_links import LinkOf, unsubscribe_links
 
 __all__ = ["Until", "Ways", "address_outbox", "find_ways", "run_worker", "send"]
 
@@ -59,11 +60,14 @@ class Ways:
         Of the environment.
     book : AddressBook or None
         Where addresses come from.
+    links : mapping of str to callable
+        Channel: what gives a unit's unsubscribe link.
     """
 
     settings: Mapping[str, ChannelSettings]
     secrets: Secrets
     book: AddressBook | None
+    links: Mapping[str, LinkOf] = field(default_factory=dict)
 
 
 def send(
@@ -136,7 +140,9 @@ async def run_worker(
             own_book = ways.book if _is_addressed(study, name) else None
             refuse = partial(_refuse, study, writer)
             heard = partial(_hear, study, writer)
-            lanes.append(Lane(channel, one, study.store, writer, own_book, tally, refuse, heard))
+            lane = Lane(channel, one, study.store, writer, own_book, tally, refuse, heard)
+            lane.link_of = ways.links.get(name)
+            lanes.append(lane)
         await _rounds(study, writer, lanes, stop, until)
     finally:
         await writer.close()
@@ -290,7 +296,8 @@ def find_ways(
         from wavewise.workflow.contacts import contact_book  # noqa: PLC0415
 
         book = contact_book(study, key_file)
-    return Ways(settings, Secrets.read(os.environ), book)
+    links = unsubscribe_links(settings, key_file)
+    return Ways(settings, Secrets.read(os.environ), book, links)
 
 
 def _placed(study: Study, settings: ChannelSettings) -> ChannelSettings:

@@ -23,6 +23,7 @@ from wavewise.fieldwork.contacts import AddressBook
 from wavewise.store import from_us, to_us
 from wavewise.store.outbox_rows import OutboxRow, Recorded
 from wavewise.workflow.outbox_writer import OutboxWriter
+from wavewise.workflow.unsubscribe_links import UNSUBSCRIBE_URL, LinkOf
 
 if TYPE_CHECKING:
     from wavewise.store import Store
@@ -129,6 +130,7 @@ class Lane:
         self._on_refusal, self._on_heard = on_refusal, on_heard
         self._pace = _Pace(settings.rate_per_second)
         self.name = settings.channel
+        self.link_of: LinkOf | None = None  # gives a unit's unsubscribe link
 
     @property
     def is_stopped(self) -> bool:
@@ -196,13 +198,14 @@ class Lane:
             await self._pace.turn()
             if not await self._writer.begin(row.outbox_id):
                 continue
-            result = await self._send(outgoing(row, address)) if address else NotSent(_NO_ADDRESS)
+            result = await self._send(row, address) if address else NotSent(_NO_ADDRESS)
             self._take(row, result)
 
-    async def _send(self, message: Outgoing) -> SendResult:
+    async def _send(self, row: OutboxRow, address: str) -> SendResult:
         """Send once; a fault of the adapter is a message of which nothing is known."""
         limit = self._settings.timeout_seconds * 1.5 + 5.0
         try:
+            message = outgoing(row, address, self.link_of)
             return await asyncio.wait_for(self._channel.send(message), limit)
         except TimeoutError:
             return Unknown("the provider hung")
@@ -300,10 +303,12 @@ class Lane:
         return None
 
 
-def outgoing(row: OutboxRow, address: str) -> Outgoing:
+def outgoing(row: OutboxRow, address: str, link_of: LinkOf | None = None) -> Outgoing:
     """What a channel gets for a row of the outbox."""
     content = row.content
     fields = {name: str(value) for name, value in (content.get("fields") or {}).items()}
+    if link_of is not None:
+        fields[UNSUBSCRIBE_URL] = link_of(row.unit_id)
     return Outgoing(
         key=row.message_key,
         address=address,

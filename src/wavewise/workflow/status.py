@@ -19,7 +19,7 @@ from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.intake import CLOCK_SLACK
 from wavewise.workflow.study import Study
 
-__all__ = ["delivery_table", "status"]
+__all__ = ["delivery_table", "dose_table", "failure_table", "refusal_table", "status"]
 
 REFUSED = "refused"
 _COUNTS = {
@@ -51,8 +51,8 @@ def status(study: Study) -> Done:
     facts: dict[str, Any] = {
         "as_of": study.clock().isoformat(),
         "deliveries": delivery_table(counts).rename({"wave_id": "wave"}).to_dicts(),
-        "failures": _failures(counts).rename({"wave_id": "wave"}).to_dicts(),
-        "refusals": _refusals(study).to_dicts(),
+        "failures": failure_table(counts).rename({"wave_id": "wave"}).to_dicts(),
+        "refusals": refusal_table(study).to_dicts(),
         "waves": waves,
         "events": study.store.odd_events(slack),
         "paused": list(study.store.paused_waves()),
@@ -66,13 +66,14 @@ def delivery_table(counts: pl.DataFrame) -> pl.DataFrame:
     return counts.group_by(_BY).agg(sums).sort(_BY)
 
 
-def _failures(counts: pl.DataFrame) -> pl.DataFrame:
+def failure_table(counts: pl.DataFrame) -> pl.DataFrame:
+    """Failed and unknown messages by wave, arm, channel, state and reason."""
     failed = counts.filter(pl.col("state").is_in(["failed", "unknown"]))
     columns = [*_BY, "state", pl.col("reason").fill_null("not known"), "n"]
     return failed.select(columns).sort([*_BY, "state", "reason"])
 
 
-def _refusals(study: Study) -> pl.DataFrame:
+def refusal_table(study: Study) -> pl.DataFrame:
     """Units that refuse, by wave, arm and source; a unit of several waves counts in each."""
     refused = study.store.refusals().select("unit_id", "source")
     parts = [
@@ -101,13 +102,14 @@ def _wave(study: Study, wave_id: str, state: str) -> dict[str, Any]:
         "wave": wave_id,
         "state": state,
         "received_means": found.meaning,
-        "doses": _doses(found),
+        "doses": dose_table(found).to_dicts(),
         "ratio": ratio_of_delivered(found).to_dict(),
         "effects_on_reached": _effects(effects),
     }
 
 
-def _doses(found: Delivered) -> list[dict[str, Any]]:
+def dose_table(found: Delivered) -> pl.DataFrame:
+    """One row an arm: units, messages and received messages a unit, share that was reached."""
     reached = (pl.col("n_received") > 0).mean()
     groups = found.doses.group_by("arm").agg(
         n_units=pl.len().cast(pl.Int64),
@@ -115,7 +117,7 @@ def _doses(found: Delivered) -> list[dict[str, Any]]:
         mean_received=pl.col("n_received").mean(),
         share_reached=reached,
     )
-    return groups.sort("arm").to_dicts()
+    return groups.sort("arm")
 
 
 def _effects(effects: Cace | NotEstimable) -> dict[str, Any]:

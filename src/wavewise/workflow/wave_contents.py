@@ -10,6 +10,7 @@ from wavewise.report import contents as shown
 from wavewise.results import CheckResult, NotEstimable
 from wavewise.workflow.analysis import analyse_waves
 from wavewise.workflow.decide import wave_that_learns
+from wavewise.workflow.deliveries import delivered, ratio_of_delivered
 from wavewise.workflow.effect_contents import effects_contents, is_closed
 from wavewise.workflow.frames import wave_data
 from wavewise.workflow.posterior_contents import decision_model
@@ -43,12 +44,21 @@ def wave_contents(
             *_opening_checks(row),
             *(analysis.checks if analysis else ()),
             *_model_checks(study, wave, row),
+            *_delivery_checks(study, wave, row),
         ),
         effects=effects_contents(study, analysis) if analysis else (),
         posterior=posteriors.get(wave.id),
         next_shares=_next_shares(study, wave),
         exploratory=row.exploratory if row is not None else False,
     )
+
+
+def _delivery_checks(study: Study, wave: Wave, row: "WaveRow | None") -> tuple[CheckResult, ...]:
+    """Whether arms reached units in the shares in which they were assigned, if any were sent to."""
+    if row is None:
+        return ()
+    found = delivered(study, wave.id)
+    return (ratio_of_delivered(found),) if found.doses["n_messages"].sum() else ()
 
 
 def _arms(study: Study, wave: Wave, row: "WaveRow | None") -> tuple[shown.ArmRow, ...]:

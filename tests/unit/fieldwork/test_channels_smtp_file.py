@@ -3,16 +3,15 @@
 import asyncio
 import json
 import os
-import socket
 from collections.abc import Iterator
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
 
 import pytest
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from mail_server import mail_server
 from wavewise.fieldwork.channels.base import (
     Accepted,
     NotSent,
@@ -53,15 +52,8 @@ class Post:
 @pytest.fixture
 def post() -> Iterator[tuple[Post, str]]:
     handler = Post()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    controller = Controller(handler, hostname="127.0.0.1", port=port)
-    controller.start()
-    try:
-        yield handler, f"smtp://127.0.0.1:{port}"
-    finally:
-        controller.stop()
+    with mail_server(handler) as url:
+        yield handler, url
 
 
 def mail(url: str, *addresses: str) -> list[SendResult]:

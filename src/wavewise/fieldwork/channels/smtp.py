@@ -58,6 +58,12 @@ class SmtpChannel:
         self._from = settings.option("from")
         self._domain = parseaddr(self._from)[1].rpartition("@")[2] or "localhost"
         self._unsubscribe = settings.options.get("unsubscribe_url")
+        self._footer: str = settings.options.get("unsubscribe_text", "")
+        if self._footer and "{url}" not in self._footer:
+            raise InputError(
+                f"{CHANNELS_FILE}: found an unsubscribe_text in [{self.name}] without {{url}}; "
+                "needed a line that shows the link, such as 'No more messages: {url}'"
+            )
         self._how: dict[str, Any] = {
             "hostname": url.hostname,
             "port": url.port or _PORTS[url.scheme],
@@ -128,7 +134,11 @@ class SmtpChannel:
         return None
 
     def _letter(self, outgoing: Outgoing) -> bytes:
-        letter = MIMEText(outgoing.text + "\n", "plain", _UTF_8)  # type: ignore[arg-type]
+        link = outgoing.fields.get("unsubscribe_url") or self._unsubscribe
+        text = outgoing.text + "\n"
+        if link and self._footer:
+            text += "\n" + self._footer.replace("{url}", link) + "\n"
+        letter = MIMEText(text, "plain", _UTF_8)  # type: ignore[arg-type]
         letter["From"] = self._from
         letter["To"] = outgoing.address
         letter["Subject"] = _header(outgoing.title)
@@ -136,7 +146,6 @@ class SmtpChannel:
         letter["Message-ID"] = f"<{outgoing.key}@{self._domain}>"
         if outgoing.language:
             letter["Content-Language"] = outgoing.language
-        link = outgoing.fields.get("unsubscribe_url") or self._unsubscribe
         if link:
             letter["List-Unsubscribe"] = f"<{_header(link)}>"
             letter["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
@@ -157,7 +166,8 @@ def open_channel(settings: ChannelSettings, secrets: Secrets) -> SmtpChannel:
     InputError
         The server or the sender is missing.
     """
-    settings.know_only("url", "from", "user", "starttls", "unsubscribe_url")
+    own = ("url", "from", "user", "starttls")
+    settings.know_only(*own, "unsubscribe_url", "unsubscribe_base", "unsubscribe_text")
     return SmtpChannel(settings, secrets.get("smtp_password"))
 
 

@@ -87,5 +87,5 @@ def open_channel(settings: ChannelSettings, secrets: Secrets) -> WebhookChannel:
     InputError
         There is no address.
     """
-    settings.know_only("url", "idempotent")
+    settings.know_only("url", "idempotent", "unsubscribe_base")
     return WebhookChannel(settings, secrets.get("webhook_secret"))
