@@ -30,7 +30,7 @@ from wavewise.workflow.observe import close_wave
 from wavewise.workflow.open_wave import open_wave
 from wavewise.workflow.people import import_people
 from wavewise.workflow.registry import register
-from wavewise.workflow.send import run_worker, send
+from wavewise.workflow.send import Ways, run_worker, send
 from wavewise.workflow.study import Study, open_study
 
 STUDY = """
@@ -155,7 +155,7 @@ def test_telephones_ring_and_what_is_heard_becomes_an_outcome(tmp_path: Path) ->
                 asyncio.create_task(press_when_answered(third, [(1.0, "9")])),
             ]
             channels = read_channels(tmp_path / "channels.toml")
-            await run_worker(study, channels, Secrets(), book, False)
+            await run_worker(study, Ways(channels, Secrets(), book), "nothing is due")
             for owner in owners:
                 owner.cancel()
 
