@@ -5,7 +5,7 @@ several elements at once; without reordering, so that every machine gets the sam
 """
 
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,7 @@ def inlined(function: F) -> F:
     return _njit(function, no_cfunc_wrapper=True, no_cpython_wrapper=True)
 
 
-def _njit(function: F, **options: bool) -> F:
+def _njit(function: F, **options: Any) -> F:
     options |= {"nogil": True}
     try:
         made = njit(cache=True, error_model="numpy", fastmath={"contract"}, **options)(function)
