@@ -6,7 +6,16 @@ from itertools import chain
 from typing import Any
 
 import polars as pl
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Select, Table, insert, literal_column
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    MetaData,
+    Select,
+    Table,
+    insert,
+    literal_column,
+)
 from sqlalchemy.schema import CreateTable, DropTable
 
 from wavewise.errors import InputError

@@ -189,7 +189,7 @@ def test_large_deliveries_count_alike_whether_or_not_some_are_known(
 @settings(deadline=None, max_examples=30)
 @given(
     st.lists(
-        st.tuples(st.sampled_from([1, 2]), st.sampled_from([None, 3]), st.sampled_from([None, "x"])),
+        st.tuples(*map(st.sampled_from, ([1, 2], [None, 3], [None, "x"]))),
         min_size=1,
         max_size=4,
     )
