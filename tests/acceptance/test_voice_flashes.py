@@ -18,6 +18,7 @@ from telephones import a_line, free_ports, need_baresip, press_when_answered
 from wavewise.fieldwork.channels.settings import Secrets, read_channels
 from wavewise.fieldwork.key_ring import KeyRing
 from wavewise.workflow.calls import VOICE, call_again
+from wavewise.workflow.contact_changes import list_changes, restore_contact
 from wavewise.workflow.contacts import ContactBook
 from wavewise.workflow.refusals import refuse
 from wavewise.workflow.rings import FLASH, UNKNOWN_CALLER, call_back
@@ -119,14 +120,17 @@ def test_a_number_that_is_typed_during_a_call_is_called_from_then_on(tmp_path: P
                 assert book.addresses(VOICE, ["parent"]) == {"parent": "700000009"}
                 (change,) = study.store.contact_changes("parent").to_dicts()
                 assert (change["source"], change["channel"]) == ("call", VOICE)
-                former = ring.open(
-                    "parent", VOICE, change["former_key_id"], change["former_sealed"]
-                )
-                assert former == address
-                raw = (tmp_path / "study.db").read_bytes() + (
-                    tmp_path / "study.db-wal"
-                ).read_bytes()
-                assert b"700000009" not in raw
+                former = (change["former_key_id"], change["former_sealed"])
+                assert ring.open("parent", VOICE, *former) == address
+                for name in ("study.db", "study.db-wal"):
+                    assert b"700000009" not in (tmp_path / name).read_bytes()
+                assert "call" in list_changes(study).text
+                restore_contact(study, "parent", ring=ring)
+                assert book.addresses(VOICE, ["parent"]) == {"parent": address}
+                assert study.store.contact_changes("parent")["source"].to_list() == [
+                    "call",
+                    "restored by hand",
+                ]
 
     asyncio.run(run())
 
@@ -183,10 +187,8 @@ def test_each_call_of_a_set_has_time_of_its_own(tmp_path: Path) -> None:
         due = row.due_at_utc_us
         for n_calls, hours in ((1, 2), (2, 4)):
             now = datetime.now(UTC) + timedelta(hours=hours - 2)
-            at, until_us = call_again(
-                replace(study, clock=lambda now=now: now),
-                replace(row, attempts=n_calls, content=more),
-            )
+            then = replace(study, clock=lambda now=now: now)
+            at, until_us = call_again(then, replace(row, attempts=n_calls, content=more))
             assert at >= due + hours * 3_600_000_000
             assert until_us >= at + 3 * 3_600_000_000
         assert call_again(study, replace(row, attempts=3, content=more)) is None
