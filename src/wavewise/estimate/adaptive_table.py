@@ -12,7 +12,7 @@ from wavewise.estimate.effects_text import table_lines
 from wavewise.estimate.winner import Winner, WinnerMethod, winner
 from wavewise.results import FloatArray, IntArray, NotEstimable, Provenance, read_only
 
-__all__ = ["AdaptiveEstimates", "adaptive_table"]
+__all__ = ["AdaptiveEstimates", "adaptive_table", "arms_and_contrasts"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,7 +36,9 @@ class AdaptiveEstimates(EffectTable):
 
     Notes
     -----
-    The other fields are those of `EffectTable`; degrees of freedom are infinite, intervals normal.
+    The other fields are those of `EffectTable`; degrees of freedom are infinite and intervals
+    normal unless small samples were corrected for. A `contrast` of one's own then takes the least
+    degrees of freedom of its arms, which is on the safe side.
     """
 
     arms: tuple[str, ...]
@@ -77,7 +79,8 @@ class AdaptiveEstimates(EffectTable):
                 return single_estimate(label, reason, reason, self.level, n_units)
         std_error = float(np.sqrt(w @ self.cov[np.ix_(at, at)] @ w))
         value = float(w @ self.estimate[at])
-        return single_estimate(label, value, (std_error, np.inf), self.level, n_units)
+        df = float(self.df[at].min())
+        return single_estimate(label, value, (std_error, df), self.level, n_units)
 
     def winner(self, method: WinnerMethod = "hybrid", rank: int = 0) -> Winner:
         """`winner` among the arms that have an estimate; its index is into `arms`."""
@@ -116,6 +119,7 @@ def adaptive_table(
     level: float,
     reasons: Mapping[str, NotEstimable],
     contrasts: tuple[FloatArray, FloatArray] | None = None,
+    df: FloatArray | None = None,
     se: str,
     scale: str = "mean",
     assumptions: tuple[str, ...],
@@ -129,9 +133,11 @@ def adaptive_table(
         Of the arms; those in `reasons` are not looked at.
     contrasts : pair of arrays, optional
         Estimates and covariance of the contrasts where they are no differences of the arms'.
+    df : array of float, shape (n_rows,), optional
+        Degrees of freedom of arms and contrasts; infinite by default.
     """
     n_arms = len(arms)
-    to_all = np.vstack([np.eye(n_arms), _differences(n_arms)])
+    to_all = arms_and_contrasts(n_arms)
     values = np.where(np.isin(arms, list(reasons)), 0.0, estimate)
     known = np.nan_to_num(cov)
     joint, joint_cov = to_all @ values, to_all @ known @ to_all.T
@@ -148,7 +154,7 @@ def adaptive_table(
         names=names,
         estimate=read_only(joint),
         cov=read_only(joint_cov),
-        df=read_only(np.where(bad, np.nan, np.inf)),
+        df=read_only(np.where(bad, np.nan, np.inf if df is None else df)),
         n_units=read_only(np.concatenate([n_units, pairs]), np.int64),
         level=level,
         se=se,
@@ -161,9 +167,10 @@ def adaptive_table(
     )
 
 
-def _differences(n_arms: int) -> FloatArray:
+def arms_and_contrasts(n_arms: int) -> FloatArray:
+    """Weights of the arms themselves, then of ``arm - first arm``, shape (2 n_arms - 1, n_arms)."""
     own = np.eye(n_arms)
-    return np.asarray(own[1:] - own[0])
+    return np.vstack([own, own[1:] - own[0]])
 
 
 def _with_contrasts(

@@ -1,19 +1,29 @@
 """Intervals that hold at all looks together: confidence sequences for arm means and contrasts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
+from scipy.special import log_ndtr, stdtrit
 
 from wavewise.errors import InputError
 from wavewise.estimate.adaptive_aipw import aipw_scores
 from wavewise.estimate.adaptive_input import ordered_waves, read_observed, read_propensities
 from wavewise.estimate.effect_table import check_level
-from wavewise.results import FloatArray, IntArray, Provenance, hash_arrays, read_only
+from wavewise.results import (
+    FloatArray,
+    IntArray,
+    NotEstimable,
+    Provenance,
+    hash_arrays,
+    read_only,
+)
 
 __all__ = ["ConfidenceSequence", "confidence_sequence"]
+
+SmallSample = Literal["none", "t"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -27,12 +37,14 @@ class ConfidenceSequence:
     waves : tuple of str
         The looks, in time.
     estimate, radius : array of float, shape (n_waves, n_names)
-        Estimate after each wave and half the width of its interval; not-a-number before an arm has
-        two known outcomes.
+        Estimate after each wave and half the width of its interval; not-a-number where there is a
+        reason instead.
     n_units : array of int, shape (n_waves,)
         Known outcomes so far.
     level : float
         Probability that all intervals of one row of names hold at all looks.
+    not_estimable : mapping of (wave, name) to NotEstimable
+        Looks that come too early for an arm or contrast, and why.
     provenance : Provenance
     """
 
@@ -42,6 +54,7 @@ class ConfidenceSequence:
     radius: FloatArray
     n_units: IntArray
     level: float
+    not_estimable: Mapping[tuple[str, str], NotEstimable]
     provenance: Provenance
 
     def conf_int(self) -> FloatArray:
@@ -49,7 +62,10 @@ class ConfidenceSequence:
         return np.stack([self.estimate - self.radius, self.estimate + self.radius], axis=2)
 
     def to_frame(self) -> pl.DataFrame:
-        """One row a wave and arm or contrast: wave, n_units, arm, estimate, conf_low, conf_high."""
+        """One row a wave and arm or contrast: wave, n_units, arm, estimate, conf_low, conf_high.
+
+        The last column, not_estimable, is the reason where there is no interval.
+        """
         n_names = len(self.names)
         bounds = self.conf_int().reshape(-1, 2)
         return pl.DataFrame(
@@ -60,6 +76,14 @@ class ConfidenceSequence:
                 "estimate": self.estimate.ravel(),
                 "conf_low": bounds[:, 0],
                 "conf_high": bounds[:, 1],
+                "not_estimable": pl.Series(
+                    [
+                        None if (why := self.not_estimable.get((w, k))) is None else why.reason
+                        for w in self.waves
+                        for k in self.names
+                    ],
+                    dtype=pl.String,
+                ),
             }
         ).fill_nan(None)
 
@@ -81,6 +105,7 @@ class ConfidenceSequence:
             for row in rows
             if row["estimate"] is not None
         ]
+        lines += [f"{row['arm']}: {row['not_estimable']}" for row in rows if row["not_estimable"]]
         return "\n".join(
             [
                 f"After {self.waves[-1]} ({self.n_units[-1]:,} outcomes), {self.level:.0%} "
@@ -100,6 +125,8 @@ def confidence_sequence(
     *,
     level: float = 0.95,
     tightest_at: int | None = None,
+    first_look: int = 10,
+    small_sample: SmallSample = "none",
     arms: Sequence[Any] | None = None,
     waves: Sequence[Any] | None = None,
 ) -> ConfidenceSequence:
@@ -120,6 +147,12 @@ def confidence_sequence(
     tightest_at : int, optional
         Number of units at which the intervals shall be narrowest: the planned size. The number at
         hand by default, which must then be fixed before the first look.
+    first_look : int
+        Known outcomes, not all the same, that an arm needs for its first interval, and both arms
+        for that of their contrast. Two at least; fixed before the first look too.
+    small_sample : {"none", "t"}
+        Normal boundary, as published; or Student's with the same tail probability at each look,
+        for first looks at fewer than some fifty units an arm.
     arms, waves : sequence of labels, optional
         All arms, the first one that others are compared with; the waves in time.
 
@@ -143,10 +176,17 @@ def confidence_sequence(
     the number of looks. r makes the interval narrowest where ``t s_t^2`` is that expected at
     `tightest_at`. Keep a least share in the design: scores grow as one over the propensity.
 
+    At a small first look the estimated variance may come out far too small, and 0 where an arm has
+    only failures: hence `first_look`. ``small_sample="t"`` puts in the place of the boundary z (in
+    standard errors) Student's quantile of the same tail probability, as group-sequential t tests
+    do. Its degrees of freedom ``2 t / (kurtosis - 1)`` give a chi-squared the relative variance
+    that ``s_t^2`` has; they grow with t, so that both boundaries are the same in the end.
+
     References
     ----------
     Robbins (1970); Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024), "Time-uniform central
-    limit theory and asymptotic confidence sequences", theorem 2.2 and proposition 2.5.
+    limit theory and asymptotic confidence sequences", theorem 2.2 and proposition 2.5; Pocock
+    (1977), "Group sequential methods in the design and analysis of clinical trials", on t tests.
 
     Examples
     --------
@@ -170,20 +210,26 @@ def confidence_sequence(
     columns = np.arange(len(observed.arms))
     scores = aipw_scores(y, codes, share, _filled(when), columns)
     scores = np.hstack([scores, scores[:, 1:] - scores[:, :1]])
-    planned = _size(tightest_at, y.size)
+    planned = _size(tightest_at, y.size, "tightest_at", 1)
+    fewest = _size(first_look, y.size, "first_look", 2)
+    if small_sample not in get_args(SmallSample):
+        raise InputError(f"small_sample: found {small_sample!r}; needed 'none' or 't'")
     looks = [scores[when <= w] for w in range(len(names))]
-    parts = [_look(part, planned, 1 - level) for part in looks]
-    counts = [_seen(observed.arms, codes[when <= w]) for w in range(len(names))]
-    known = np.array(counts)
+    parts = [_look(part, planned, 1 - level, small_sample) for part in looks]
+    reasons = _too_early(observed.arms, names, y, codes, when, fewest)
+    rows = (*observed.arms, *(f"{name} - {observed.arms[0]}" for name in observed.arms[1:]))
+    known = np.array([[(wave, row) not in reasons for row in rows] for wave in names])
     return ConfidenceSequence(
-        names=(*observed.arms, *(f"{name} - {observed.arms[0]}" for name in observed.arms[1:])),
+        names=rows,
         waves=tuple(names),
         estimate=read_only(np.where(known, [part[0] for part in parts], np.nan)),
         radius=read_only(np.where(known, [part[1] for part in parts], np.nan)),
         n_units=read_only([part.shape[0] for part in looks], np.int64),
         level=level,
+        not_estimable=reasons,
         provenance=Provenance(
-            f"confidence sequence, normal mixture, narrowest at {planned:,} units",
+            f"confidence sequence, normal mixture, narrowest at {planned:,} units"
+            + (", Student's boundary" if small_sample == "t" else ""),
             hash_arrays(outcome=y, arm=codes, propensities=share, wave=when),
         ),
     )
@@ -195,7 +241,9 @@ def _filled(when: IntArray) -> IntArray:
     return np.asarray(codes, dtype=np.int64)
 
 
-def _look(scores: FloatArray, planned: int, alpha: float) -> tuple[FloatArray, FloatArray]:
+def _look(
+    scores: FloatArray, planned: int, alpha: float, small_sample: SmallSample
+) -> tuple[FloatArray, FloatArray]:
     """Means and half widths of one look, shape (n_names,) each."""
     t = scores.shape[0]
     if t < 2:
@@ -205,18 +253,55 @@ def _look(scores: FloatArray, planned: int, alpha: float) -> tuple[FloatArray, F
     # the mixture that is narrowest at `planned`: for r^2 = x / (planned s^2), log-concave in x
     x = -2 * np.log(alpha) + np.log(-2 * np.log(alpha) + 1)
     grown = t * x / planned + 1  # t s^2 r^2 + 1
-    radius = np.sqrt(grown * planned * variance / (t**2 * x) * np.log(grown / alpha**2))
-    return scores.mean(axis=0), radius
+    boundary = np.full(
+        scores.shape[1], np.sqrt(grown * planned / (t * x) * np.log(grown / alpha**2))
+    )
+    if small_sample == "t":
+        boundary = _students(boundary, scores)
+    return scores.mean(axis=0), boundary * np.sqrt(variance / t)
 
 
-def _seen(arms: tuple[str, ...], codes: IntArray) -> list[bool]:
-    n = np.bincount(codes, minlength=len(arms)) >= 2
-    return [*n.tolist(), *(bool(k and n[0]) for k in n[1:])]
+def _students(boundary: FloatArray, scores: FloatArray) -> FloatArray:
+    """Student's quantiles of the boundary's tail probabilities."""
+    left = scores - scores.mean(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kurtosis = (left**4).mean(axis=0) / (left**2).mean(axis=0) ** 2
+        df = np.maximum(2 * scores.shape[0] / (kurtosis - 1), 1.0)
+    return np.asarray(-stdtrit(df, np.exp(log_ndtr(-boundary))))
 
 
-def _size(planned: Any, n_units: int) -> int:
+def _too_early(
+    arms: tuple[str, ...],
+    waves: Sequence[str],
+    y: FloatArray,
+    codes: IntArray,
+    when: IntArray,
+    fewest: int,
+) -> dict[tuple[str, str], NotEstimable]:
+    """Looks at which an arm has too few known outcomes, or only one value, by wave and row."""
+    found: dict[tuple[str, str], NotEstimable] = {}
+    for w, wave in enumerate(waves):
+        bad = {}
+        for k, arm in enumerate(arms):
+            own = y[(codes == k) & (when <= w)]
+            if own.size < fewest:
+                bad[arm] = f"{own.size:,} known outcomes so far; needed {fewest:,}: look later"
+            elif np.ptp(own) == 0:
+                bad[arm] = f"all {own.size:,} known outcomes so far are the same: look later"
+        found |= {(wave, arm): NotEstimable(why) for arm, why in bad.items()}
+        for arm in arms[1:]:
+            lacking = next((one for one in (arm, arms[0]) if one in bad), None)
+            if lacking is not None:
+                why = NotEstimable(f"'{lacking}': {bad[lacking]}")
+                found[wave, f"{arm} - {arms[0]}"] = why
+    return found
+
+
+def _size(planned: Any, n_units: int, name: str, least: int) -> int:
     if planned is None:
         return n_units
-    if not isinstance(planned, int | np.integer) or planned < 1:
-        raise InputError(f"tightest_at: found {planned!r}; needed a whole number of units")
+    if not isinstance(planned, int | np.integer) or planned < least:
+        raise InputError(
+            f"{name}: found {planned!r}; needed a whole number of units, {least} at least"
+        )
     return int(planned)

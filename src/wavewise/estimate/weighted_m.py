@@ -13,9 +13,14 @@ from wavewise.estimate.adaptive_input import (
     read_own_propensity,
     reasons_of_empty_arms,
 )
-from wavewise.estimate.adaptive_table import AdaptiveEstimates, adaptive_table
+from wavewise.estimate.adaptive_table import (
+    AdaptiveEstimates,
+    adaptive_table,
+    arms_and_contrasts,
+)
 from wavewise.estimate.effect_table import check_level
-from wavewise.estimate.labels import encode
+from wavewise.estimate.labels import compress, encode, group_sum
+from wavewise.estimate.small_sample import SmallSample, SmallSampleSandwich, small_sample_sandwich
 from wavewise.results import BoolArray, FloatArray, IntArray, NotEstimable, Provenance, hash_arrays
 
 __all__ = ["weighted_m"]
@@ -40,6 +45,7 @@ def weighted_m(
     covariates: Any = None,
     cluster: Any = None,
     arms: Sequence[Any] | None = None,
+    small_sample: SmallSample = "none",
 ) -> AdaptiveEstimates:
     """Arm means, and contrasts with the first arm, from adaptively assigned units.
 
@@ -66,6 +72,10 @@ def weighted_m(
         of the weights is for independent units; see the notes.
     arms : sequence of labels, optional
         All arms, the first one that the others are compared with; those found, sorted, by default.
+    small_sample : {"none", "hc2-t", "hc3-t"}
+        Plain sandwich with normal quantiles, as published; or corrected for leverage, with
+        Student's t and Satterthwaite's degrees of freedom. Take ``hc2-t`` where an arm has fewer
+        than a few hundred units, ``hc3-t`` if then the least share is below a tenth.
 
     Returns
     -------
@@ -88,6 +98,8 @@ def weighted_m(
     limit theorem holds although shares follow earlier outcomes. Its covariance is
     ``B^-1 (sum_t W_t^2 psi psi') B^-1`` with ``B = sum_t W_t dpsi/dtheta``: the square of the
     weight in the middle, the weight outside. Means without covariates are ``sum W Y / sum W``.
+    The plain sandwich takes residuals for errors: it is too small where few units fit a mean. See
+    `wavewise.estimate.small_sample` for the corrections, which vanish as arms grow.
 
     With clusters that span waves, shares follow outcomes of the same cluster and no theorem
     covers the intervals; the coverage table in docs/evidence shows what they do.
@@ -95,7 +107,8 @@ def weighted_m(
     References
     ----------
     Zhang, Janson and Murphy (2021), "Statistical inference with M-estimators on adaptively
-    collected data", theorem 1 and section 4; Esposito and Sautmann (2022), Table 5.
+    collected data", theorem 1 and section 4; Esposito and Sautmann (2022), Table 5; Bell and
+    McCaffrey (2002) and Pustejovsky and Tipton (2018) for small samples.
 
     Examples
     --------
@@ -104,7 +117,7 @@ def weighted_m(
     [2.1716, 3.798, 1.6264]
     """
     check_level(level)
-    _check_options(family, stabilizer, trials)
+    _check_options(family, stabilizer, trials, small_sample)
     observed = read_observed(outcome, arm, arms)
     own = read_own_propensity(propensity, observed)
     number = _trials(trials, observed) if family == "binomial" else np.ones(own.size)
@@ -119,14 +132,19 @@ def weighted_m(
     kept = [k for k, name in enumerate(observed.arms) if name not in reasons]
     design = _design(observed, extra, used, kept)
     theta = _solve(design, observed.outcome[used], number[used], weight[used], family)
-    groups = None if cluster is None else encode(cluster, "cluster", own.size).codes[used]
-    cov = _sandwich(
-        design, observed.outcome[used], number[used], weight[used], theta, family, groups
-    )
+    groups = None
+    if cluster is not None:
+        groups, _ = compress(encode(cluster, "cluster", own.size).codes[used])
+    mean, slope = _mean(design @ theta, number[used], family)
+    parts = (design, weight[used], slope, observed.outcome[used] - mean, groups)
+    small = None if small_sample == "none" else small_sample_sandwich(*parts, small_sample)
+    cov = _sandwich(*parts) if small is None else small.cov
     estimate = np.zeros(len(observed.arms))
     full = np.zeros((estimate.size, estimate.size))
     estimate[kept] = theta[: len(kept)]
     full[np.ix_(kept, kept)] = cov[: len(kept), : len(kept)]
+    if small is not None:
+        reasons |= _fitted_exactly([observed.arms[k] for k in kept], small)
     reasons |= _without_spread(observed, np.diag(full), reasons)
     return adaptive_table(
         observed.arms,
@@ -136,22 +154,27 @@ def weighted_m(
         n_missing=observed.counts(~observed.known),
         level=level,
         reasons=reasons,
-        se="sandwich" if groups is None else "sandwich, clustered",
+        df=None if small is None else _degrees_of_freedom(small, kept, len(observed.arms)),
+        se=_kind_of_error(groups is not None, small_sample),
         scale="mean" if family == "gaussian" else "log odds",
         assumptions=_assumptions(stabilizer, groups is not None),
         provenance=Provenance(
-            _method(family, stabilizer, extra.shape[1], groups),
+            _method(family, stabilizer, extra.shape[1], groups, small_sample),
             hash_arrays(outcome=observed.outcome, arm=observed.arm, propensity=own, trials=number,
                         covariates=extra, cluster=groups),
         ),
     )  # fmt: skip
 
 
-def _check_options(family: object, stabilizer: object, trials: object) -> None:
+def _check_options(
+    family: object, stabilizer: object, trials: object, small_sample: object
+) -> None:
     if family not in get_args(Family):
         raise InputError(f"family: found {family!r}; needed 'gaussian' or 'binomial'")
     if stabilizer not in get_args(Stabilizer):
         raise InputError(f"stabilizer: found {stabilizer!r}; needed 'sqrt' or 'none'")
+    if small_sample not in get_args(SmallSample):
+        raise InputError(f"small_sample: found {small_sample!r}; needed 'none', 'hc2-t' or 'hc3-t'")
     if trials is not None and family != "binomial":
         raise InputError("trials: found some for family 'gaussian'; needed family='binomial'")
 
@@ -245,30 +268,62 @@ def _solve(
 
 def _sandwich(
     design: FloatArray,
-    y: FloatArray,
-    trials: FloatArray,
     weight: FloatArray,
-    theta: FloatArray,
-    family: str,
+    slope: FloatArray,
+    residual: FloatArray,
     groups: IntArray | None,
 ) -> FloatArray:
-    mean, slope = _mean(design @ theta, trials, family)
-    scores = design * (weight * (y - mean))[:, None]
+    scores = design * (weight * residual)[:, None]
     if groups is not None:
-        scores = np.stack([np.bincount(groups, weights=column) for column in scores.T], axis=1)
+        scores = np.stack([group_sum(groups, column) for column in scores.T], axis=1)
     bread = (design * (weight * slope)[:, None]).T @ design
     half = np.linalg.solve(bread, scores.T)
     cov: FloatArray = half @ half.T
     return cov
 
 
-def _method(family: str, stabilizer: str, n_covariates: int, groups: IntArray | None) -> str:
+def _fitted_exactly(names: list[str], small: SmallSampleSandwich) -> dict[str, NotEstimable]:
+    """Arms that rest on a unit or cluster without a residual."""
+    reason = NotEstimable(
+        "a unit or cluster that it rests on is fitted exactly, so that its variance cannot be "
+        "seen; needed two or more in the arm"
+    )
+    return {name: reason for name, gone in zip(names, small.silent.tolist(), strict=False) if gone}
+
+
+def _degrees_of_freedom(small: SmallSampleSandwich, kept: list[int], n_arms: int) -> FloatArray:
+    """Of each arm and of each contrast with the first arm; not-a-number where there is none."""
+    rows = arms_and_contrasts(n_arms)
+    found = np.full(rows.shape[0], np.nan)
+    for place, row in enumerate(rows):
+        weights = np.zeros(small.cov.shape[0])
+        weights[: len(kept)] = row[kept]
+        if np.abs(row).sum() == np.abs(weights).sum() and not small.silent[weights != 0].any():
+            found[place] = small.df(weights)
+    return found
+
+
+def _kind_of_error(clustered: bool, small_sample: SmallSample) -> str:
+    parts = ["sandwich"]
+    if clustered:
+        parts.append("clustered")
+    if small_sample != "none":
+        named = small_sample.replace("hc", "cr") if clustered else small_sample
+        parts.append(f"{named[:3].upper()} with Satterthwaite's t")
+    return ", ".join(parts)
+
+
+def _method(
+    family: str, stabilizer: str, n_covariates: int, groups: IntArray | None, small_sample: str
+) -> str:
     weighted = "square-root propensity weights" if stabilizer == "sqrt" else "no weights"
     parts = [f"M-estimator ({family})", weighted]
     if n_covariates:
         parts.append(f"{n_covariates:,} covariates, additive")
     if groups is not None:
         parts.append(f"{np.unique(groups).size:,} clusters")
+    if small_sample != "none":
+        parts.append(f"small samples by {small_sample}")
     return ", ".join(parts)
 
 

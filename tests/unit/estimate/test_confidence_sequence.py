@@ -53,6 +53,7 @@ def test_frame_summary_and_arm_without_outcomes_yet():
     frame = found.to_frame()
     assert frame.height == 9
     assert frame["estimate"].null_count() == 2  # arm 1 and the contrast at the first look
+    assert frame["not_estimable"].null_count() == 7
     assert "at all looks together" in found.summary()
     assert found.to_dict()["kind"] == "confidence sequence"
 
@@ -79,3 +80,51 @@ def test_probability_of_zero_is_refused():
     share = np.tile([0.4, 0.6, 0.0], (600, 1))
     with pytest.raises(InputError, match="least share"):
         ww.estimate.confidence_sequence(y, arm, share, wave, arms=[0, 1, 2])
+
+
+def test_looks_that_come_too_early_have_a_reason():
+    """Arm 1 fails at all units of the first look: its variance is not 0, it is unknown."""
+    wave = np.repeat([1, 2, 3], 40)
+    arm = np.tile([0, 1], 60)
+    y = np.where((arm == 1) & (wave == 1), 0.0, np.tile([0.0, 0, 1, 1], 30))
+    share = np.full((120, 2), 0.5)
+    found = ww.estimate.confidence_sequence(y, arm, share, wave)
+    assert "all 20 known outcomes so far are the same" in found.not_estimable["1", "1 - 0"].reason
+    assert np.isnan(found.radius[0]).tolist() == [False, True, True]
+    assert np.isfinite(found.radius[1:]).all()
+    later = ww.estimate.confidence_sequence(y, arm, share, wave, first_look=50)
+    assert "20 known outcomes so far; needed 50" in later.not_estimable["1", "0"].reason
+    assert np.isfinite(later.radius[2]).all()
+    assert not np.isfinite(later.radius[:2]).any()
+
+
+def test_students_boundary_has_the_tail_of_the_normal_one():
+    from scipy.stats import norm, t
+
+    y, arm, share, wave = data(n=90)
+    plain = ww.estimate.confidence_sequence(y, arm, share, wave, tightest_at=90)
+    found = ww.estimate.confidence_sequence(
+        y, arm, share, wave, tightest_at=90, small_sample="t", first_look=2
+    )
+    scores = np.zeros(30)
+    for i in range(30):
+        m = y[:30][(arm[:30] == 1) & (np.arange(30) != i)].mean()
+        scores[i] = m + (arm[i] == 1) * (y[i] - m) / 0.5
+    se = scores.std(ddof=1) / 30**0.5
+    kurtosis = ((scores - scores.mean()) ** 4).mean() / scores.var() ** 2
+    wanted = t(60 / (kurtosis - 1)).isf(norm.sf(plain.radius[0, 1] / se)) * se
+    assert found.radius[0, 1] == pytest.approx(wanted, rel=1e-8)
+    assert (found.radius > plain.radius).all()
+    large = [
+        ww.estimate.confidence_sequence(*data(n=90_000), small_sample=kind).radius[-1]
+        for kind in ("none", "t")
+    ]
+    assert large[1] == pytest.approx(large[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "option", [{"first_look": 1}, {"first_look": 2.5}, {"small_sample": "hc3-t"}]
+)
+def test_bad_options_of_small_looks_are_named(option):
+    with pytest.raises(InputError, match=next(iter(option))):
+        ww.estimate.confidence_sequence(*data(), **option)
