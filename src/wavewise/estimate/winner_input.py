@@ -82,8 +82,8 @@ def truncation_set(ranked: Ranked) -> list[Interval]:
     """Where the arm's estimate can move while its rank stays the same.
 
     In standard errors from the estimate itself: disjoint intervals, one of them around 0. The
-    others' estimates move along by ``cov[k, j] / cov[j, j]`` of its move, so that each crosses it once at
-    most, at ``gap_k / (slope_k - 1)``.
+    others' estimates move along by ``cov[k, j] / cov[j, j]`` of its move, so that each crosses it
+    once at most, at ``gap_k / (slope_k - 1)``.
 
     Where another arm has exactly the same estimate the set ends at 0.
     """
