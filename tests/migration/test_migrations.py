@@ -156,10 +156,10 @@ def test_database_of_the_first_tables_gets_the_later_ones(url: str) -> None:
 
 
 def test_events_of_an_older_database_stay_and_are_known_by_their_ids(url: str) -> None:
-    """0006 drops two indexes: what was kept before counts as known after it."""
+    """0007 drops two indexes: what was kept before counts as known after it."""
     old = {"event_id": "e1", "unit_id": "a", "kind": "login", "at_utc_us": 5}
     with connected(url) as connection:
-        command.upgrade(configured(connection), "0005")
+        command.upgrade(configured(connection), "0006")
         row = schema.event.insert().values(**old, received_at_utc_us=6)
         connection.execute(row)
     events = pl.DataFrame([old, {**old, "event_id": "e2"}])
