@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import log_ndtr, ndtri, ndtri_exp
 
 from wavewise.estimate.multivariate_t import increasing_root, primes
-from wavewise.results import FloatArray
+from wavewise.results import FloatArray, IntArray, read_only
 
 __all__ = ["independent_bound", "max_abs_quantile"]
 
@@ -53,17 +53,15 @@ def independent_bound(n: int, prob: float) -> float:
 @lru_cache(maxsize=256)
 def _correlated(corr: bytes, n: int, prob: float) -> float:
     matrix = np.frombuffer(corr).reshape(n, n)
-    points = _points(n + 1)
-    picked = np.minimum((points[:, n] * n).astype(np.int64), n - 1)
-    beyond = points[:, n] * n - picked  # what is left of the number that picked is uniform too
-    shocks = _normals(points[:, :n]) @ np.linalg.cholesky(matrix).T
-    own = shocks[np.arange(picked.size), picked]
-    loading = matrix[picked]
-    rest = shocks - loading * own[:, None]  # the part that is independent of the picked one
+    normals, picked, log_beyond = _drawn(n)
+    shocks = np.linalg.cholesky(matrix) @ normals  # (n, n_points): sums over n run along points
+    loading = np.ascontiguousarray(matrix[:, picked])
+    # the part that is independent of the picked one
+    rest = shocks - loading * shocks[picked, np.arange(picked.size)]
 
     def log_tail(bound: float) -> float:
-        far = -ndtri_exp(np.log1p(-beyond) + log_ndtr(-bound))
-        count = (np.abs(rest + loading * far[:, None]) > bound).sum(axis=1)
+        far = -ndtri_exp(log_beyond + log_ndtr(-bound))
+        count = (np.abs(rest + loading * far) > bound).sum(axis=0, dtype=np.int32)
         return float(np.log(2 * n) + log_ndtr(-bound) + np.log((1 / np.maximum(count, 1)).mean()))
 
     low, high = float(-ndtri((1 - prob) / 2)), float(-ndtri((1 - prob) / (2 * n)))
@@ -72,12 +70,17 @@ def _correlated(corr: bytes, n: int, prob: float) -> float:
 
 
 @lru_cache(maxsize=16)
+def _drawn(n: int) -> tuple[FloatArray, IntArray, FloatArray]:
+    """Of each point: n normals, (n, n_points); the coordinate picked; log of how far beyond."""
+    points = _points(n + 1)
+    picked = np.minimum((points[:, n] * n).astype(np.int64), n - 1)
+    beyond = points[:, n] * n - picked  # what is left of the number that picked is uniform too
+    normals = ndtri(np.clip(points[:, :n].T, 1e-16, 1 - 1e-16))
+    return read_only(normals), read_only(picked), read_only(np.log1p(-beyond))
+
+
 def _points(n: int) -> FloatArray:
     """A randomly shifted lattice of square roots of primes, shape (n_points, n)."""
     shift = np.random.default_rng(_SEED).random(n)
     steps = np.sqrt(primes(n)) % 1
     return np.asarray((np.arange(1, _N_POINTS + 1)[:, None] * steps + shift) % 1)
-
-
-def _normals(uniform: FloatArray) -> FloatArray:
-    return np.asarray(ndtri(np.clip(uniform, 1e-16, 1 - 1e-16)))
