@@ -180,7 +180,7 @@ def assign_again(
     def given(now: slice, arm: IntArray) -> FloatArray:
         return np.asarray(outcomes[units[now], arm[0]], dtype=np.float64)[None]
 
-    return np.asarray(rng.integers(0, design.n_clusters, (n_runs, design.n_units)))
+    return np.asarray(_run(design, 1, given, rng)[0][0])
 
 
 def _run(
@@ -214,7 +214,7 @@ def _waves(design: AdaptiveDesign) -> IntArray:
 def _clusters(design: AdaptiveDesign, n_runs: int, rng: np.random.Generator) -> IntArray:
     if design.n_clusters == 0:
         return np.broadcast_to(np.arange(design.n_units, dtype=np.int64), (n_runs, design.n_units))
-    return rng.integers(0, design.n_clusters, (n_runs, design.n_units))
+    return np.asarray(rng.integers(0, design.n_clusters, (n_runs, design.n_units)))
 
 
 def _shares(
