@@ -4,8 +4,7 @@ import asyncio
 import json
 import threading
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,125 +13,20 @@ from typing import ClassVar
 from urllib.parse import parse_qsl
 
 import httpx2
-import polars as pl
 import pytest
 
 import web_server
-from telephones import a_line, free_ports, need_baresip, press_when_answered, write_tone
+from calling_study import SIP, Book, calling_study, states
+from telephones import a_line, free_ports, need_baresip, press_when_answered
 from wavewise.fieldwork.channels.registry import open_channel
 from wavewise.fieldwork.channels.settings import Secrets, read_channels
 from wavewise.fieldwork.key_ring import KeyRing
 from wavewise.server.app import build_app
 from wavewise.server.settings import Settings
 from wavewise.server.signatures import twilio_signature
-from wavewise.workflow.contacts import sealed_contacts
 from wavewise.workflow.observe import close_wave
-from wavewise.workflow.open_wave import open_wave
-from wavewise.workflow.people import import_people
-from wavewise.workflow.registry import register
 from wavewise.workflow.send import Ways, run_worker, send
-from wavewise.workflow.study import Study, open_study
-
-STUDY = """
-[study]
-id = "calls"
-title = "Calls due now"
-seed = 5
-time_zone = "UTC"
-
-[units]
-id = "phone_id"
-fields = ["level"]
-address = {{ voice = "phone" }}
-
-[flows.reading]
-start = "greeting"
-steps.greeting.prompt = "greeting.wav"
-steps.greeting.keys = {{ "1" = "exercise", "9" = "stop" }}
-steps.greeting.timeout_seconds = 3
-steps.exercise = {{ prompt = "{{level}}/{{set}}.wav", event = "exercises_started" }}
-steps.stop = {{ prompt = "greeting.wav", action = "opt out" }}
-
-[[messages]]
-id = "T1"
-channel = "voice"
-flow = "reading"
-
-[[messages]]
-id = "T2"
-channel = "voice"
-flow = "reading"
-
-[schedules.once]
-days = ["{day}"]
-at = "{at}"
-attempts = {{ most = 2, every_hours = 2, call_back = true }}
-
-[[outcomes]]
-id = "engaged"
-kind = "successes"
-event = "exercises_started"
-out_of = "sets"
-
-[[waves]]
-id = "one"
-starts = {starts}
-window_days = 3
-schedule = "once"
-arms = ["T1", "T2"]
-"""
-SIP = """
-[voice]
-provider = "sip"
-user = "study"
-domain = "127.0.0.1"
-timeout_seconds = 120
-concurrency = 2
-ring_seconds = 1.5
-sip_port = {sip}
-control_port = {control}
-rtp_port = {rtp}
-"""
-
-
-@contextmanager
-def calling_study(folder: Path, channels: str) -> Iterator[Study]:
-    """Three phones that are due one call each since a minute ago."""
-    due = datetime.now(UTC) - timedelta(minutes=1)
-    values = {"day": f"{due:%a}".lower(), "at": f"{due:%H:%M}", "starts": f"{due:%Y-%m-%d}"}
-    (folder / "study.toml").write_text(STUDY.format(**values), encoding="utf-8")
-    (folder / "channels.toml").write_text(channels, encoding="utf-8")
-    write_tone(folder / "prompts" / "greeting.wav", 440.0, 0.6)
-    write_tone(folder / "prompts" / "basic" / "1.wav", 880.0, 0.6)
-    people = {
-        "phone_id": ["answers", "silent", "stops"],
-        "level": ["basic"] * 3,
-        "phone": ["+1"] * 3,
-    }
-    pl.DataFrame(people).write_csv(folder / "people.csv")
-    with open_study(folder) as study:
-        register(study)
-        import_people(study, folder / "people.csv")
-        open_wave(study, "one")
-        yield study
-
-
-class Book:
-    """Addresses of units."""
-
-    def __init__(self, known: Mapping[str, str]) -> None:
-        self._known = known
-
-    def addresses(self, channel: str, unit_ids: Sequence[str]) -> dict[str, str]:
-        return {unit: self._known[unit] for unit in unit_ids if unit in self._known}
-
-
-def states(study: Study) -> dict[str, tuple[str, str | None]]:
-    with study.store._reading() as connection:
-        from sqlalchemy import text
-
-        rows = connection.execute(text("select unit_id, state, reason from outbox"))
-        return {unit: (state, reason) for unit, state, reason in rows}
+from wavewise.workflow.study import Study
 
 
 @pytest.mark.system
@@ -230,10 +124,7 @@ serve_url = "SERVE"
 """
     ring = KeyRing.new()
     numbers = {"answers": "+254700000001", "silent": "+254700000002", "stops": "+254700000003"}
-    with calling_study(tmp_path, channels) as study:
-        ids = pl.Series(list(numbers))
-        sealed = sealed_contacts(ids, {"voice": pl.Series(list(numbers.values()))}, ring)
-        study.store.put_contacts(sealed, study.clock(), channels=["voice"], of=ids)
+    with calling_study(tmp_path, channels, phones=numbers, ring=ring) as study:
         server = Settings(study, ring, {"twilio_auth_token": "token"}.get)
         with web_server.running(build_app(server)) as base:
             (tmp_path / "channels.toml").write_text(channels.replace("SERVE", base))
@@ -259,7 +150,7 @@ serve_url = "SERVE"
         send(study, book=Book(numbers))  # whoever rang is called at once, not in two hours
         assert [form["To"] for _, form in Provider.asked[n_before:]] == [numbers["silent"]]
         events = study.store.events().select("unit_id", "kind", "item").rows()
-        assert events == [("answers", "exercises_started", "1")]
+        assert events == [("answers", "exercises_started", "1"), ("silent", "flash", None)]
 
 
 def test_africas_talking_calls_follow_the_flow(

@@ -5,7 +5,6 @@ import pytest
 from scipy import integrate, optimize, stats
 from scipy.special import ndtr
 
-from wavewise.estimate.max_normal import max_abs_quantile
 from wavewise.estimate.multivariate_t import MultivariateT
 
 HALF = {n: np.full((n, n), 0.5) + 0.5 * np.eye(n) for n in range(1, 17)}
@@ -110,8 +109,6 @@ def test_twelve_comparisons_exactly(loads):
     expected = optimize.brentq(lambda c: dunnett_cdf(c, corr, np.inf) - 0.95, 1.5, 8)
     joint = MultivariateT.of(corr, np.inf).max_abs_quantile(0.95)
     assert joint == pytest.approx(expected, abs=1e-3)
-    # what inference on winners uses: made for far tails, coarser here
-    assert max_abs_quantile(corr, 0.95) == pytest.approx(expected, abs=1e-2)
 
 
 @pytest.mark.parametrize("seed", [0, 2])

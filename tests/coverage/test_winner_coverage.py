@@ -51,3 +51,15 @@ def test_second_and_last_rank():
         covered, above, _ = simulate(MEANS["near tie"], SHARED, "conditional", n, rank, seed=12)
         assert abs(covered - LEVEL) < error
         assert abs(above - 0.5) < 2 / np.sqrt(n)
+
+
+def test_hybrid_holds_where_estimates_are_often_tied():
+    """Discrete outcomes: arms of 40 units with a share of a half tie at the top in a sixth."""
+    rng, n_units, n = np.random.default_rng(13), 40, 3000
+    share = rng.binomial(n_units, 0.5, size=(n, 4)) / n_units
+    found = [winner(row, np.full(4, 0.25 / n_units), "hybrid", LEVEL) for row in share]
+    tied = np.array([w.n_tied > 0 for w in found])
+    holds = np.array([w.conf_low <= 0.5 <= w.conf_high for w in found])
+    assert 0.1 < tied.mean() < 0.3
+    assert holds.mean() > LEVEL - 4 * np.sqrt(LEVEL * (1 - LEVEL) / n)
+    assert holds[tied].mean() > 0.98

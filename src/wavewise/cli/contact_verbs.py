@@ -73,6 +73,31 @@ def _add_contacts(app: typer.Typer) -> None:
         with opened(folder, store) as study:
             return rotate_keys(study, key_file)
 
+    _add_changes(contacts)
+
+
+def _add_changes(contacts: typer.Typer) -> None:
+    @verb(contacts, "changes", "wavewise contacts changes my-study")
+    def changes(folder: Folder, store: StoreUrl = None) -> Done:
+        """List who changed a number during a call, and when; never the numbers."""
+        from wavewise.workflow.contact_changes import list_changes
+
+        with opened(folder, store) as study:
+            return list_changes(study)
+
+    @verb(contacts, "restore", "wavewise contacts restore my-study --unit 007 --key-file study.key")
+    def restore(
+        folder: Folder,
+        unit: Annotated[str, typer.Option("--unit", metavar="ID", help="The unit's id.")],
+        key_file: KeyFile = None,
+        store: StoreUrl = None,
+    ) -> Done:
+        """Put back the number that a unit had before it changed it, such as to a mistyped one."""
+        from wavewise.workflow.contact_changes import restore_contact
+
+        with opened(folder, store) as study:
+            return restore_contact(study, unit, key_file=key_file)
+
 
 def _add_data(app: typer.Typer) -> None:
     @verb(app, "export", "wavewise export my-study --out my-study-data")

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import polars as pl
 
-from wavewise.errors import InputError
+from wavewise.errors import EstimationError, InputError
 from wavewise.estimate.effect_table import check_level
 from wavewise.estimate.max_normal import max_abs_quantile
 from wavewise.estimate.truncated_normal import mean_at_quantile
@@ -23,6 +23,10 @@ _WHICH = (
     "much longer than the projection interval where arms are nearly tied. Use the projection "
     "interval if it must hold however the arm was picked, and the conditional one if it must hold "
     "among just those studies that pick this arm; near ties that one can be of any length."
+)
+_AT_A_TIE = (
+    "The arm shares its estimate with another: which of them has the rank tells nothing, and the "
+    "hybrid is all of the projection interval that it always lies in."
 )
 _MEANING = {
     "hybrid": "conditional on which arm came out at this rank and within a projection interval",
@@ -52,9 +56,12 @@ class Winner:
     naive_estimate, std_error : float
         The usual estimate of the arm and its standard error.
     median_unbiased : bool
-        Whether `estimate` is above the truth as often as below it (the hybrid: nearly).
+        Whether `estimate` is above the truth as often as below it (the hybrid: nearly, and not at
+        a tie).
     n_arms : int
         Arms that were ranked.
+    n_tied : int
+        Other arms with the same estimate.
     provenance : Provenance
         Method and hash of the estimates.
     """
@@ -70,6 +77,7 @@ class Winner:
     std_error: float
     median_unbiased: bool
     n_arms: int
+    n_tied: int
     provenance: Provenance
 
     @property
@@ -89,12 +97,13 @@ class Winner:
 
     def summary(self) -> str:
         """The interval in a sentence with its name, and which one to use."""
+        tie = f"\n{_AT_A_TIE}" if self.n_tied and self.method == "hybrid" else ""
         what = "Median-unbiased estimate" if self.median_unbiased else "Estimate (not corrected)"
         return (
             f"Arm {self.arm}, rank {self.rank + 1} of {self.n_arms}: {what} {self.estimate:.6g}, "
             f"{self.level:.0%} {self.method} interval {self.conf_low:.6g} to {self.conf_high:.6g} "
             f"({_MEANING[self.method]}); usual estimate {self.naive_estimate:.6g}, standard error "
-            f"{self.std_error:.6g}.\n{_WHICH}\n"
+            f"{self.std_error:.6g}.{tie}\n{_WHICH}\n"
             "Assumes estimates that are normal with a known covariance: after adaptive assignment "
             "take weighted ones, not plain means."
         )
@@ -132,8 +141,8 @@ def winner(
     InputError
         Where numbers are missing, the covariance is none, or an option is unknown.
     EstimationError
-        Where the covariance is singular, or another arm has exactly the same estimate, so that
-        the arm at the rank was picked by its place in the list (``projection`` stands then).
+        Where the covariance is singular, or the interval is the conditional one and another arm
+        has the same estimate.
 
     Notes
     -----
@@ -147,6 +156,11 @@ def winner(
     (1 - beta)`` that is left, so that it lies within that projection interval and covers at
     `level` or a little more. All is computed in log space from distances to X_j: exact near ties
     and in far tails.
+
+    At a tie the first arm in the list has the better rank. Given that, the estimate lies at the
+    edge of T, where all quantiles of a conditional interval go to minus infinity: it does not
+    exist. The hybrid is then the whole projection interval of error beta, of which any part would
+    do by the argument for its coverage, and its estimate the usual one.
 
     References
     ----------
@@ -166,7 +180,13 @@ def winner(
         known = "', '".join(get_args(WinnerMethod))
         raise InputError(f"method: found {method!r}; needed '{known}'")
     ranked = read_ranked(estimate, cov, rank)
-    ends = _projection(ranked, level) if method == "projection" else _cut(ranked, level, method)
+    n_tied = len(ranked.tied)
+    if method == "projection":
+        ends = _projection(ranked, level)
+    elif n_tied:
+        ends = _at_a_tie(ranked, level, method)
+    else:
+        ends = _cut(ranked, level, method)
     low, middle, high = (ranked.value + ranked.std_error * end for end in ends)
     return Winner(
         arm=ranked.arm,
@@ -178,8 +198,9 @@ def winner(
         level=float(level),
         naive_estimate=ranked.value,
         std_error=ranked.std_error,
-        median_unbiased=method != "projection",
+        median_unbiased=method != "projection" and not n_tied,
         n_arms=ranked.estimate.size,
+        n_tied=n_tied,
         provenance=Provenance(
             f"inference on winners, {method}", hash_arrays(estimate=ranked.estimate, cov=ranked.cov)
         ),
@@ -189,6 +210,18 @@ def winner(
 def _projection(ranked: Ranked, level: float) -> tuple[float, float, float]:
     bound = max_abs_quantile(ranked.corr, level)
     return -bound, 0.0, bound
+
+
+def _at_a_tie(ranked: Ranked, level: float, method: str) -> tuple[float, float, float]:
+    """The first stage of the hybrid alone; the conditional interval has no limit that is one."""
+    if method == "hybrid":
+        return _projection(ranked, 1 - _FIRST_STAGE_SHARE * (1 - level))
+    raise EstimationError(
+        f"estimates: found {len(ranked.tied) + 1} arms that share the estimate at rank "
+        f"{ranked.rank}; given which of them comes first, their order tells nothing about the "
+        "values, and all quantiles of the conditional interval are infinite; needed estimates that "
+        "differ; use method='hybrid' or 'projection'"
+    )
 
 
 def _cut(ranked: Ranked, level: float, method: str) -> tuple[float, float, float]:

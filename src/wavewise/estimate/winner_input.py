@@ -13,6 +13,7 @@ __all__ = ["Ranked", "read_ranked", "truncation_set"]
 
 _SINGULAR = 1e-10
 _ASYMMETRY = 1e-8
+_ROUNDING = 64 * np.finfo(np.float64).eps  # by which a sum over units may differ with its order
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,13 @@ class Ranked:
     def std_error(self) -> float:
         """Its standard error."""
         return float(np.sqrt(self.cov[self.arm, self.arm]))
+
+    @property
+    def tied(self) -> tuple[int, ...]:
+        """Indices of the other arms whose estimate is the same but for rounding."""
+        apart = np.abs(self.estimate - self.value)
+        same = apart <= _ROUNDING * np.maximum(np.abs(self.estimate), abs(self.value))
+        return tuple(k for k in np.flatnonzero(same).tolist() if k != self.arm)
 
 
 def read_ranked(estimate: Any, cov: Any, rank: Any) -> Ranked:
@@ -73,25 +81,14 @@ def read_ranked(estimate: Any, cov: Any, rank: Any) -> Ranked:
 def truncation_set(ranked: Ranked) -> list[Interval]:
     """Where the arm's estimate can move while its rank stays the same.
 
-    In standard errors from the estimate itself: disjoint intervals, one with 0 inside. The others'
-    estimates move along by ``cov[k, j] / cov[j, j]`` of its move, so that each crosses it once at
-    most, at ``gap_k / (slope_k - 1)``.
+    In standard errors from the estimate itself: disjoint intervals, one of them around 0. The
+    others' estimates move along by ``cov[k, j] / cov[j, j]`` of its move, so that each crosses it
+    once at most, at ``gap_k / (slope_k - 1)``.
 
-    Raises
-    ------
-    EstimationError
-        Where another arm has exactly the same estimate.
+    Where another arm has exactly the same estimate the set ends at 0.
     """
     arm, others = ranked.arm, np.arange(ranked.estimate.size) != ranked.arm
     gap = (ranked.value - ranked.estimate[others]) / ranked.std_error
-    n_tied = int((gap == 0).sum())
-    if n_tied:
-        raise EstimationError(
-            f"estimates: found {n_tied + 1} arms that share the estimate at rank {ranked.rank}; "
-            "given which of them comes first, their order tells nothing about the values and the "
-            "conditional and hybrid intervals do not exist; use method='projection', or break the "
-            "tie by a rule that was fixed before"
-        )
     lead = 1.0 - ranked.cov[arm, others] / ranked.cov[arm, arm]
     moves = np.abs(lead) > 0
     crossing = -gap[moves] / lead[moves]

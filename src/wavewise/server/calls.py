@@ -1,5 +1,6 @@
 """``/v1/calls``: what a call plays next, told to the providers that carry it."""
 
+import uuid
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
@@ -12,7 +13,8 @@ from wavewise.fieldwork.voice.answers import reject_twiml
 from wavewise.fieldwork.voice.prompts import PromptFolder
 from wavewise.server.answers import Refusal
 from wavewise.server.doors import africas_talking_form, settings_of, twilio_form
-from wavewise.workflow.calls import call_back, call_ended, next_step
+from wavewise.workflow.calls import call_ended, next_step
+from wavewise.workflow.rings import call_back
 
 __all__ = ["router"]
 
@@ -25,8 +27,7 @@ Key = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 async def twilio_rings(request: Request) -> Response:
     """Somebody rings ("flashes"): nobody takes it, and the next call to them goes out at once."""
     form = await twilio_form(request)
-    settings = settings_of(request)
-    await run_in_threadpool(call_back, settings.study, settings.ring, form.get("From", ""))
+    await _rung(request, form.get("From", ""), form.get("CallSid", ""))
     return Response(reject_twiml(), media_type=XML)
 
 
@@ -55,13 +56,13 @@ async def africas_talking_step(request: Request) -> Response:
     """The next step of a call by Africa's Talking, or how it ended."""
     form = await africas_talking_form(request)
     key = request.query_params.get("key") or form.get("clientRequestId", "")
-    study, ring = settings_of(request).study, settings_of(request).ring
+    study = settings_of(request).study
     if form.get("isActive") == "0":
         if form.get("hangupCause", "NORMAL_CLEARING") != "NORMAL_CLEARING":
             await run_in_threadpool(call_ended, study, key, "no answer")
         return Response(status_code=204)
     if form.get("direction", "").lower() == "inbound":
-        await run_in_threadpool(call_back, study, ring, form.get("callerNumber", ""))
+        await _rung(request, form.get("callerNumber", ""), form.get("sessionId", ""))
         return Response("<Response><Reject/></Response>", media_type=XML)
     digits = form.get("dtmfDigits", "") if "step" in request.query_params else None
     return await _step(request, "africas-talking", key, form.get("sessionId", ""), digits)
@@ -76,6 +77,11 @@ async def prompt(request: Request, name: str) -> FileResponse:
     except InputError:
         raise Refusal(404, "NotFound", "found no such prompt") from None
     return FileResponse(found.path, media_type="audio/wav")
+
+
+async def _rung(request: Request, caller: str, call_id: str) -> None:
+    study, ring = settings_of(request).study, settings_of(request).ring
+    await run_in_threadpool(call_back, study, ring, caller, call_id or uuid.uuid4().hex)
 
 
 async def _step(

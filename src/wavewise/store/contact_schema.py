@@ -4,7 +4,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, Table, Text
 
 from wavewise.store.schema import metadata
 
-__all__ = ["api_key", "contact", "refusal"]
+__all__ = ["api_key", "contact", "contact_change", "refusal", "resumption"]
 
 contact = Table(
     "contact",
@@ -19,6 +19,20 @@ contact = Table(
     sqlite_with_rowid=False,
 )
 
+# What a unit changed itself. The former detail stays sealed: a number is easily mistyped.
+contact_change = Table(
+    "contact_change",
+    metadata,
+    Column("change_id", Text, primary_key=True),
+    Column("unit_id", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("at_utc_us", BigInteger, nullable=False),
+    Column("former_key_id", Text),
+    Column("former_sealed", Text),
+    Index(None, "unit_id"),
+)
+
 # No foreign key: a refusal outlives whatever happens to its unit's row.
 refusal = Table(
     "refusal",
@@ -26,6 +40,19 @@ refusal = Table(
     Column("refusal_id", Text, primary_key=True),
     Column("unit_id", Text, nullable=False),
     Column("channel", Text),  # null: all channels
+    Column("source", Text, nullable=False),
+    Column("at_utc_us", BigInteger, nullable=False),
+    Column("received_at_utc_us", BigInteger, nullable=False),
+    Index(None, "unit_id"),
+)
+
+# A refusal stays; this says from when on it no longer holds on a channel.
+resumption = Table(
+    "resumption",
+    metadata,
+    Column("resumption_id", Text, primary_key=True),
+    Column("unit_id", Text, nullable=False),
+    Column("channel", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("at_utc_us", BigInteger, nullable=False),
     Column("received_at_utc_us", BigInteger, nullable=False),

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import polars as pl
-from sqlalchemy import Connection, delete, select, true
+from sqlalchemy import Connection, bindparam, delete, select, true, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from wavewise.errors import InputError
 from wavewise.store.bulk import append, ready, scan, staged
 from wavewise.store.conflicts import insert_into
-from wavewise.store.contact_schema import contact
+from wavewise.store.contact_schema import contact, contact_change
 from wavewise.store.database import Database
 from wavewise.store.problems import broken_rule
 from wavewise.store.rows import to_us
@@ -19,6 +19,9 @@ __all__ = ["Contacts", "put_contacts"]
 
 _KEY = ("unit_id", "channel")
 _TYPES = dict.fromkeys((*_KEY, "key_id", "sealed", "lookup"), pl.String)
+_FORMER = dict.fromkeys(
+    ("change_id", "unit_id", "channel", "former_key_id", "former_sealed"), pl.String
+)
 _IDS_A_QUERY = 500
 
 
@@ -103,6 +106,7 @@ class Contacts(Database):
             whole = resealed.with_columns(rows["imported_at_utc_us"])
             connection.execute(delete(contact))
             append(connection, contact, whole.sort(_KEY))
+            _reseal_former(connection, reseal)
         return rows.height
 
     def n_contacts(self) -> dict[str, int]:
@@ -149,6 +153,28 @@ def put_contacts(
             "found contact details of units that are not known; needed imported units only; "
             "nothing was written; import the people first"
         ) from None
+
+
+def _reseal_former(connection: Connection, reseal: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    """Seal what was there before changes with another key, in the caller's transaction."""
+    query = select(*(contact_change.c[name] for name in _FORMER)).where(
+        contact_change.c.former_sealed.is_not(None)
+    )
+    rows = scan(connection, query, _FORMER)
+    if rows.is_empty():
+        return
+    old = rows.select(
+        "unit_id", "channel", key_id="former_key_id", sealed="former_sealed", lookup=pl.lit("")
+    )
+    new = reseal(old).select("key_id", "sealed").rows()
+    values = [
+        {"row": change, "key": key_id, "text": sealed}
+        for change, (key_id, sealed) in zip(rows["change_id"], new, strict=True)
+    ]
+    statement = update(contact_change).where(contact_change.c.change_id == bindparam("row"))
+    connection.execute(
+        statement.values(former_key_id=bindparam("key"), former_sealed=bindparam("text")), values
+    )
 
 
 def _parts(ids: list[str]) -> list[list[str]]:

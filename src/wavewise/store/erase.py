@@ -8,7 +8,7 @@ import polars as pl
 from sqlalchemy import Connection, delete, or_, select, update
 
 from wavewise.errors import InputError
-from wavewise.store.contact_schema import contact, refusal
+from wavewise.store.contact_schema import contact, contact_change, refusal
 from wavewise.store.database import Database
 from wavewise.store.outbox import cancel_messages
 from wavewise.store.refusals import add_refusals
@@ -24,9 +24,11 @@ ERASED = "erasure"
 WHAT_ERASURE_DOES: Mapping[str, str] = MappingProxyType(
     {
         "contact": "deleted",
+        "contact_change": "deleted",
         "unit": "columns that only messages show are emptied",
         "outbox": "text and the provider's name for the message are emptied; its fate stays",
         "refusal": "stays, so that nothing is sent or imported again",
+        "resumption": "stays; it takes back no erasure",
         "assignment": "stays: the comparison needs it",
         "event": "stays: a kind, a time and a number, of which outcomes are made",
         "outcome": "stays: the comparison needs it",
@@ -66,6 +68,7 @@ class Erasure(Database):
                     "ids are kept exactly as written, with leading zeros"
                 )
             gone = connection.execute(delete(contact).where(contact.c.unit_id == unit_id)).rowcount
+            connection.execute(delete(contact_change).where(contact_change.c.unit_id == unit_id))
             connection.execute(
                 update(unit).where(unit.c.unit_id == unit_id).values(fields_json=fields_json)
             )

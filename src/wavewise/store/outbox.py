@@ -1,23 +1,23 @@
 """The outbox's life: queued, claimed under a lease, begun, recorded; cancelled, paused, swept."""
 
-import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Row, Select, delete, or_, select, true, update
+from sqlalchemy import Connection, delete, or_, select, true, update
 
 from wavewise.store.bulk import BATCH_ROWS, append, ready, scan, staged
 from wavewise.store.conflicts import insert_into, n_inserted
 from wavewise.store.contact_schema import refusal
 from wavewise.store.database import Database
-from wavewise.store.outbox_rows import OutboxRow, Recorded, moved
+from wavewise.store.outbox_rows import OutboxRow, Recorded, moved, outbox_row, select_rows
 from wavewise.store.receipts import apply_waiting, write_changes
+from wavewise.store.resumptions import is_taken_back
 from wavewise.store.rows import to_us
 from wavewise.store.schema_outbox import outbox, paused_wave
 
-__all__ = ["QUEUED", "Outbox"]
+__all__ = ["QUEUED", "Outbox", "set_columns"]
 
 ALL_WAVES = ""
 QUEUED = {
@@ -36,10 +36,6 @@ QUEUED = {
     "state": pl.String,
     "reason": pl.String,
 }
-_ROW = (
-    *("outbox_id", "wave_id", "unit_id", "slot", "message_key", "arm", "message_id", "channel"),
-    *("content_json", "time_zone", "attempts", "due_at_utc_us", "provider_id", "state"),
-)
 _IDS_A_STATEMENT = 5_000
 _OPEN = ("queued", "leased")
 
@@ -88,7 +84,7 @@ class Outbox(Database):
         """
         at = to_us(now)
         due = (
-            _rows()
+            select_rows()
             .where(outbox.c.channel == channel, outbox.c.state == "queued")
             .where(outbox.c.next_at_utc_us <= at, _not_expired(at), _not_paused(), ~_is_refused())
             .order_by(outbox.c.next_at_utc_us, outbox.c.outbox_id)
@@ -96,8 +92,8 @@ class Outbox(Database):
             .with_for_update(of=outbox, skip_locked=True)
         )
         with self._writing() as connection:
-            rows = [_outbox_row(row) for row in connection.execute(due)]
-            _set(
+            rows = [outbox_row(row) for row in connection.execute(due)]
+            set_columns(
                 connection,
                 [row.outbox_id for row in rows],
                 state="leased",
@@ -223,45 +219,10 @@ class Outbox(Database):
 
     def unknown_messages(self, limit: int, after: int = 0) -> tuple[OutboxRow, ...]:
         """Unknown messages in the order of their rows, from the one after a row."""
-        query = _rows().where(outbox.c.state == "unknown", outbox.c.outbox_id > after)
+        query = select_rows().where(outbox.c.state == "unknown", outbox.c.outbox_id > after)
         with self._reading() as connection:
             found = connection.execute(query.order_by(outbox.c.outbox_id).limit(limit))
-            return tuple(_outbox_row(row) for row in found)
-
-    def message_by_key(self, key: str) -> OutboxRow | None:
-        """The message of an idempotency key; None where there is none."""
-        with self._reading() as connection:
-            row = connection.execute(_rows().where(outbox.c.message_key == key)).one_or_none()
-        return None if row is None else _outbox_row(row)
-
-    def end_call(
-        self, outbox_id: int, reason: str, now: datetime, again_at: datetime | None
-    ) -> bool:
-        """A call that its provider says nobody took: queued for a later time, or failed.
-
-        Gives whether the message was still without other news.
-        """
-        if again_at is None:
-            values: dict[str, Any] = {"state": "failed", "ended_at_utc_us": to_us(now)}
-        else:
-            values = {"state": "queued", "next_at_utc_us": to_us(again_at)}
-        open_states = outbox.c.state.in_(["sent", "sending", "unknown"])
-        with self._writing() as connection:
-            return _set(connection, [outbox_id], open_states, reason=reason, **values) == 1
-
-    def waiting_messages(self, channel: str, unit_ids: Sequence[str]) -> tuple[OutboxRow, ...]:
-        """Queued messages of units, the one due first at the beginning."""
-        query = (
-            _rows()
-            .where(
-                outbox.c.channel == channel,
-                outbox.c.state == "queued",
-                outbox.c.unit_id.in_(list(unit_ids)),
-            )
-            .order_by(outbox.c.due_at_utc_us, outbox.c.outbox_id)
-        )
-        with self._reading() as connection:
-            return tuple(_outbox_row(row) for row in connection.execute(query))
+            return tuple(outbox_row(row) for row in found)
 
     def expired_messages(self, now: datetime, limit: int) -> pl.DataFrame:
         """Queued messages whose time is over: outbox_id, wave_id, time_zone."""
@@ -276,7 +237,7 @@ class Outbox(Database):
         """Cancel queued messages whose time is over."""
         values = {"state": "cancelled", "reason": reason, "ended_at_utc_us": to_us(now)}
         with self._writing() as connection:
-            return _set(connection, ids, outbox.c.state == "queued", **values)
+            return set_columns(connection, ids, outbox.c.state == "queued", **values)
 
     def postpone_messages(
         self, ids: Sequence[int], next_at_us: int, expires_at_us: int | None
@@ -284,7 +245,7 @@ class Outbox(Database):
         """Give queued messages another time."""
         values = {"next_at_utc_us": next_at_us, "expires_at_utc_us": expires_at_us}
         with self._writing() as connection:
-            return _set(connection, ids, outbox.c.state == "queued", **values)
+            return set_columns(connection, ids, outbox.c.state == "queued", **values)
 
 
 def cancel_messages(
@@ -316,15 +277,6 @@ def _us(seconds: float) -> int:
     return round(seconds * 1_000_000)
 
 
-def _rows() -> Select[Any]:
-    return select(*(outbox.c[name] for name in _ROW))
-
-
-def _outbox_row(row: Row[Any]) -> OutboxRow:
-    values = dict(row._mapping)
-    return OutboxRow(content=json.loads(values.pop("content_json")), **values)
-
-
 def _not_expired(at: int) -> Any:
     return or_(outbox.c.expires_at_utc_us.is_(None), outbox.c.expires_at_utc_us > at)
 
@@ -339,11 +291,12 @@ def _is_refused() -> Any:
     same = [
         outbox.c.unit_id == refusal.c.unit_id,
         refusal.c.channel.is_(None) | (refusal.c.channel == outbox.c.channel),
+        ~is_taken_back(outbox.c.channel),
     ]
     return select(refusal.c.refusal_id).where(*same).exists()
 
 
-def _set(connection: Connection, ids: Sequence[int], *where: Any, **values: Any) -> int:
+def set_columns(connection: Connection, ids: Sequence[int], *where: Any, **values: Any) -> int:
     """Set columns of rows, for those of which the conditions hold; gives their number."""
     n = 0
     for i in range(0, len(ids), _IDS_A_STATEMENT):
@@ -363,7 +316,7 @@ def _begin(
     lock = select(outbox.c.outbox_id).where(outbox.c.outbox_id.in_(wanted), *mine)
     free = lock.where(_not_paused(), _not_expired(at), ~_is_refused()).order_by(outbox.c.outbox_id)
     begun = list(connection.scalars(free.with_for_update(of=outbox)))
-    _set(
+    set_columns(
         connection,
         begun,
         state="sending",
@@ -372,7 +325,7 @@ def _begin(
     )
     denied = sorted(set(wanted) - set(begun))
     none = {"lease_owner": None, "lease_until_utc_us": None}
-    _set(connection, denied, *mine, state="queued", **none)
+    set_columns(connection, denied, *mine, state="queued", **none)
     return set(begun)
 
 
@@ -398,6 +351,8 @@ def _change(row: dict[str, Any], owner: str | None, result: Recorded, at: int) -
     if result.state == "queued":
         if not own or row["state"] not in {"sending", "unknown"}:
             return {}
+        if result.expires_at_utc_us is not None:
+            done["expires_at_utc_us"] = result.expires_at_utc_us
         return {
             **done,
             "state": "queued",

@@ -1,12 +1,15 @@
 """What the outbox hands out and takes, and how far receipts move a message."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from wavewise.store.schema_outbox import RANK
+from sqlalchemy import Row, Select, select
 
-__all__ = ["AddedReceipts", "OutboxRow", "Recorded", "moved"]
+from wavewise.store.schema_outbox import RANK, outbox
+
+__all__ = ["AddedReceipts", "OutboxRow", "Recorded", "moved", "outbox_row", "select_rows"]
 
 _TIME_OF = {
     "sent": "sent_at_utc_us",
@@ -17,6 +20,10 @@ _TIME_OF = {
     "unknown": "ended_at_utc_us",
     "cancelled": "ended_at_utc_us",
 }
+_ROW = (
+    *("outbox_id", "wave_id", "unit_id", "slot", "message_key", "arm", "message_id", "channel"),
+    *("content_json", "time_zone", "attempts", "due_at_utc_us", "provider_id", "state"),
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,8 @@ class Recorded:
         The provider's name for the message.
     next_at_utc_us : int or None
         For queued: not before.
+    expires_at_utc_us : int or None
+        For queued: not from then on, where a later call has a time of its own; None leaves it.
     """
 
     outbox_id: int
@@ -89,6 +98,7 @@ class Recorded:
     reason: str | None = None
     provider_id: str | None = None
     next_at_utc_us: int | None = None
+    expires_at_utc_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -141,3 +151,14 @@ def moved(
     elif rises:
         changed[column] = at_utc_us
     return changed
+
+
+def select_rows() -> Select[Any]:
+    """A query of rows, as :func:`outbox_row` takes them."""
+    return select(*(outbox.c[name] for name in _ROW))
+
+
+def outbox_row(row: Row[Any]) -> OutboxRow:
+    """One row of such a query."""
+    values = dict(row._mapping)
+    return OutboxRow(content=json.loads(values.pop("content_json")), **values)

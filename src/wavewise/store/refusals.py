@@ -10,6 +10,7 @@ from wavewise.store.conflicts import insert_into, n_inserted
 from wavewise.store.contact_schema import refusal
 from wavewise.store.database import Database
 from wavewise.store.outbox import cancel_messages
+from wavewise.store.resumptions import is_taken_back
 from wavewise.store.rows import to_us
 from wavewise.store.schema_outbox import outbox
 
@@ -73,10 +74,16 @@ class Refusals(Database):
             return tuple(connection.scalars(query)) if named else ()
 
     def refused_units(self, channel: str | None = None) -> pl.Series:
-        """Ids of the units that refuse a channel, or messages altogether; None asks for any."""
+        """Ids of the units that refuse a channel, or all of them, and have not taken it back.
+
+        Without a channel: of all that ever refused any.
+        """
         query = select(refusal.c.unit_id).distinct()
         if channel is not None:
-            query = query.where(refusal.c.channel.is_(None) | (refusal.c.channel == channel))
+            query = query.where(
+                refusal.c.channel.is_(None) | (refusal.c.channel == channel),
+                ~is_taken_back(channel),
+            )
         with self._reading() as connection:
             return scan(connection, query, {"unit_id": pl.String})["unit_id"].sort()
 

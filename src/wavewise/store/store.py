@@ -3,6 +3,7 @@
 from typing import Self
 
 from wavewise.store.api_keys import ApiKeys
+from wavewise.store.contact_changes import ContactChanges
 from wavewise.store.contacts import Contacts
 from wavewise.store.database import Database
 from wavewise.store.doses import Doses
@@ -11,10 +12,12 @@ from wavewise.store.erase import Erasure
 from wavewise.store.events import Events
 from wavewise.store.migrate import current_revision, make_ready
 from wavewise.store.outbox import Outbox
+from wavewise.store.outbox_calls import OutboxCalls
 from wavewise.store.outbox_counts import OutboxCounts
 from wavewise.store.receipts import Receipts
 from wavewise.store.refusals import Refusals
 from wavewise.store.results import Results
+from wavewise.store.resumptions import Resumptions
 from wavewise.store.schema import HEAD
 from wavewise.store.scores import Scores
 from wavewise.store.units import Units
@@ -32,11 +35,14 @@ class Store(
     Scores,
     Results,
     Contacts,
+    ContactChanges,
     Refusals,
+    Resumptions,
     Doses,
     Erasure,
     ApiKeys,
     Outbox,
+    OutboxCalls,
     OutboxCounts,
     Receipts,
     Database,

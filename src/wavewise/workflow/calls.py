@@ -1,14 +1,18 @@
 """Voice calls of a study: what a person did is kept, and providers are told what to play next."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from wavewise.design.messages import Schedule
 from wavewise.errors import InputError
+from wavewise.fieldwork.addresses import written_like
 from wavewise.fieldwork.channels.base import Heard
 from wavewise.fieldwork.key_ring import KeyRing
+from wavewise.fieldwork.schedule import after_quiet, expiry
 from wavewise.fieldwork.voice.answers import africas_talking_xml, call_from_query, twiml
 from wavewise.fieldwork.voice.call import Call, Script, make_script
 from wavewise.store import to_us
@@ -19,11 +23,14 @@ from wavewise.workflow.study import Study
 
 __all__ = [
     "CHANGE_ASKED",
-    "call_back",
+    "VOICE",
+    "call_again",
     "call_ended",
     "call_script",
     "keep_heard",
     "next_step",
+    "schedule_of",
+    "times_from",
 ]
 
 VOICE = "voice"
@@ -51,7 +58,8 @@ def keep_heard(
     heard : sequence of Heard
         In order.
     ring : KeyRing, optional
-        Seals a new number; without it only the wish is kept, as an event, and no number.
+        Seals a new number, which calls go to from now on; what was there before is kept, sealed
+        too, with the day of the change. Without a ring only the wish is kept, as an event.
     """
     now = study.clock()
     events = [(f"call:{call_id}:{one.step}", one.event) for one in heard if one.event is not None]
@@ -61,9 +69,7 @@ def keep_heard(
         elif one.action == "change number":
             events.append((f"call:{call_id}:{one.step}:number", CHANGE_ASKED))
             if ring is not None and one.number:
-                sealed = _sealed(row.unit_id, one.number, ring)
-                of = pl.Series([row.unit_id])
-                study.store.put_contacts(sealed, now, channels=[VOICE], of=of)
+                _change_number(study, row.unit_id, one.number, f"call:{call_id}:{one.step}", ring)
     if events:
         frame = pl.DataFrame(
             {
@@ -78,8 +84,11 @@ def keep_heard(
         study.store.add_events(frame.unique("event_id", maintain_order=True), now)
 
 
-def _sealed(unit_id: str, number: str, ring: KeyRing) -> pl.DataFrame:
-    return sealed_contacts(pl.Series([unit_id]), {VOICE: pl.Series([number])}, ring)
+def _change_number(study: Study, unit: str, number: str, change_id: str, ring: KeyRing) -> None:
+    former = ContactBook(study.store, ring).addresses(VOICE, [unit]).get(unit)
+    column = {VOICE: pl.Series([written_like(number, former)])}
+    sealed = sealed_contacts(pl.Series([unit]), column, ring)
+    study.store.change_contact(sealed, change_id, "call", study.clock())
 
 
 def call_script(study: Study, row: OutboxRow) -> Script:
@@ -149,28 +158,45 @@ def call_ended(study: Study, key: str, reason: str) -> bool:
     row = study.store.message_by_key(key)
     if row is None:
         return False
-    attempts = row.content.get("attempts") or {}
-    now, n_calls = study.clock(), row.attempts
-    if n_calls >= int(attempts.get("most", 1)):
-        return study.store.end_call(row.outbox_id, f"{reason} ({n_calls} calls)", now, None)
-    wait = timedelta(hours=float(attempts.get("every_hours", 2.0)))
-    return study.store.end_call(row.outbox_id, reason, now, now + wait)
+    again = call_again(study, row)
+    told = reason if again is not None else f"{reason} ({row.attempts} calls)"
+    return study.store.end_call(row.outbox_id, told, study.clock(), again)
 
 
-def call_back(study: Study, ring: KeyRing | None, number: str) -> int:
-    """Call somebody at once who rang: the call that waits for them longest goes first.
+def call_again(study: Study, row: OutboxRow) -> tuple[int, int | None] | None:
+    """When a call that nobody took is tried again, and until when, in microseconds of UTC.
 
-    Only where the schedule's attempts say so. Gives the number of calls that were moved.
+    None where it was tried as often as the schedule says, or where the next call would fall into
+    its quiet hours and ``if_late`` says to skip what is late.
+
+    Parameters
+    ----------
+    study : Study
+        An open study.
+    row : OutboxRow
+        The message, with the number of calls that were made.
     """
-    if ring is None or not number:
-        return 0
-    units = ContactBook(study.store, ring).units_at(VOICE, number)
-    now, moved = study.clock(), 0
-    for row in study.store.waiting_messages(VOICE, units)[:1]:
-        wave = study.spec.wave(row.wave_id)
-        schedule = study.spec.schedules.get((wave.schedule if wave else None) or "")
-        if schedule is None or not schedule.attempts.call_back or row.due_at_utc_us > to_us(now):
-            continue  # nothing is due yet: the exercise set of a later day is not brought forward
-        until = to_us(now + timedelta(hours=1))
-        moved += study.store.postpone_messages([row.outbox_id], to_us(now), until)
-    return moved
+    attempts = row.content.get("attempts") or {}
+    if row.attempts >= int(attempts.get("most", 1)):
+        return None
+    at = study.clock() + timedelta(hours=float(attempts.get("every_hours", 2.0)))
+    schedule = schedule_of(study, row)
+    if schedule is not None:
+        allowed = after_quiet(at, ZoneInfo(row.time_zone), schedule.quiet_hours)
+        if allowed > at and schedule.if_late == "skip":
+            return None
+        at = allowed
+    return times_from(study, row, at)
+
+
+def times_from(study: Study, row: OutboxRow, at: datetime) -> tuple[int, int | None]:
+    """A time, and the one from which on it is too late by the schedule, in microseconds of UTC."""
+    schedule = schedule_of(study, row)
+    ends = None if schedule is None else expiry(at, ZoneInfo(row.time_zone), schedule)
+    return to_us(at), None if ends is None else to_us(ends)
+
+
+def schedule_of(study: Study, row: OutboxRow) -> Schedule | None:
+    """The schedule of a message's wave; None where it has none any more."""
+    wave = study.spec.wave(row.wave_id)
+    return study.spec.schedules.get((wave.schedule if wave else None) or "")

@@ -26,6 +26,8 @@ FILES: dict[str, str | None] = {
     "refusal": "refusals",
     "score_delivery": "scores",
     "frozen_score": "frozen_scores",
+    "resumption": "resumptions",
+    "contact_change": "contact_changes",
     "contact": None,
 }
 
@@ -86,6 +88,11 @@ def _tables(study: Study) -> dict[str, pl.DataFrame]:
         "events": _readable(study.store.events(), times),
         "messages": _readable(messages, _MESSAGE_TIMES),
         "refusals": _readable(study.store.refusals().drop("refusal_id"), times),
+        "resumptions": _readable(study.store.resumptions().drop("resumption_id"), times),
+        "contact_changes": _readable(
+            study.store.contact_changes().select("unit_id", "channel", "source", "at_utc_us"),
+            ["at_utc_us"],
+        ),
         "scores": _readable(
             study.store.score_deliveries(), ["delivered_at_utc_us", "received_at_utc_us"]
         ),

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -25,13 +25,16 @@ from wavewise.fieldwork.channels.settings import (
     read_channels,
 )
 from wavewise.fieldwork.contacts import AddressBook
+from wavewise.fieldwork.key_ring import KeyRing
 from wavewise.fieldwork.schedule import after_quiet, expiry
 from wavewise.store import from_us, to_us
 from wavewise.store.outbox_rows import OutboxRow
-from wavewise.workflow.calls import keep_heard
+from wavewise.workflow.calls import call_again, keep_heard
 from wavewise.workflow.done import Done, text_table
+from wavewise.workflow.keys import find_key_ring
 from wavewise.workflow.outbox_writer import OutboxWriter
 from wavewise.workflow.outgoing import messages_of, queue_wave, unqueued
+from wavewise.workflow.rings import listening
 from wavewise.workflow.send_worker import Lane, Tally, lease_seconds
 from wavewise.workflow.study import Study
 from wavewise.workflow.unsubscribe_links import LinkOf, unsubscribe_links
@@ -62,12 +65,15 @@ class Ways:
         Where addresses come from.
     links : mapping of str to callable
         Channel: what gives a unit's unsubscribe link.
+    ring : KeyRing or None
+        Tells whose number rings, and seals numbers that people change to.
     """
 
     settings: Mapping[str, ChannelSettings]
     secrets: Secrets
     book: AddressBook | None
     links: Mapping[str, LinkOf] = field(default_factory=dict)
+    ring: KeyRing | None = None
 
 
 def send(
@@ -110,7 +116,11 @@ def send(
 
 
 async def run_worker(
-    study: Study, ways: Ways, until: Until, stop: asyncio.Event | None = None
+    study: Study,
+    ways: Ways,
+    until: Until,
+    stop: asyncio.Event | None = None,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> Tally:
     """One worker, in this event loop, until its work is done or ``stop`` is set.
 
@@ -124,6 +134,8 @@ async def run_worker(
         When to end: where nothing is due now, where nothing will be due, or only when told.
     stop : asyncio.Event, optional
         Set it to end the worker in order: what is in flight ends, the rest is given back.
+    tell : callable
+        Told of a channel that stops, when it does.
     """
     stop = stop or asyncio.Event()
     _stop_on_signals(stop)
@@ -131,7 +143,7 @@ async def run_worker(
     lease = max((lease_seconds(one) for one in ways.settings.values()), default=60.0)
     writer = OutboxWriter(study.store, owner, study.clock, lease)
     channels: list[Channel] = []
-    tally = Tally()
+    tally = Tally(tell=tell)
     try:
         lanes = []
         for name, one in ways.settings.items():
@@ -139,11 +151,13 @@ async def run_worker(
             channels.append(channel)
             own_book = ways.book if _is_addressed(study, name) else None
             refuse = partial(_refuse, study, writer)
-            heard = partial(_hear, study, writer)
-            lane = Lane(channel, one, study.store, writer, own_book, tally, refuse, heard)
+            heard = partial(_hear, study, writer, ways.ring)
+            again = partial(call_again, study)
+            lane = Lane(channel, one, study.store, writer, own_book, tally, refuse, heard, again)
             lane.link_of = ways.links.get(name)
             lanes.append(lane)
-        await _rounds(study, writer, lanes, stop, until)
+        async with listening(study, writer, ways.ring, channels, tally.deafen):
+            await _rounds(study, writer, lanes, stop, until)
     finally:
         await writer.close()
         await asyncio.gather(*(channel.close() for channel in channels), return_exceptions=True)
@@ -153,25 +167,45 @@ async def run_worker(
 async def _rounds(
     study: Study, writer: OutboxWriter, lanes: list[Lane], stop: asyncio.Event, until: Until
 ) -> None:
+    """Run the lanes side by side: a call of minutes holds up no other channel, and no planning."""
     loop = asyncio.get_running_loop()
     planned_at = -_PLAN_SECONDS
-    while not stop.is_set():
-        if loop.time() - planned_at >= _PLAN_SECONDS:
-            planned_at = loop.time()
-            await writer.call(_prepare, study)
-            for lane in lanes:
-                await lane.reconcile()
-        running = [lane.run(stop) for lane in lanes if not lane.is_stopped]
-        n_claimed = sum(await asyncio.gather(*running)) if running else 0
-        if n_claimed:
-            continue
-        able = [lane for lane in lanes if not lane.is_stopped]
-        if until == "nothing is due":
-            return
-        if until == "done" and await writer.call(_is_done, study, able):
-            return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _POLL_SECONDS)
+    running: dict[str, asyncio.Task[int]] = {}
+    try:
+        while not stop.is_set():
+            if loop.time() - planned_at >= _PLAN_SECONDS:
+                planned_at = loop.time()
+                await writer.call(_prepare, study)
+                for lane in lanes:
+                    await lane.reconcile()
+            able = [lane for lane in lanes if not lane.is_stopped]
+            for lane in able:
+                if lane.name not in running:
+                    running[lane.name] = asyncio.create_task(lane.run(stop))
+            n_claimed = await _ended(running)
+            if n_claimed or running:
+                continue
+            if until == "nothing is due":
+                return
+            if until == "done" and await writer.call(_is_done, study, able):
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _POLL_SECONDS)
+        await asyncio.gather(*running.values())
+    finally:
+        for task in running.values():
+            task.cancel()
+        await asyncio.gather(*running.values(), return_exceptions=True)
+
+
+async def _ended(running: dict[str, "asyncio.Task[int]"]) -> int:
+    """Wait a little for lanes to end, and take them out; number of messages they had claimed."""
+    if running:
+        await asyncio.wait(running.values(), timeout=_POLL_SECONDS)
+    done = {name: task for name, task in running.items() if task.done()}
+    for name in done:
+        del running[name]
+    return sum(task.result() for task in done.values())
 
 
 def _prepare(study: Study) -> None:
@@ -241,10 +275,12 @@ def _refuse(study: Study, writer: OutboxWriter, row: OutboxRow, reason: str) -> 
     writer.later(keep)
 
 
-def _hear(study: Study, writer: OutboxWriter, row: OutboxRow, heard: tuple[Heard, ...]) -> None:
+def _hear(
+    study: Study, writer: OutboxWriter, ring: KeyRing | None, row: OutboxRow, heard: Heard
+) -> None:
     """What a person did during a call, kept in the writer's own thread."""
     call_id = f"{row.message_key}:{row.attempts + 1}"
-    writer.later(partial(keep_heard, study, row, call_id, heard))
+    writer.later(partial(keep_heard, study, row, call_id, [heard], ring))
 
 
 def _is_addressed(study: Study, channel: str) -> bool:
@@ -297,7 +333,8 @@ def find_ways(
 
         book = contact_book(study, key_file)
     links = unsubscribe_links(settings, key_file)
-    return Ways(settings, Secrets.read(os.environ), book, links)
+    ring = find_key_ring(key_file) if needs_book else None
+    return Ways(settings, Secrets.read(os.environ), book, links, ring)
 
 
 def _placed(study: Study, settings: ChannelSettings) -> ChannelSettings:
@@ -351,6 +388,7 @@ def _told(study: Study, tally: Tally) -> Done:
         lines.append("No message is due in the next 24 hours.")
     if next_us is not None:
         lines.append(f"The next message is due {from_us(next_us):%Y-%m-%d %H:%M} UTC.")
+    lines += [f"Nobody who rang on {name} was heard: {why}" for name, why in tally.deaf.items()]
     paused = study.store.paused_waves()
     if paused:
         lines.append(f"Paused: {', '.join(name or 'all waves' for name in paused)}.")

@@ -54,11 +54,13 @@ class _Worker(threading.Thread):
             self._loop.close()
 
     async def _send(self) -> None:
-        tally = await run_worker(self._study, self._ways, "stopped", self._ending)
-        for name, reason in sorted(tally.stopped.items()):
-            print(f"wavewise: channel {name} stopped: {reason}", file=sys.stderr, flush=True)
+        await run_worker(self._study, self._ways, "stopped", self._ending, _tell)
 
     def end(self) -> None:
         if self.is_alive():
             self._loop.call_soon_threadsafe(self._ending.set)
         self.join()
+
+
+def _tell(text: str) -> None:
+    print(f"wavewise: {text}", file=sys.stderr, flush=True)

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from wavewise.fieldwork.channels.base import (
@@ -34,12 +35,13 @@ MOST_ATTEMPTS = 8
 LONGEST_WAIT_SECONDS = 3_600.0
 _CLAIM_SECONDS = 0.5  # of sending at full rate, in one claim
 _MOST_CLAIMED = 1_000
-_ROUND_SECONDS = 60.0  # then leases, expired messages and the next sends get their turn
+_AGAIN_SECONDS = 1.0  # until the next claim, while the last messages are on their way
 _NO_ADDRESS = "no address"
 _UNEXPECTED = "the channel failed: {}"
 
 OnRefusal = Callable[[OutboxRow, str], None]
-OnHeard = Callable[[OutboxRow, tuple[Heard, ...]], None]
+OnHeard = Callable[[OutboxRow, Heard], None]
+CallAgain = Callable[[OutboxRow], "tuple[int, int | None] | None"]
 _Rows: TypeAlias = "asyncio.Queue[tuple[OutboxRow, str] | None]"
 
 
@@ -58,14 +60,32 @@ class Tally:
         Number of messages by the state that they were brought to; queued for those tried later.
     stopped : dict of str to str
         Channel: why it was stopped.
+    deaf : dict of str to str
+        Channel: why nobody who rang was heard, at least for a while.
+    tell : callable
+        Told of either when it happens: beside a server nobody waits for the end.
     """
 
     by_state: dict[str, int] = field(default_factory=dict)
     stopped: dict[str, str] = field(default_factory=dict)
+    deaf: dict[str, str] = field(default_factory=dict)
+    tell: Callable[[str], object] = lambda _: None
 
     def add(self, state: str) -> None:
         """Count one message."""
         self.by_state[state] = self.by_state.get(state, 0) + 1
+
+    def stop(self, channel: str, reason: str) -> None:
+        """Keep that a channel sends no more."""
+        if channel not in self.stopped:
+            self.stopped[channel] = reason
+            self.tell(f"channel {channel} stopped: {reason}")
+
+    def deafen(self, channel: str, reason: str) -> None:
+        """Keep that nobody who rings is heard."""
+        if channel not in self.deaf:
+            self.deaf[channel] = reason
+            self.tell(f"nobody who rings on channel {channel} is heard: {reason}")
 
 
 class _Pace:
@@ -111,7 +131,9 @@ class Lane:
     on_refusal : callable
         Told of a message whose recipient refuses, after it is recorded as failed.
     on_heard : callable
-        Told of what a person did during a call.
+        Told of what a person did during a call, when it happens.
+    call_again : callable
+        When a call that nobody took is tried again, and until when; None where it is not.
     """
 
     def __init__(
@@ -124,11 +146,14 @@ class Lane:
         tally: Tally,
         on_refusal: OnRefusal,
         on_heard: OnHeard,
+        call_again: CallAgain,
     ) -> None:
         self._channel, self._settings, self._store = channel, settings, store
         self._writer, self._addresses, self._tally = writer, addresses, tally
         self._on_refusal, self._on_heard = on_refusal, on_heard
+        self._when_again = call_again
         self._pace = _Pace(settings.rate_per_second)
+        self._n_busy, self._idle = 0, asyncio.Event()
         self.name = settings.channel
         self.link_of: LinkOf | None = None  # gives a unit's unsubscribe link
 
@@ -161,9 +186,7 @@ class Lane:
         senders: "list[asyncio.Task[None]]",
     ) -> int:
         n_claimed = 0
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + _ROUND_SECONDS
-        while loop.time() < ends and not (stop.is_set() or self.is_stopped or self._pace.is_held):
+        while not (stop.is_set() or self.is_stopped or self._pace.is_held):
             claimed = await self._writer.call(
                 self._store.claim_messages,
                 self.name,
@@ -173,7 +196,13 @@ class Lane:
                 self._claim_size(),
             )
             if not claimed:
-                return n_claimed
+                if rows.empty() and not self._n_busy:
+                    return n_claimed
+                # A call lasts minutes: what is due meanwhile does not wait for its end.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._idle.wait(), _AGAIN_SECONDS)
+                await asyncio.gather(*(task for task in senders if task.done()))
+                continue
             n_claimed += len(claimed)
             found = await self._found(claimed)
             for row in claimed:
@@ -194,18 +223,27 @@ class Lane:
         while (item := await rows.get()) is not None:
             if stop.is_set() or self.is_stopped or self._pace.is_held:
                 continue  # it stays leased, and is given back at the end
-            row, address = item
-            await self._pace.turn()
-            if not await self._writer.begin(row.outbox_id):
-                continue
-            result = await self._send(row, address) if address else NotSent(_NO_ADDRESS)
-            self._take(row, result)
+            self._n_busy += 1
+            self._idle.clear()
+            try:
+                await self._send_next(*item)
+            finally:
+                self._n_busy -= 1
+                if not self._n_busy:
+                    self._idle.set()
+
+    async def _send_next(self, row: OutboxRow, address: str) -> None:
+        await self._pace.turn()
+        if not await self._writer.begin(row.outbox_id):
+            return
+        result = await self._send(row, address) if address else NotSent(_NO_ADDRESS)
+        self._take(row, result)
 
     async def _send(self, row: OutboxRow, address: str) -> SendResult:
         """Send once; a fault of the adapter is a message of which nothing is known."""
         limit = self._settings.timeout_seconds * 1.5 + 5.0
         try:
-            message = outgoing(row, address, self.link_of)
+            message = outgoing(row, address, self.link_of, partial(self._on_heard, row))
             return await asyncio.wait_for(self._channel.send(message), limit)
         except TimeoutError:
             return Unknown("the provider hung")
@@ -218,8 +256,6 @@ class Lane:
         self._tally.add(recorded.state)
         if isinstance(result, Refused) and result.is_refusal:
             self._on_refusal(row, result.reason)
-        if isinstance(result, Accepted) and result.heard:
-            self._on_heard(row, result.heard)
 
     def _recorded(self, row: OutboxRow, result: SendResult) -> Recorded:
         match result:
@@ -238,7 +274,7 @@ class Lane:
 
     def _not_sent(self, row: OutboxRow, result: NotSent) -> Recorded:
         if result.stops_channel:
-            self._tally.stopped.setdefault(self.name, result.reason)
+            self._tally.stop(self.name, result.reason)
             return Recorded(row.outbox_id, "queued", result.reason)
         if result.retry_after_seconds is not None:
             self._pace.hold(result.retry_after_seconds)
@@ -246,12 +282,12 @@ class Lane:
 
     def _call_again(self, row: OutboxRow, reason: str) -> Recorded:
         """A call that nobody took: as often, and as far apart, as the schedule says."""
-        attempts = row.content.get("attempts") or {}
         n_begun = row.attempts + 1
-        if n_begun >= int(attempts.get("most", 1)):
+        again = self._when_again(replace(row, attempts=n_begun))
+        if again is None:
             return Recorded(row.outbox_id, "failed", f"{reason} ({n_begun} calls)")
-        wait = timedelta(hours=float(attempts.get("every_hours", 2.0)))
-        return Recorded(row.outbox_id, "queued", reason, None, to_us(self._writer.clock() + wait))
+        at, until = again
+        return Recorded(row.outbox_id, "queued", reason, None, at, until)
 
     def _later(self, row: OutboxRow, reason: str, wait: float | None) -> Recorded:
         n_begun = row.attempts + 1
@@ -303,7 +339,12 @@ class Lane:
         return None
 
 
-def outgoing(row: OutboxRow, address: str, link_of: LinkOf | None = None) -> Outgoing:
+def outgoing(
+    row: OutboxRow,
+    address: str,
+    link_of: LinkOf | None = None,
+    told: Callable[[Heard], None] = lambda _: None,
+) -> Outgoing:
     """What a channel gets for a row of the outbox."""
     content = row.content
     fields = {name: str(value) for name, value in (content.get("fields") or {}).items()}
@@ -319,6 +360,7 @@ def outgoing(row: OutboxRow, address: str, link_of: LinkOf | None = None) -> Out
         fields={**fields, "set": str(row.slot + 1)},
         content=content.get("flow") or "",
         attempt=row.attempts + 1,
+        told=told,
     )
 
 

@@ -5,7 +5,7 @@ again: ``Accepted`` (it went out), ``NotSent`` (nothing went out), ``Refused`` (
 not take it), ``Unknown`` (it may have gone out).
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -15,6 +15,7 @@ __all__ = [
     "Accepted",
     "Channel",
     "Heard",
+    "Listens",
     "LooksUp",
     "NotSent",
     "Outgoing",
@@ -26,6 +27,10 @@ __all__ = [
 
 def _nothing() -> Mapping[str, str]:
     return MappingProxyType({})
+
+
+def _not_told(_: "Heard") -> None:
+    return
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,9 @@ class Outgoing:
         Name of the call flow, for voice; else empty.
     attempt : int
         1 for the first.
+    told : function of Heard
+        Called with what a person does during a call, at once: an opt-out holds even where the line
+        or the worker dies before the call ends.
     """
 
     key: str
@@ -63,6 +71,7 @@ class Outgoing:
     fields: Mapping[str, str] = field(default_factory=_nothing, repr=False)
     content: str = ""
     attempt: int = 1
+    told: "Callable[[Heard], None]" = field(default=_not_told, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -97,13 +106,10 @@ class Accepted:
         The provider's name for the message, which its receipts carry.
     state : {'sent', 'delivered', 'answered'}
         What is known already.
-    heard : tuple of Heard
-        What the person did during a call, in order.
     """
 
     provider_id: str | None = None
     state: Literal["sent", "delivered", "answered"] = "sent"
-    heard: tuple[Heard, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,4 +205,19 @@ class LooksUp(Protocol):
         self, outgoing: Outgoing, provider_id: str | None, since: datetime
     ) -> SendResult | None:
         """What became of a message sent at ``since`` or later; None where nobody can tell."""
+        ...
+
+
+@runtime_checkable
+class Listens(Protocol):
+    """A channel that people can ring."""
+
+    async def listen(self, rung: Callable[[str], Awaitable[None]]) -> None:
+        """Tell of the address of everybody who rings, until it is cancelled; take no call.
+
+        Raises
+        ------
+        UnavailableError
+            There is no telephone line.
+        """
         ...

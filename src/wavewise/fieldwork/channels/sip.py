@@ -2,8 +2,9 @@
 
 import asyncio
 import tempfile
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wavewise.design.messages import Flow
@@ -13,7 +14,7 @@ from wavewise.fieldwork.channels.base import Accepted, NotSent, Outgoing, SendRe
 from wavewise.fieldwork.channels.settings import CHANNELS_FILE, ChannelSettings, Secrets
 from wavewise.fieldwork.voice.baresip import BaresipLine, LineSettings, open_line
 from wavewise.fieldwork.voice.call import make_script
-from wavewise.fieldwork.voice.place_call import RING_SECONDS, CallResult, place_call
+from wavewise.fieldwork.voice.place_call import RING_SECONDS, CallResult, flashes, place_call
 from wavewise.fieldwork.voice.prompts import PromptFolder, write_silence
 
 __all__ = ["SipChannel", "open_channel"]
@@ -21,6 +22,7 @@ __all__ = ["SipChannel", "open_channel"]
 PROMPTS = "prompts"
 SHORTEST_TIMEOUT_SECONDS = 120.0
 PORTS_APART = 10  # SIP takes its neighbour for TLS
+MOST_RINGING = 4  # at a time; who comes then is told that the line is busy
 _UNANSWERED = {"no answer", "busy", "refused"}
 
 
@@ -34,6 +36,8 @@ class _Line:
     line: BaresipLine | None = None
 
     async def opened(self) -> BaresipLine:
+        if self.line is not None and not self.line.is_alive:
+            await self.close()
         if self.line is None:
             silence = write_silence(self.scratch / "silence.wav")
             self.line = await self.stack.enter_async_context(open_line(self.settings, silence))
@@ -57,10 +61,13 @@ class SipChannel:
         self._prompts = PromptFolder(settings.folder / PROMPTS)
         self._ring_seconds = float(settings.options.get("ring_seconds", RING_SECONDS))
         self._scratch = tempfile.TemporaryDirectory(prefix="wavewise-prompts-")
-        self._lines = [
+        # The first line is the one that people ring: no call of ours makes it busy.
+        rung, *self._lines = [
             _line(settings, password, i, Path(self._scratch.name))
-            for i in range(settings.concurrency)
+            for i in range(settings.concurrency + 1)
         ]
+        rung.settings = replace(rung.settings, most_calls=MOST_RINGING, registers=True)
+        self._rung = rung
         self._free: asyncio.Queue[_Line] = asyncio.Queue()
         for line in self._lines:
             self._free.put_nowait(line)
@@ -86,19 +93,38 @@ class SipChannel:
                 self._prompts,
                 line.scratch,
                 ring_seconds=self._ring_seconds,
+                on_record=outgoing.told,
             )
         except UnavailableError:
             return NotSent("no telephone line can be opened", retry=True, stops_channel=True)
         except (ConnectionError, TimeoutError):
             await line.close()
             return Unknown("the telephone line broke during the call")
+        except asyncio.CancelledError:  # the call took too long: it must not go on by itself
+            await line.close()
+            raise
         finally:
             self._free.put_nowait(line)
         return _told(result)
 
+    async def listen(self, rung: Callable[[str], Awaitable[None]]) -> None:
+        """Tell of everybody who rings, until it is cancelled; a line that stops is opened again.
+
+        Raises
+        ------
+        UnavailableError
+            There is no telephone line.
+        """
+        while True:
+            try:
+                async for caller in flashes(await self._rung.opened()):
+                    await rung(caller)
+            except (ConnectionError, TimeoutError):
+                await self._rung.close()
+
     async def close(self) -> None:
         """Hang up every line."""
-        for line in self._lines:
+        for line in (self._rung, *self._lines):
             await line.close()
         self._scratch.cleanup()
 
@@ -141,6 +167,7 @@ def _line(settings: ChannelSettings, password: str | None, i: int, scratch: Path
             control_port=port("control_port", 14_444, PORTS_APART),
             rtp_ports=(rtp, rtp + 80),
             password=password,
+            registers=False,
         ),
         scratch,
     )
@@ -148,7 +175,7 @@ def _line(settings: ChannelSettings, password: str | None, i: int, scratch: Path
 
 def _told(result: CallResult) -> SendResult:
     if result.was_answered:
-        return Accepted(state="answered", heard=result.records)
+        return Accepted(state="answered")
     if result.ended in _UNANSWERED:
         return NotSent(result.ended, unanswered=True)
     return NotSent("the call could not be set up", unanswered=True)

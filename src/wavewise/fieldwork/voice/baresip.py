@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -51,6 +52,10 @@ class LineSettings:
         Folder in which the line records what it hears and plays, for tests.
     auto_answer : bool
         Whether the line takes every call that comes in.
+    most_calls : int
+        Most calls at a time; whoever calls then finds the line busy, and is not noticed.
+    registers : bool
+        Whether calls to the number come to this line; with a password only.
     """
 
     user: str
@@ -62,6 +67,8 @@ class LineSettings:
     password: str | None = field(default=None, repr=False)
     record_to: Path | None = None
     auto_answer: bool = False
+    most_calls: int = 1
+    registers: bool = True
 
     def account(self) -> str:
         """The line of baresip's file of accounts."""
@@ -69,7 +76,8 @@ class LineSettings:
         if self.password is None:
             options.append("regint=0")
         else:
-            options += [f"auth_user={self.user}", f"auth_pass={self.password}", "regint=600"]
+            options += [f"auth_user={self.user}", f"auth_pass={self.password}"]
+            options.append(f"regint={600 if self.registers else 0}")
         if self.auto_answer:
             options.append("answermode=auto")
         return f"<sip:{self.user}@{self.domain}>;" + ";".join(options) + "\n"
@@ -81,7 +89,7 @@ class LineSettings:
             f"net_interface {self.host}",
             f"rtp_ports {self.rtp_ports[0]}-{self.rtp_ports[1]}",
             "poll_method epoll",
-            "call_max_calls 1",
+            f"call_max_calls {self.most_calls}",
             f"audio_source aufile,{silence}",
             "audio_player aubridge,heard",
             "audio_alert aubridge,alert",
@@ -105,6 +113,11 @@ class BaresipLine:
         self.events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._listening = asyncio.create_task(self._listen())
         self._n_sent = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still answers."""
+        return not self._listening.done()
 
     async def command(self, name: str, parameters: str = "", wait_seconds: float = 10.0) -> bool:
         """Whether the line took a command; names are those of baresip's menu."""
@@ -204,6 +217,7 @@ async def open_line(settings: LineSettings, silence: Path) -> AsyncIterator[Bare
         (home / "contacts").touch()
         with (home / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
+                *_with_us(),
                 program,
                 "-f",
                 folder,
@@ -219,6 +233,12 @@ async def open_line(settings: LineSettings, silence: Path) -> AsyncIterator[Bare
                     await line.close()
             finally:
                 await _end(process)
+
+
+def _with_us() -> tuple[str, ...]:
+    """What ends a line with this process, however that ends: a line left over holds its ports."""
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return () if setpriv is None else (setpriv, "--pdeathsig", "TERM", "--")
 
 
 async def _connect(

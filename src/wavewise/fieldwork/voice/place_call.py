@@ -1,7 +1,7 @@
 """A call over a line: dial, play, hear keys, go on, end."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ from wavewise.fieldwork.voice.baresip import BaresipLine
 from wavewise.fieldwork.voice.call import Call, Script
 from wavewise.fieldwork.voice.prompts import PromptFolder
 
-__all__ = ["CallResult", "place_call", "wait_for_flash"]
+__all__ = ["CallResult", "flashes", "place_call"]
 
 Ended = Literal["by us", "by them", "no answer", "busy", "refused", "failed"]
 
@@ -118,20 +118,22 @@ async def place_call(
     return CallResult("by them" if hung_up else "by us", call.records, clock() - answered_at)
 
 
-async def wait_for_flash(line: BaresipLine, wait_seconds: float) -> str | None:
-    """Address of somebody who rang, so that they can be called back; None where nobody did.
+async def flashes(line: BaresipLine) -> AsyncIterator[str]:
+    """Addresses of those who ring, as they do, so that they can be called back.
 
-    The call is not taken, so that it costs the caller nothing (a "flash").
+    No call is taken, so that it costs the caller nothing (a "flash"). Whoever hangs up before the
+    line could refuse has flashed all the same.
+
+    Raises
+    ------
+    ConnectionError
+        If the line stops.
     """
-    clock = asyncio.get_running_loop().time
-    end = clock() + wait_seconds
-    while (left := end - clock()) > 0:
-        event = await line.next_event(left)
+    while True:
+        event = await line.next_event()
         if event is not None and event.get("type") == "CALL_INCOMING":
             await line.command("hangup")
-            await _until_closed(line)
-            return str(event.get("peeruri", "")) or None
-    return None
+            yield str(event.get("peeruri", ""))
 
 
 async def _until_answered(line: BaresipLine, ring_seconds: float) -> Ended | None:
