@@ -216,7 +216,7 @@ def test_erasure_takes_the_text_and_cancels(outbox: Store) -> None:
 
 
 def test_a_call_that_counts_for_nothing_leaves_the_number_of_attempts(outbox: Store) -> None:
-    """A provider that refuses everything says nothing of the message; a paused one was not begun."""
+    """A provider that refuses everything says nothing of the message."""
     first, second = begun(outbox, "one", 2)
     results = [
         Recorded(first, "queued", "the credentials are refused", is_attempt=False),
