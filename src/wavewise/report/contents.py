@@ -12,6 +12,7 @@ from wavewise.report.values import plain, require_distinct, require_finite, requ
 from wavewise.results import CheckResult, NotEstimable
 
 if TYPE_CHECKING:
+    from wavewise.report.adaptive import AdaptiveContents
     from wavewise.report.delivery import DeliveryContents
     from wavewise.report.evaluation_contents import EvaluationContents
     from wavewise.report.score_model import ScoreModelContents
@@ -310,12 +311,10 @@ class WaveContents:
 
 @dataclass(frozen=True)
 class DecisionContents:
-    """What was decided, by which rule.
+    """What was decided, by which rule (in words, e.g. ``lowest expected regret``).
 
     Parameters
     ----------
-    rule : str
-        The rule in words, e.g. ``lowest expected regret``.
     arm : str or None
         The chosen arm; None when the decision is to go on learning.
     prob_optimal, policy_regret : float or None
@@ -371,9 +370,11 @@ class ReportContents:
     waves : tuple of WaveContents
         In their order in time.
     effects : tuple of EffectsContents
-        Of all waves together. Empty: the last wave with effects speaks for the study.
+        Of all waves together; empty takes those of the last wave that has some.
     posterior : PosteriorContents, NotEstimable or None
-        Of all waves together. None: the last wave with a posterior speaks for the study.
+        Of all waves together; None takes the last wave's.
+    adaptive : tuple of AdaptiveContents
+        The last wave whose shares were learned, with those it learned on.
     score_models : tuple of ScoreModelContents
         Models of scores by period, after the last closed wave.
     evaluations : tuple of EvaluationContents
@@ -401,6 +402,7 @@ class ReportContents:
     registration: str = ""
     effects: tuple[EffectsContents, ...] = ()
     posterior: PosteriorContents | NotEstimable | None = None
+    adaptive: "tuple[AdaptiveContents, ...]" = ()
     score_models: "tuple[ScoreModelContents, ...]" = ()
     evaluations: "tuple[EvaluationContents, ...]" = ()
     deliveries: "tuple[DeliveryContents, ...]" = ()
