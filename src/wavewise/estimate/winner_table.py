@@ -80,7 +80,11 @@ class WinnerTable:
             for column in self.columns:
                 why = column.not_estimable.get(arm)
                 ends = (column.estimate[k], column.conf_low[k], column.conf_high[k])
-                cell = why.reason if why else (float(ends[0]), float(ends[1]), float(ends[2]))
+                cell = (
+                    why.reason
+                    if why is not None
+                    else (float(ends[0]), float(ends[1]), float(ends[2]))
+                )
                 yield "A", arm, column.label, arm, cell
         for method in METHODS:
             for column in self.columns:

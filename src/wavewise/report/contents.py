@@ -203,9 +203,7 @@ class EffectsContents:
 
     def __post_init__(self) -> None:
         require_finite(self, f"effects on {self.outcome.id!r}")
-        require_distinct(
-            "effects", [row.arm for row in self.rows] + [row.arm for row in self.not_estimable]
-        )
+        require_distinct("effects", [row.arm for row in (*self.rows, *self.not_estimable)])
 
 
 @dataclass(frozen=True)
@@ -362,9 +360,9 @@ class ReportContents:
     title, study_id, abstract : str
         From the spec.
     generated_on : str
-        Date of the report as it should be printed; the report itself reads no clock.
+        Date of the report as it should be printed.
     registration : str
-        E.g. ``version 2, registered 2023-10-02; 1 addendum``; empty means not registered.
+        E.g. ``version 2, registered 2023-10-02; 1 addendum``; empty: not registered.
     unit_name : str
         The units in the plural, e.g. ``parents``.
     waves : tuple of WaveContents
@@ -390,7 +388,7 @@ class ReportContents:
     amendments : tuple of str
         Changes since registration, a sentence each.
     exploratory, simulated : bool
-        Each puts a banner on the first screen.
+        A banner each.
     """
 
     title: str
