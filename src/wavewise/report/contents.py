@@ -203,7 +203,8 @@ class EffectsContents:
 
     def __post_init__(self) -> None:
         require_finite(self, f"effects on {self.outcome.id!r}")
-        require_distinct("effects", [row.arm for row in (*self.rows, *self.not_estimable)])
+        names = [row.arm for row in self.rows] + [row.arm for row in self.not_estimable]
+        require_distinct("effects", names)
 
 
 @dataclass(frozen=True)
