@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -152,3 +153,19 @@ def test_database_of_the_first_tables_gets_the_later_ones(url: str) -> None:
     with Store.open(url) as store:
         assert store.score_deliveries().is_empty()
         assert store.frozen_scores("w1").is_empty()
+
+
+def test_events_of_an_older_database_stay_and_are_known_by_their_ids(url: str) -> None:
+    """0007 drops two indexes: what was kept before counts as known after it."""
+    old = {"event_id": "e1", "unit_id": "a", "kind": "login", "at_utc_us": 5}
+    with connected(url) as connection:
+        command.upgrade(configured(connection), "0006")
+        row = schema.event.insert().values(**old, received_at_utc_us=6)
+        connection.execute(row)
+    events = pl.DataFrame([old, {**old, "event_id": "e2"}])
+    with Store.open(url) as store, store._reading() as connection:
+        assert inspect(connection).get_indexes("event") == []
+    with Store.open(url) as store:
+        added = store.add_events(events, NOW)
+        assert (added.n_new, added.n_repeated) == (1, 1)
+        assert store.events()["received_at_utc_us"].to_list()[0] == 6

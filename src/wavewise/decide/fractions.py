@@ -6,7 +6,7 @@ import numpy.typing as npt
 from wavewise.errors import InputError
 from wavewise.results import FloatArray, read_only
 
-__all__ = ["checked_fractions", "checked_share", "with_control", "with_floor"]
+__all__ = ["checked_fractions", "checked_share", "floored", "with_control", "with_floor"]
 
 _SUM_TOLERANCE = 1e-6
 _ROUNDING = 1e-14
@@ -110,12 +110,19 @@ def with_floor(shares: npt.ArrayLike, floor: float, total: float = 1.0) -> Float
     [0.6818, 0.2182, 0.1]
     """
     fractions = checked_fractions("shares", shares)
-    _check_floor(floor, fractions.size, total)
-    rising = np.sort(fractions)
-    rest = np.cumsum(rising[::-1])[::-1]
-    factors = (total - np.arange(rising.size) * floor) / rest
-    first = int(np.argmax(factors * rising >= floor - 2 * _ROUNDING))
-    return read_only(np.maximum(floor, factors[first] * fractions))
+    return read_only(floored(fractions[None], floor, total)[0])
+
+
+def floored(fractions: FloatArray, floor: float, total: float = 1.0) -> FloatArray:
+    """`with_floor` for many rows of fractions that were checked, (n, n_arms)."""
+    n_arms = fractions.shape[1]
+    _check_floor(floor, n_arms, total)
+    rising = np.sort(fractions, axis=1)
+    rest = np.cumsum(rising[:, ::-1], axis=1)[:, ::-1]
+    factors = (total - np.arange(n_arms) * floor) / rest
+    first = np.argmax(factors * rising >= floor - 2 * _ROUNDING, axis=1)
+    factor = factors[np.arange(first.size), first][:, None]
+    return np.asarray(np.maximum(floor, factor * fractions))
 
 
 def _check_floor(floor: float, n_arms: int, total: float) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wavewise.decide.evidence import log_prob_of, near_certain
-from wavewise.decide.fractions import checked_share, with_floor
+from wavewise.decide.fractions import checked_share, floored, with_floor
 from wavewise.decide.posterior import Posterior
 from wavewise.decide.rules import Rule, RuleName, RuleOptions, rule_named
 from wavewise.results import FloatArray, read_only
@@ -145,11 +145,11 @@ def shares_of_many(
     certain = np.isfinite(log_prob).sum(axis=1) < 2
     log_prob[certain] = near_certain(log_prob[certain])
     floor = options.get("floor", 0.0)
-    if floor > 0 or rule.matches_control or prob_optimal.shape[1] == 1:
+    if rule.matches_control or prob_optimal.shape[1] == 1:
         rows = [arm_and_control_shares(one, rule, control_share, **options) for one in log_prob]
         return np.array([np.append(arms, control) for arms, control in rows])
     given = rule.given({name: value for name, value in options.items() if name != "floor"})
-    arms = rule.law(log_prob, given) * (1 - control_share)
+    arms = floored(rule.law(log_prob, given), floor, 1 - control_share)
     return np.column_stack([arms, np.full(len(arms), control_share)])
 
 

@@ -15,6 +15,7 @@ from wavewise.estimate.adaptive_input import (
 )
 from wavewise.estimate.adaptive_table import AdaptiveEstimates, adaptive_table
 from wavewise.estimate.effect_table import check_level
+from wavewise.estimate.labels import group_sum
 from wavewise.results import FloatArray, IntArray, NotEstimable, Provenance, hash_arrays
 
 __all__ = ["adaptive_aipw", "aipw_scores"]
@@ -159,26 +160,38 @@ def aipw_scores(
     columns : array of int, shape (n_columns,)
         Codes of the arms.
     """
-    drawn = arm[:, None] == columns
-    predicted = np.zeros_like(share)
-    for w in range(int(when.max()) + 1):
-        now, before = when == w, when < w
-        past = now if w == 0 else before
-        sums, n = drawn[past].T @ y[past], drawn[past].sum(axis=0).astype(np.float64)
-        other = float(y[past].mean())
-        if w > 0:
-            predicted[now] = np.where(n > 0, sums / np.maximum(n, 1), other)
-            continue
-        own = drawn[now]
-        left = n - own
-        without = (sums - own * y[now][:, None]) / np.maximum(left, 1)
-        predicted[now] = np.where(left > 0, without, _without_unit(y[now])[:, None])
-    return np.asarray(predicted + drawn * (y[:, None] - predicted) / share)
+    n_waves, n_codes = int(when.max()) + 1, int(max(arm.max(), columns.max())) + 1
+    cell, size = when * n_codes + arm, n_waves * n_codes
+    n = group_sum(cell, np.ones_like(y), size).reshape(n_waves, n_codes)
+    sums = group_sum(cell, y, size).reshape(n_waves, n_codes)
+    scores = _earlier_means(n, sums)[:, columns][when]
+    first = when == 0
+    scores[first] = _means_of_others(y[first], arm[first], n[0], sums[0], columns)
+    place = np.full(n_codes, -1)
+    place[columns] = np.arange(columns.size)
+    rows = np.flatnonzero(place[arm] >= 0)
+    own = place[arm[rows]]
+    scores[rows, own] += (y[rows] - scores[rows, own]) / share[rows, own]
+    return scores
 
 
-def _without_unit(y: FloatArray) -> FloatArray:
-    """Mean of the other units."""
-    return np.asarray((y.sum() - y) / max(y.size - 1, 1))
+def _earlier_means(n: FloatArray, sums: FloatArray) -> FloatArray:
+    """Mean of each arm before each wave, of all arms where it has none; (n_waves, n_codes)."""
+    n, sums = np.cumsum(n, axis=0) - n, np.cumsum(sums, axis=0) - sums
+    every = sums.sum(axis=1) / np.maximum(n.sum(axis=1), 1)
+    return np.where(n > 0, sums / np.maximum(n, 1), every[:, None])
+
+
+def _means_of_others(
+    y: FloatArray, arm: IntArray, n: FloatArray, sums: FloatArray, columns: IntArray
+) -> FloatArray:
+    """Mean of each arm's other units in the first wave, of all others where it has none."""
+    found = np.broadcast_to(sums[columns] / np.maximum(n[columns], 1), (y.size, columns.size))
+    own = arm[:, None] == columns
+    less = (sums[arm] - y) / np.maximum(n[arm] - 1, 1)
+    left = n[columns] - own
+    others = (y.sum() - y) / max(y.size - 1, 1)
+    return np.where(left > 0, np.where(own, less[:, None], found), others[:, None])
 
 
 def _weights(share: FloatArray, when: IntArray, kind: str, decay: float) -> FloatArray:

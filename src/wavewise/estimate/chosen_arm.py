@@ -94,7 +94,8 @@ def bootstrap_chosen_arm(
     simulate : callable
         ``simulate(means, rng)`` runs the whole experiment with true arm means `means` - waves,
         shares that follow outcomes, clusters - and returns the estimates and standard errors that
-        the same estimator gives, not-a-number for an arm without one.
+        the same estimator gives, not-a-number for an arm without one. Where it has a method
+        ``many(means, n_runs, rng)`` that gives both with shape (n_runs, n_arms), that is called.
     rng : numpy.random.Generator
     level : float
         In (0, 1).
@@ -197,7 +198,7 @@ def _pivots(
 
         tasks = (delayed(_chunk)(simulate, means, chunk) for chunk in chunks)
         parts = Parallel(n_jobs=n_jobs)(tasks)
-    found = np.array([value for part in parts for value in part])
+    found = np.concatenate(parts)
     if found.size < _FEWEST * draws:
         raise EstimationError(
             f"simulate: found estimates in {found.size} of {draws} simulated experiments; needed "
@@ -206,19 +207,32 @@ def _pivots(
     return found, draws - int(found.size)
 
 
-def _chunk(simulate: Callable[..., Simulated], means: FloatArray, seeds: list[Any]) -> list[float]:
-    found = []
+def _chunk(simulate: Callable[..., Simulated], means: FloatArray, seeds: list[Any]) -> FloatArray:
+    """Errors of the chosen arms in standard errors; experiments without an estimate left out."""
+    values, errors = _runs(simulate, means, seeds)
+    some = ~np.isnan(values).all(axis=1)
+    values, errors = values[some], errors[some]
+    best = np.argmax(np.where(np.isnan(values), -np.inf, values), axis=1)
+    rows = np.arange(best.size)
+    usable = errors[rows, best] > 0
+    rows, best = rows[usable], best[usable]
+    return np.asarray((values[rows, best] - means[best]) / errors[rows, best])
+
+
+def _runs(simulate: Callable[..., Simulated], means: FloatArray, seeds: list[Any]) -> Simulated:
+    """Estimates and standard errors of a chunk's experiments, (n_runs, n_arms) each."""
+    many = getattr(simulate, "many", None)
+    if many is not None:
+        values, errors = many(means, len(seeds), np.random.default_rng(seeds[0]))
+        return np.asarray(values), np.asarray(errors)
+    found = [np.full((2, means.size), np.nan)]
     for seed in seeds:
         try:
-            values, errors = simulate(means, np.random.default_rng(seed))
+            found.append(np.array(simulate(means, np.random.default_rng(seed))))
         except EstimationError:
             continue
-        if np.isnan(values).all():
-            continue
-        best = int(np.nanargmax(values))
-        if errors[best] > 0:
-            found.append(float((values[best] - means[best]) / errors[best]))
-    return found
+    values, errors = np.stack(found, axis=1)
+    return values, errors
 
 
 def _checked(estimate: Any, std_error: Any, draws: Any) -> tuple[FloatArray, FloatArray]:

@@ -214,17 +214,18 @@ def confidence_sequence(
     fewest = _size(first_look, y.size, "first_look", 2)
     if small_sample not in get_args(SmallSample):
         raise InputError(f"small_sample: found {small_sample!r}; needed 'none' or 't'")
-    looks = [scores[when <= w] for w in range(len(names))]
-    parts = [_look(part, planned, 1 - level, small_sample) for part in looks]
+    n_units = np.cumsum(np.bincount(when, minlength=len(names)))
+    moments = _moments(scores, when, n_units, 4 if small_sample == "t" else 2)
+    estimate, radius = _looks(n_units, moments, planned, 1 - level)
     reasons = _too_early(observed.arms, names, y, codes, when, fewest)
     rows = (*observed.arms, *(f"{name} - {observed.arms[0]}" for name in observed.arms[1:]))
     known = np.array([[(wave, row) not in reasons for row in rows] for wave in names])
     return ConfidenceSequence(
         names=rows,
         waves=tuple(names),
-        estimate=read_only(np.where(known, [part[0] for part in parts], np.nan)),
-        radius=read_only(np.where(known, [part[1] for part in parts], np.nan)),
-        n_units=read_only([part.shape[0] for part in looks], np.int64),
+        estimate=read_only(np.where(known, estimate, np.nan)),
+        radius=read_only(np.where(known, radius, np.nan)),
+        n_units=read_only(n_units, np.int64),
         level=level,
         not_estimable=reasons,
         provenance=Provenance(
@@ -241,32 +242,44 @@ def _filled(when: IntArray) -> IntArray:
     return np.asarray(codes, dtype=np.int64)
 
 
-def _look(
-    scores: FloatArray, planned: int, alpha: float, small_sample: SmallSample
+def _moments(scores: FloatArray, when: IntArray, n_units: IntArray, order: int) -> FloatArray:
+    """Mean, then central moments 2 to `order`, of the scores so far; (order, n_waves, n_names)."""
+    centre = scores.mean(axis=0)
+    left, raw = scores - centre, []
+    power = np.ones_like(left)
+    for _ in range(order):
+        power = power * left
+        waves = [np.bincount(when, weights=column, minlength=n_units.size) for column in power.T]
+        raw.append(np.cumsum(waves, axis=1).T / np.maximum(n_units, 1)[:, None])
+    mean = raw[0]
+    found = [mean + centre, raw[1] - mean**2]
+    if order == 4:
+        third = raw[2] - 3 * mean * raw[1] + 2 * mean**3
+        found += [third, raw[3] - 4 * mean * raw[2] + 6 * mean**2 * raw[1] - 3 * mean**4]
+    least = np.array([-np.inf, 0, -np.inf, 0])[:order, None, None]
+    return np.asarray(np.maximum(np.array(found), least))
+
+
+def _looks(
+    n_units: IntArray, moments: FloatArray, planned: int, alpha: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Means and half widths of one look, shape (n_names,) each."""
-    t = scores.shape[0]
-    if t < 2:
-        nothing = np.full(scores.shape[1], np.nan)
-        return nothing, nothing
-    variance = scores.var(axis=0, ddof=1)
+    """Means and half widths at each look, shape (n_waves, n_names) each."""
+    t = np.maximum(n_units, 2)[:, None].astype(np.float64)
     # the mixture that is narrowest at `planned`: for r^2 = x / (planned s^2), log-concave in x
     x = -2 * np.log(alpha) + np.log(-2 * np.log(alpha) + 1)
     grown = t * x / planned + 1  # t s^2 r^2 + 1
-    boundary = np.full(
-        scores.shape[1], np.sqrt(grown * planned / (t * x) * np.log(grown / alpha**2))
-    )
-    if small_sample == "t":
-        boundary = _students(boundary, scores)
-    return scores.mean(axis=0), boundary * np.sqrt(variance / t)
+    boundary = np.sqrt(grown * planned / (t * x) * np.log(grown / alpha**2))
+    if moments.shape[0] == 4:
+        boundary = _students(boundary, t, moments)
+    radius = boundary * np.sqrt(moments[1] / (t - 1))  # moments[1] divides by t, not t - 1
+    return moments[0], np.where(n_units[:, None] < 2, np.nan, radius)
 
 
-def _students(boundary: FloatArray, scores: FloatArray) -> FloatArray:
+def _students(boundary: FloatArray, t: FloatArray, moments: FloatArray) -> FloatArray:
     """Student's quantiles of the boundary's tail probabilities."""
-    left = scores - scores.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        kurtosis = (left**4).mean(axis=0) / (left**2).mean(axis=0) ** 2
-        df = np.maximum(2 * scores.shape[0] / (kurtosis - 1), 1.0)
+        kurtosis = moments[3] / moments[1] ** 2
+        df = np.maximum(2 * t / (kurtosis - 1), 1.0)
     return np.asarray(-stdtrit(df, np.exp(log_ndtr(-boundary))))
 
 
@@ -280,14 +293,20 @@ def _too_early(
 ) -> dict[tuple[str, str], NotEstimable]:
     """Looks at which an arm has too few known outcomes, or only one value, by wave and row."""
     found: dict[tuple[str, str], NotEstimable] = {}
+    cell, shape = when * len(arms) + codes, (len(waves), len(arms))
+    size = np.cumsum(np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape), axis=0)
+    low, high = np.full(shape, np.inf), np.full(shape, -np.inf)
+    np.minimum.at(low.ravel(), cell, y)
+    np.maximum.at(high.ravel(), cell, y)
+    same = np.minimum.accumulate(low) >= np.maximum.accumulate(high)
     for w, wave in enumerate(waves):
         bad = {}
         for k, arm in enumerate(arms):
-            own = y[(codes == k) & (when <= w)]
-            if own.size < fewest:
-                bad[arm] = f"{own.size:,} known outcomes so far; needed {fewest:,}: look later"
-            elif np.ptp(own) == 0:
-                bad[arm] = f"all {own.size:,} known outcomes so far are the same: look later"
+            n = f"{size[w, k]:,} known outcomes so far"
+            if size[w, k] < fewest:
+                bad[arm] = f"{n}; needed {fewest:,}: look later"
+            elif same[w, k]:
+                bad[arm] = f"all {n} are the same: look later"
         found |= {(wave, arm): NotEstimable(why) for arm, why in bad.items()}
         for arm in arms[1:]:
             lacking = next((one for one in (arm, arms[0]) if one in bad), None)

@@ -1,28 +1,27 @@
 """An adaptive experiment with clusters, fitted to data and run again."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from wavewise.errors import InputError
-from wavewise.estimate.weighted_m import weighted_m
+from wavewise.estimate.labels import group_sum
 from wavewise.results import FloatArray
 from wavewise.simulated.adaptive_waves import (
     AdaptiveDesign,
     marginal_means,
-    simulate_adaptive_waves,
+    simulate_many,
 )
 
-__all__ = ["cluster_effects_sd", "experiment_again"]
+__all__ = ["ExperimentAgain", "cluster_effects_sd", "experiment_again"]
 
 _NEWTON = 60
 
 
 def experiment_again(
     design: AdaptiveDesign, outcome: Any, arm: Any, cluster: Any
-) -> Callable[[FloatArray, np.random.Generator], tuple[FloatArray, FloatArray]]:
+) -> "ExperimentAgain":
     """The experiment as a function of arm means, for `wavewise.estimate.bootstrap_chosen_arm`.
 
     Parameters
@@ -34,8 +33,9 @@ def experiment_again(
 
     Returns
     -------
-    callable
-        Of means and a generator; gives `weighted_m` estimates with clustered standard errors.
+    ExperimentAgain
+        Callable of means and a generator; gives `weighted_m` estimates with clustered standard
+        errors, of many runs at once by its `many`.
 
     Raises
     ------
@@ -49,18 +49,58 @@ def experiment_again(
     sd = cluster_effects_sd(outcome, arm, cluster, design.outcome == "binary")
     fitted = replace(design, n_clusters=n_clusters, cluster_sd=sd)
 
-    def simulate(means: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        data = simulate_adaptive_waves(replace(fitted, means=_conditional(fitted, means)), rng)
-        found = weighted_m(
-            data.outcome,
-            data.arm,
-            data.propensity,
-            cluster=data.cluster,
-            arms=range(len(means)),
-        )
-        return found.arm_estimate, found.std_error[: len(means)]
+    return ExperimentAgain(fitted)
 
-    return simulate
+
+@dataclass(frozen=True, eq=False)
+class ExperimentAgain:
+    """The experiment as a function of arm means: one run, or many side by side.
+
+    Parameters
+    ----------
+    design : AdaptiveDesign
+        Its means are replaced.
+    """
+
+    design: AdaptiveDesign
+
+    def __call__(
+        self, means: FloatArray, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray]:
+        """Estimates and standard errors of one run, shape (n_arms,) each."""
+        estimate, std_error = self.many(means, 1, rng)
+        return estimate[0], std_error[0]
+
+    def many(
+        self, means: FloatArray, n_runs: int, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray]:
+        """Estimates and clustered standard errors of many runs, shape (n_runs, n_arms) each.
+
+        As `wavewise.estimate.weighted_m` gives them; not-a-number for an arm without one.
+        """
+        runs = simulate_many(replace(self.design, means=_conditional(self.design, means)),
+                             n_runs, rng)  # fmt: skip
+        n_arms, place = len(means), np.arange(n_runs)[:, None]
+        weight = runs.propensity**-0.5
+        cell = place * n_arms + runs.arm
+        size = group_sum(cell.ravel(), weight.ravel(), n_runs * n_arms)
+        total = group_sum(cell.ravel(), (weight * runs.outcome).ravel(), size.size)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            estimate = total / size
+            left = weight * (runs.outcome - estimate[cell]) / size[cell]
+        groups = self.design.n_clusters
+        key = (place * groups + runs.cluster) * n_arms + runs.arm
+        scores = group_sum(key.ravel(), left.ravel(), n_runs * groups * n_arms)
+        variance = (scores.reshape(n_runs, groups, n_arms) ** 2).sum(axis=1)
+        estimate = estimate.reshape(n_runs, n_arms)
+        known = (
+            variance
+            > np.finfo(np.float64).eps * np.maximum(1.0, np.nanmax(np.abs(runs.outcome))) ** 2
+        )
+        return (
+            np.where(known, estimate, np.nan),
+            np.where(known, np.sqrt(variance), np.nan),
+        )
 
 
 def cluster_effects_sd(outcome: Any, arm: Any, cluster: Any, binary: bool) -> float:

@@ -2,10 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import polars as pl
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Select, Table, insert
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    MetaData,
+    Select,
+    Table,
+    insert,
+    literal_column,
+)
 from sqlalchemy.schema import CreateTable, DropTable
 
 from wavewise.errors import InputError
@@ -51,17 +61,31 @@ def append(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
     """Add the rows of a frame, whose columns carry the table's names."""
     if frame.is_empty():
         return
+    empty = [column.name for column in frame if column.null_count() == frame.height]
+    if len(empty) < frame.width:
+        frame = frame.drop(empty)  # what is left out is null
     write = _copy if connection.dialect.name == "postgresql" else _execute_many
     write(connection, table, frame)
 
 
 def _execute_many(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
-    columns: list[Column[Any]] = [table.c[name] for name in frame.columns]
-    statement = insert(table).values(dict.fromkeys(columns)).compile(dialect=connection.dialect)
+    # What is the same in each row is said once: binding a cell costs as much as storing it.
+    fixed = [column for column in frame if _is_one_number(column)]
+    if len(fixed) == frame.width:
+        fixed = []  # at least one cell is bound, or there would be no rows
+    values: dict[str, Any] = dict.fromkeys(frame.columns)
+    values |= {column.name: literal_column(str(column[0])) for column in fixed}
+    statement = insert(table).values(values).compile(dialect=connection.dialect)
     names = [str(name) for name in statement.positiontup or ()]
-    rows = frame.select(names).iter_rows(buffer_size=BATCH_ROWS)
+    # By columns: half the time that iter_rows takes.
+    pieces = frame.select(names).iter_slices(BATCH_ROWS)
+    rows = chain.from_iterable(zip(*map(pl.Series.to_list, p), strict=True) for p in pieces)
     cursor: Any = connection.connection.cursor()
     cursor.executemany(str(statement), rows)
+
+
+def _is_one_number(column: pl.Series) -> bool:
+    return column.dtype.is_integer() and not column.null_count() and column.min() == column.max()
 
 
 def _copy(connection: Connection, table: Table, frame: pl.DataFrame) -> None:

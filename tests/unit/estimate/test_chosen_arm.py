@@ -113,3 +113,40 @@ def test_one_cluster_is_refused():
     design = AdaptiveDesign(np.array([0.2, 0.3]), 100, 2)
     with pytest.raises(InputError, match="one cluster"):
         experiment_again(design, np.zeros(100), np.zeros(100), np.zeros(100))
+
+
+def test_many_runs_are_those_that_weighted_m_would_estimate():
+    """Side by side or one after the other: the same experiment, the same estimates."""
+    from dataclasses import replace
+
+    import wavewise as ww
+    from wavewise.simulated.adaptive_waves import simulate_many
+
+    design = AdaptiveDesign(np.array([0.2, 0.3, 0.5]), 300, 3, "thompson", 0.05, "normal", 12, 0.4)
+    d = simulate_adaptive_waves(design, np.random.default_rng(1))
+    again = experiment_again(design, d.outcome, d.arm, d.cluster)
+    values, errors = again.many(design.means, 5, np.random.default_rng(2))
+    runs = simulate_many(replace(again.design, means=design.means), 5, np.random.default_rng(2))
+    for number in range(5):
+        run = runs.run(number)
+        found = ww.estimate.weighted_m(run.outcome, run.arm, run.propensity, cluster=run.cluster)
+        assert np.allclose(values[number], found.arm_estimate)
+        assert np.allclose(errors[number], found.std_error[:3])
+        assert run.propensities.sum(axis=1) == pytest.approx(1)
+
+
+def test_bootstrap_by_runs_side_by_side_agrees_with_one_after_the_other():
+    class Normal:
+        def __call__(self, means, rng):
+            return means + 0.1 * rng.normal(size=3), np.full(3, 0.1)
+
+        def many(self, means, n_runs, rng):
+            return means + 0.1 * rng.normal(size=(n_runs, 3)), np.full((n_runs, 3), 0.1)
+
+    given = ([0.1, 0.2, 0.25], [0.1, 0.1, 0.1])
+    one, two = (
+        bootstrap(*given, f, rng=np.random.default_rng(0), draws=4000)
+        for f in (Normal().__call__, Normal())
+    )
+    assert one.conf_low == pytest.approx(two.conf_low, abs=0.02)
+    assert one.conf_high == pytest.approx(two.conf_high, abs=0.02)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -183,3 +184,26 @@ def test_large_deliveries_count_alike_whether_or_not_some_are_known(
     assert store.add_events(twice, NOW) == AddedEvents(15, 0, 5, 0)
     assert store.n_events() == 115
     assert store.events().filter(event_id="e101")["unit_id"].to_list() == ["b"]
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(
+        st.tuples(*map(st.sampled_from, ([1, 2], [None, 3], [None, "x"]))),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_frames_go_in_whole_whatever_their_columns_share(rows: list[tuple]) -> None:
+    """Columns that are all one number, or all empty, are written another way than the others."""
+    table = sa.Table(
+        "plain", sa.MetaData(), *(sa.Column(c, sa.Integer) for c in "ab"), sa.Column("c", sa.Text)
+    )
+    schema = {"a": pl.Int64, "b": pl.Int64, "c": pl.String}
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    with Store.open("sqlite://") as store, store._writing() as connection:
+        table.create(connection)
+        bulk.append(connection, table, frame)
+        back = bulk.scan(connection, sa.select(table), schema)
+        table.drop(connection)
+    assert_frame_equal(back, frame)
