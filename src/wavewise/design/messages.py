@@ -14,6 +14,7 @@ __all__ = [
     "Derived",
     "Flow",
     "FlowStep",
+    "Keywords",
     "Message",
     "Schedule",
     "placeholders",
@@ -138,6 +139,15 @@ class Schedule(Frozen):
     def n_sends(self) -> int:
         """Number of messages due to one unit."""
         return self.sets if self.sets is not None else (self.weeks or 1) * len(self.days)
+
+
+class Keywords(Frozen):
+    """Words of the study's own by which people refuse messages, or take a refusal back."""
+
+    stop: tuple[str, ...] = ()
+    """Words that refuse, beside those that always do, such as STOP, ALTO and ACHA."""
+    start: tuple[str, ...] = ()
+    """Words that take a refusal by word back, beside those that always do, such as START."""
 
 
 class Derived(Frozen):
