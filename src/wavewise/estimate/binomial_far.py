@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from wavewise.estimate.binomial_exp import compiled, inlined
+from wavewise.estimate.binomial_exp import SingleArray, compiled, inlined
 from wavewise.results import FloatArray
 
 __all__ = ["far_log_likelihood", "leaves_range"]
@@ -24,8 +24,8 @@ def leaves_range(total: FloatArray, copies: FloatArray, most: float) -> bool:
 
 @compiled
 def far_log_likelihood(
-    successes: FloatArray,
-    trials: FloatArray,
+    successes: FloatArray | SingleArray,
+    trials: FloatArray | SingleArray,
     copies: FloatArray,
     table: FloatArray,
     n_arms: int,
