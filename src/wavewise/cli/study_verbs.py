@@ -27,11 +27,11 @@ def add_to(app: typer.Typer) -> None:
         return start.init(folder, template)
 
     @verb(app, "check", "wavewise check my-study")
-    def check(folder: Folder) -> Done:
-        """Say what is wrong with the study file: every fault at once."""
+    def check(folder: Folder, store: StoreUrl = None) -> Done:
+        """Say what is wrong with the study file and its people: every fault at once."""
         from wavewise.workflow import start
 
-        return start.check(folder)
+        return start.check(folder, store)
 
     @verb(app, "schema", "wavewise schema > study.schema.json")
     def schema() -> Done:

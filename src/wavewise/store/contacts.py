@@ -79,6 +79,12 @@ class Contacts(Database):
             ]
         return pl.concat([pl.DataFrame(schema=_TYPES), *parts]).sort(_KEY)
 
+    def contacted_units(self, channel: str) -> pl.Series:
+        """Ids of the units that have an address on a channel, in no order."""
+        query = select(contact.c.unit_id).where(contact.c.channel == channel)
+        with self._reading() as connection:
+            return scan(connection, query, {"unit_id": pl.String})["unit_id"]
+
     def contacts_at(self, lookups: Sequence[str]) -> pl.DataFrame:
         """Units and channels whose blind index is one of these: columns unit_id, channel."""
         query = select(*(contact.c[name] for name in _KEY))

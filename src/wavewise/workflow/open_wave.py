@@ -225,6 +225,7 @@ def _told(
         "assignment_hash": row.details["assignment_hash"],
         "checks": [check.to_dict() for check in checks],
         "due": list(plan.due),
+        "without_address": dict(plan.without_address),
     }
     if held:
         facts["held_out"] = {count["arm"]: count["n_held_out"] for count in counts}

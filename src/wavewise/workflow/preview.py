@@ -1,6 +1,7 @@
 """``preview``: a wave's messages as one unit would get them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -21,6 +22,7 @@ from wavewise.workflow.outgoing import (
     wave_sends,
     worded_units,
 )
+from wavewise.workflow.readiness import address_lines, without_address
 from wavewise.workflow.study import Study
 
 __all__ = ["DeliveryPlan", "delivery_plan", "preview"]
@@ -77,10 +79,13 @@ class DeliveryPlan:
     due : tuple of dict
         For each send: its number, the first and the last moment over all time zones, and in how
         many of them it is skipped as late.
+    without_address : mapping of str to int
+        Channel: number of the wave's units that it cannot reach.
     """
 
     lines: tuple[str, ...] = ()
     due: tuple[dict[str, object], ...] = ()
+    without_address: Mapping[str, int] = field(default_factory=dict)
 
 
 def delivery_plan(study: Study, wave: Wave, ids: pl.Series) -> DeliveryPlan:
@@ -102,7 +107,9 @@ def delivery_plan(study: Study, wave: Wave, ids: pl.Series) -> DeliveryPlan:
         _due_slot(slot, [plan.of(zone)[slot] for zone in zones], zones)
         for slot in range(plan.n_sends)
     )
-    return DeliveryPlan((*(str(one.pop("text")) for one in due), *lengths), due)
+    lacking = without_address(study, wave, units.ids)
+    lines = (*(str(one.pop("text")) for one in due), *lengths)
+    return DeliveryPlan((*lines, *address_lines(study, lacking, len(ids))), due, lacking)
 
 
 def _due_slot(slot: int, sends: list[Send], zones: list[str]) -> dict[str, object]:

@@ -9,7 +9,9 @@ from wavewise.design.spec import StudySpec
 from wavewise.design.templates import template_text
 from wavewise.errors import InputError
 from wavewise.workflow.done import Done, text_table
-from wavewise.workflow.study import STUDY_FILE, read_study_file
+from wavewise.workflow.outgoing import refuse_faults
+from wavewise.workflow.readiness import readiness
+from wavewise.workflow.study import DATABASE_FILE, STUDY_FILE, open_study, read_study_file
 
 __all__ = ["SCHEMA_FILE", "check", "init"]
 
@@ -38,13 +40,22 @@ def init(folder: Path, template: str) -> Done:
     )
 
 
-def check(folder: Path) -> Done:
-    """What a sound study file says, wave by wave.
+def check(folder: Path, store_url: str | None = None) -> Done:
+    """What a sound study file says, wave by wave, and whether its messages fit the people.
+
+    Parameters
+    ----------
+    folder : Path
+        The study folder.
+    store_url : str, optional
+        Database; by default the file in the folder. Where there is none, no people are looked at.
 
     Raises
     ------
     SpecError
-        With every fault at once.
+        With every fault of the study file at once.
+    InputError
+        Messages of waves that are not closed cannot be written out for all people.
     """
     _, spec = read_study_file(folder)
     rows = [_wave_row(spec, position) for position in range(len(spec.waves))]
@@ -56,7 +67,13 @@ def check(folder: Path) -> Done:
         "waves": [{"id": wave.id, "n_arms": len(spec.arms_of(wave))} for wave in spec.waves],
         "faults": [],
     }
-    return Done(text, facts)
+    if store_url is None and not (folder / DATABASE_FILE).is_file():
+        return Done(text, facts)
+    with open_study(folder, store_url=store_url) as study:
+        found = readiness(study)
+    refuse_faults(list(found.faults))
+    people = {"n_units": found.n_units, "without_address": found.without_address}
+    return Done("\n".join([text, *found.notes]), {**facts, **people})
 
 
 def _wave_row(spec: StudySpec, position: int) -> list[object]:
