@@ -32,7 +32,7 @@ def write(tables, seconds, target):
 def _findings(text):
     """The section that was written by hand: it stays, and is to be read again with new numbers."""
     start = text.find("## What it shows")
-    return "" if start < 0 else text[start : text.find("\n## ", start + 1) + 1]
+    return "" if start < 0 else "## " + text[start + 3 :].split("\n## ")[0] + "\n"
 
 
 def _padded(part, row):
