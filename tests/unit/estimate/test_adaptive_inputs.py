@@ -48,7 +48,8 @@ def numbers(form, y=Y, arm=ARM, shares=SHARES, wave=WAVE, code=CODE):
             form(y), form(arm), form(own), wave=form(wave)
         ).to_frame()["conf_low"],
         "randomization_test": lambda: e.randomization_test(
-            form(y), form(arm), lambda rng: rng.permutation(arm), draws=99, rng=np.random.default_rng(1)
+            form(y), form(arm), lambda rng: rng.permutation(arm),
+            draws=99, rng=np.random.default_rng(1),
         ).p_value,
     }  # fmt: skip
 
