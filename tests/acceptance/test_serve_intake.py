@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import polars as pl
 import pytest
+from sqlalchemy import select
 
 from field_study import make_field_study, phone
 from study_folders import call, done
@@ -23,6 +24,7 @@ from wavewise.fieldwork.key_ring import KeyRing
 from wavewise.server.app import build_app
 from wavewise.server.settings import Settings
 from wavewise.server.signatures import sign_webhook, twilio_signature
+from wavewise.store.contact_schema import api_key
 from wavewise.workflow.refusals import refuse
 from wavewise.workflow.study import Study, open_study
 from web_server import running
@@ -36,14 +38,16 @@ SECRETS = {
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
+def folders(tmp_path: Path, store_url: str | None) -> tuple[Path, Path]:
     return make_field_study(tmp_path)
 
 
 @pytest.fixture
-def study(folders: tuple[Path, Path]) -> Iterator[Study]:
+def study(folders: tuple[Path, Path], store_url: str | None) -> Iterator[Study]:
     ticks = count()
-    with open_study(folders[0], clock=lambda: NOW + timedelta(microseconds=next(ticks))) as opened:
+    with open_study(
+        folders[0], store_url=store_url, clock=lambda: NOW + timedelta(microseconds=next(ticks))
+    ) as opened:
         yield opened
 
 
@@ -150,8 +154,9 @@ def test_only_a_key_in_force_opens_the_door(
     done("keys", "revoke", folders[0], made["key_id"])
     assert stranger.post("/v1/events", json=event(2), headers=bearer).status_code == 401
     assert made["key"] not in done("keys", "list", folders[0]).out
-    database = (folders[0] / "study.db").read_bytes()
-    assert made["key"].split("_")[2].encode() not in database
+    with study.store._reading() as connection:
+        kept = [tuple(row) for row in connection.execute(select(api_key))]
+    assert made["key"].split("_")[2] not in str(kept)
     assert study.store.n_events() == 1
 
 

@@ -130,6 +130,8 @@ class Schedule(Frozen):
     """Nothing is sent from the first time of day to the second."""
     if_late: Literal["skip", "shift"] = "skip"
     """What becomes of a message that could not go out in time: dropped, or sent later."""
+    late_after_hours: Annotated[float, Field(gt=0, le=168)] = 3.0
+    """Hours after its due time from which a message is late, where late ones are dropped."""
     attempts: Attempts = Attempts()
     """For calls."""
 

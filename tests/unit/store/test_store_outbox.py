@@ -215,6 +215,27 @@ def test_erasure_takes_the_text_and_cancels(outbox: Store) -> None:
     assert (row["state"], row["content_json"]) == ("cancelled", "{}")
 
 
+def test_a_call_that_counts_for_nothing_leaves_the_number_of_attempts(outbox: Store) -> None:
+    """A provider that refuses everything says nothing of the message."""
+    first, second = begun(outbox, "one", 2)
+    results = [
+        Recorded(first, "queued", "the credentials are refused", is_attempt=False),
+        Recorded(second, "queued", "try again"),
+    ]
+    outbox.record_results("one", results, NOW)
+    outbox.pause_messages(NOW)
+    outbox.resume_messages()
+    rows = outbox.outbox_rows("w1").sort("outbox_id")
+    attempts = dict(rows.select("outbox_id", "attempts").iter_rows())
+    assert (attempts[first], attempts[second]) == (0, 1)
+    # ten stops later it is still sent
+    for _ in range(10):
+        (again,) = [i for i in begun(outbox, "one") if i == first]
+        outbox.record_results("one", [Recorded(again, "queued", "stopped", is_attempt=False)], NOW)
+        outbox.release_messages("one")
+    assert outbox.outbox_rows("w1").filter(outbox_id=first)["attempts"].item() == 0
+
+
 def test_a_refusal_that_was_taken_back_brings_nothing_back_by_itself(outbox: Store) -> None:
     """What it cancelled stays so; what is queued after goes out, on this channel only."""
     word = {
