@@ -1,22 +1,25 @@
 """How fast messages are rendered and queued, and sent over HTTP and SMTP on loopback.
 
-python benchmarks/bench_sending.py [--units 100000] [--messages 20000]
+python benchmarks/bench_sending.py [--units 100000] [--messages 100000]
 
 Wall time and the process's own processor time are both printed: on a machine that others use, only
 the second says what sending costs. The peer over HTTP is a bare loop of the same client that posts
 the same bodies with the same number in flight, without an outbox: the ratio is the price of at most
-once. Each worker is a process of its own, so that its peak memory is its own.
+once. Each worker is a process of its own, so that its memory is its own; it is sampled each second.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
@@ -48,7 +51,7 @@ asyncio.run(main())
 
 
 WORKER = r"""
-import json, re, sys, time
+import json, re, sys, threading, time
 from pathlib import Path
 from wavewise.workflow.send import send
 from wavewise.workflow.study import open_study
@@ -57,13 +60,24 @@ class Book:
     def addresses(self, _channel, unit_ids):
         return {unit: f"{unit}@example.org" for unit in unit_ids}
 
+def resident():
+    return int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+samples = []
+def watch():
+    began = time.perf_counter()
+    while True:
+        samples.append((time.perf_counter() - began, resident()))
+        time.sleep(1.0)
+
 with open_study(sys.argv[1]) as study:
+    threading.Thread(target=watch, daemon=True).start()
     wall, cpu = time.perf_counter(), time.process_time()
     send(study, book=Book())
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
 # A child's getrusage counts its parent's memory before exec.
 peak = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
-print(json.dumps([wall, cpu, peak]))
+print(json.dumps([wall, cpu, peak, samples]))
 """
 
 
@@ -73,9 +87,23 @@ def work(what: str, folder: Path, n_messages: int) -> None:
         queue_wave(study, "one", datetime.now(UTC) + timedelta(days=1))
     command = [sys.executable, "-c", WORKER, str(folder)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
-    wall, cpu, peak = json.loads(run.stdout)
-    show(what, n_messages, wall, cpu, f"; peak memory {peak:.0f} MB")
+    wall, cpu, peak, samples = json.loads(run.stdout)
+    load = os.getloadavg()[0]
+    show(what, n_messages, wall, cpu, f"; peak memory {peak:.0f} MB; load {load:.1f}")
+    grown(samples)
     assert by_state(outbox(folder)) == {"sent": n_messages}
+
+
+def grown(samples: list[tuple[float, float]]) -> None:
+    """Resident memory after each tenth of the run, and its slope over the second half."""
+    times, sizes = np.array(samples).T
+    if len(times) < 10:
+        return
+    tenths = np.interp(np.linspace(0.1, 1.0, 10) * times[-1], times, sizes)
+    late = times >= times[-1] / 2
+    slope = np.polyfit(times[late], sizes[late], 1)[0] * 60
+    shown = " ".join(f"{size:.0f}" for size in tenths)
+    print(f"    resident MB by tenths of the run: {shown}; second half {slope:+.2f} MB a minute")
 
 
 def show(what: str, n: int, wall: float, cpu: float, more: str = "") -> None:
@@ -140,7 +168,7 @@ def over_smtp(folder: Path, n_messages: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--units", type=int, default=100_000)
-    parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument("--messages", type=int, default=100_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

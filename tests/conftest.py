@@ -1,9 +1,12 @@
 """What all tests share: real data, and skips that cannot hide."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from postgres_server import running_postgres
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIRE_SYSTEM = os.environ.get("WAVEWISE_REQUIRE_SYSTEM") == "1"
@@ -45,3 +48,10 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}; set WAVEWISE_DATA to a folder with gotv/ and pad/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL (without a database) of a private PostgreSQL server."""
+    with running_postgres() as server:
+        yield server

@@ -1,7 +1,5 @@
 """Table 5: unweighted and adaptively weighted coefficients, and the winner's intervals."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from fits import SETS, CallFits, Study
 from layout import PARTLY, Table, differing, interval
@@ -14,38 +12,21 @@ ROUNDED = 0.0151  # two ends and a middle, each printed with two decimals
 METHODS = ("projection", "hybrid", "conditional")
 
 
-@dataclass(frozen=True)
-class Column:
-    """Coefficients of one column, with their covariance."""
-
-    mean: np.ndarray
-    cov: np.ndarray
-
-    def shown(self) -> list[str]:
-        """Estimates with normal intervals."""
-        half = 0.5 * HALF_WIDTH * np.sqrt(np.diag(self.cov))
-        return [interval(m, m - h, m + h) for m, h in zip(self.mean, half, strict=True)]
+KEYS = {"with_school": "with_school", "Unweighted": "without_school", "Weighted": "weighted"}
 
 
-def columns(study: Study, fits: CallFits) -> dict[str, Column]:
-    """The three columns of panel A."""
-    rows = study.called()
-    given = {
-        "outcome": rows["engaged"].to_numpy(),
-        "arm": rows["arm"].to_list(),
-        "propensity": rows["propensity"].to_numpy(),
-        "family": "binomial",
-        "trials": np.full(rows.height, SETS),
-        "arms": study.arms,
-    }
-    plain = ww.estimate.weighted_m(**given, stabilizer="none")
-    weighted = ww.estimate.weighted_m(**given)
-    draws = fits.both.draws
-    return {
-        "with_school": Column(draws.mean(axis=0), np.cov(draws.T)),
-        "without_school": Column(plain.arm_estimate, plain.arm_cov),
-        "weighted": Column(weighted.arm_estimate, weighted.arm_cov),
-    }
+def columns(study: Study, fits: CallFits) -> "ww.estimate.WinnerTable":
+    """The three columns of panel A, and panel B by three kinds of interval."""
+    rows, draws = study.called(), fits.both.draws
+    return ww.estimate.adaptive_comparison(
+        rows["engaged"].to_numpy(),
+        rows["arm"].to_list(),
+        rows["propensity"].to_numpy(),
+        family="binomial",
+        trials=np.full(rows.height, SETS),
+        arms=study.arms,
+        others={"with_school": (draws.mean(axis=0), np.cov(draws.T))},
+    )
 
 
 def from_printed(printed: dict) -> "ww.estimate.Winner":
@@ -58,22 +39,24 @@ def table_5(study: Study, fits: CallFits) -> Table:
     """Panels A and B, and the two intervals that the paper does not print."""
     ours, printed = columns(study, fits), study.printed["table_5"]
     cells, numbers, faults = [], {}, []
-    for key, column in ours.items():
+    for column in ours.columns:
+        key = KEYS[column.label]
         theirs = printed[key]
-        found = {m: ww.estimate.winner(column.mean, column.cov, m) for m in METHODS}
+        found = {m: column.winners[m] for m in METHODS}
         again = from_printed(theirs)
         if key != "with_school":  # these follow from totals by arm and wave
-            faults += differing(f"Table 5, {key}", column.mean, theirs["mean"], HALF_CENT)
+            faults += differing(f"Table 5, {key}", column.estimate, theirs["mean"], HALF_CENT)
         faults += differing(
             f"Table 5, panel B from panel A, {key}", again.conf, theirs["winner"][1:], ROUNDED
         )
         winners = [interval(w.estimate, *w.conf) for w in found.values()]
-        cells.append([*column.shown(), "", *winners, ""])
+        shown = map(interval, column.estimate, column.conf_low, column.conf_high)
+        cells.append([*shown, "", *winners, ""])
         known = [*map(interval, theirs["mean"], theirs["low"], theirs["high"])]
         from_theirs = interval(again.estimate, *again.conf)
         cells.append([*known, "", interval(*theirs["winner"]), "", "", from_theirs])
         numbers[key] = {
-            "mean": column.mean.tolist(), "cov": column.cov.tolist(),
+            "mean": column.estimate.tolist(), "std_error": column.std_error.tolist(),
             "winner": {m: w.to_dict() for m, w in found.items()},
             "projection_from_printed": list(again.conf),
         }  # fmt: skip

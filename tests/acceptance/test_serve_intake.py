@@ -8,13 +8,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import polars as pl
 import pytest
+from sqlalchemy import select
 
 from field_study import make_field_study, phone
 from study_folders import call, done
@@ -22,6 +24,8 @@ from wavewise.fieldwork.key_ring import KeyRing
 from wavewise.server.app import build_app
 from wavewise.server.settings import Settings
 from wavewise.server.signatures import sign_webhook, twilio_signature
+from wavewise.store.contact_schema import api_key
+from wavewise.workflow.refusals import refuse
 from wavewise.workflow.study import Study, open_study
 from web_server import running
 
@@ -34,13 +38,16 @@ SECRETS = {
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
+def folders(tmp_path: Path, store_url: str | None) -> tuple[Path, Path]:
     return make_field_study(tmp_path)
 
 
 @pytest.fixture
-def study(folders: tuple[Path, Path]) -> Iterator[Study]:
-    with open_study(folders[0], clock=lambda: NOW) as opened:
+def study(folders: tuple[Path, Path], store_url: str | None) -> Iterator[Study]:
+    ticks = count()
+    with open_study(
+        folders[0], store_url=store_url, clock=lambda: NOW + timedelta(microseconds=next(ticks))
+    ) as opened:
         yield opened
 
 
@@ -147,8 +154,9 @@ def test_only_a_key_in_force_opens_the_door(
     done("keys", "revoke", folders[0], made["key_id"])
     assert stranger.post("/v1/events", json=event(2), headers=bearer).status_code == 401
     assert made["key"] not in done("keys", "list", folders[0]).out
-    database = (folders[0] / "study.db").read_bytes()
-    assert made["key"].split("_")[2].encode() not in database
+    with study.store._reading() as connection:
+        kept = [tuple(row) for row in connection.execute(select(api_key))]
+    assert made["key"].split("_")[2] not in str(kept)
     assert study.store.n_events() == 1
 
 
@@ -174,6 +182,34 @@ def test_a_stop_by_sms_refuses_once_for_good(
     assert twilio(stranger, {**form, "From": "+19"}).status_code == 200
 
 
+def test_a_start_takes_back_a_stop_on_its_channel_and_nothing_else(
+    stranger: httpx2.Client, study: Study
+) -> None:
+    def says(text: str, sid: str, unit: int = 3, **more: str) -> None:
+        form = {"From": phone(unit), "Body": text, "MessageSid": sid, **more}
+        assert twilio(stranger, form).status_code == 200
+
+    refused = study.store.refused_units
+    says("Alto", "SM1")
+    for _ in range(2):
+        says("START", "SM2")  # told twice
+    assert refused("sms").is_empty()
+    assert refused("email").to_list() == ["p0003"]
+    assert study.store.refusals().height == study.store.resumptions().height == 1
+    says("stop", "SM3")
+    assert refused("sms").to_list() == ["p0003"]
+    for unit, source in enumerate(["by hand", "opt-out call", "unsubscribe link", "erasure"], 5):
+        refuse(study, [f"p{unit:04d}"], source, "x")
+        says("Yes", f"SM1{unit}", unit)
+    refuse(study, ["p0004"], "provider block", "x", channel="sms")
+    says("Start", "SM4", 4)
+    assert "p0004" in refused("sms")
+    says("Start", "SM5", 4, OptOutType="START")  # the provider lifted its own block
+    assert refused("sms").to_list() == ["p0003", "p0005", "p0006", "p0007", "p0008"]
+    says("yes", "SM6", 9)  # who refused nothing answers
+    assert study.store.events()["unit_id"].to_list() == ["p0009"]
+
+
 def test_an_answer_is_an_event_without_its_text(stranger: httpx2.Client, study: Study) -> None:
     form = {"From": phone(4), "Body": "Gracias, profesora", "MessageSid": "SM2"}
     for _ in range(2):
@@ -189,7 +225,8 @@ def test_africas_talking_by_the_token_of_its_address(stranger: httpx2.Client, st
     form = {"from": phone(5), "text": "acha", "id": "AT1", "to": "12345"}
     assert stranger.post("/v1/inbound/africas-talking", data=form).status_code == 403
     path = "/v1/inbound/africas-talking?token=at"
-    assert stranger.post(path, data=form).json() == {"n_units": 1, "n_new": 1, "n_answers": 0}
+    told = {"n_units": 1, "n_new": 1, "n_answers": 0, "n_resumed": 0}
+    assert stranger.post(path, data=form).json() == told
     assert stranger.post(path, data=form).json()["n_new"] == 0
     left = {"senderId": "12345", "phoneNumber": phone(6)}
     out = "/v1/inbound/africas-talking/opt-out?token=at"

@@ -27,10 +27,10 @@ PUBLIC = "https://study.example.org"
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Iterator[Study]:
+def study(tmp_path: Path, store_url: str | None) -> Iterator[Study]:
     folder, _ = make_field_study(tmp_path)
     done("wave", "open", folder, "one")
-    with open_study(folder, clock=lambda: NOW) as opened:
+    with open_study(folder, store_url=store_url, clock=lambda: NOW) as opened:
         yield opened
 
 

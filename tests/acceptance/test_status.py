@@ -1,8 +1,12 @@
 """The monitor: every message counted once, doses, the ratio of what was delivered, both effects."""
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,22 +14,38 @@ import pytest
 
 from field_study import make_field_study
 from outbox_rows import queued
+from postgres_server import new_database
 from study_folders import done, events
 from wavewise.estimate.cace import cace
 from wavewise.store.outbox_rows import Recorded
 from wavewise.workflow.refusals import refuse
-from wavewise.workflow.study import open_study
+from wavewise.workflow.study import Study, open_study
 
 NOW = datetime(2024, 3, 10, 12, tzinfo=UTC)
 N = 400
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, database: str, request: pytest.FixtureRequest
+) -> Iterator[Path]:
     """A closed wave: two of three messages delivered, some failed, unknown, refused, waiting."""
+    with pytest.MonkeyPatch.context() as patched:
+        if database == "postgresql":
+            url = new_database(request.getfixturevalue("postgres"), "monitor")
+            patched.setenv("WAVEWISE_STORE", url)
+        yield make_folder(tmp_path_factory)
+
+
+def opened(folder: Path, **more: Any) -> AbstractContextManager[Study]:
+    """The study, in the database that the command line uses."""
+    return open_study(folder, store_url=os.environ.get("WAVEWISE_STORE"), **more)
+
+
+def make_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, _ = make_field_study(tmp_path_factory.mktemp("monitor"), N)
     done("wave", "open", folder, "one")
-    with open_study(folder, clock=lambda: NOW) as study:
+    with opened(folder, clock=lambda: NOW) as study:
         drawn = study.store.assignment("one")
         sent = drawn.filter(pl.col("arm") != "control")
         rows = queued(sent["unit_id"].to_list(), sent["arm"].to_list())
@@ -58,7 +78,7 @@ def test_every_message_is_counted_once(folder: Path) -> None:
     facts = done("status", folder, "--json").facts
     table = pl.DataFrame(facts["deliveries"])
     ends = ["sent", "waiting", "failed", "unknown", "refused", "cancelled"]
-    with open_study(folder) as study:
+    with opened(folder) as study:
         rows = study.store.outbox_rows("one")
     assert table.select(ends).sum().sum_horizontal()[0] == rows.height
     assert table["due"].sum() == rows.height - 5
@@ -76,7 +96,7 @@ def test_doses_and_the_ratio_of_what_was_delivered(folder: Path) -> None:
     wave = done("status", folder, "--json").facts["waves"][0]
     doses = {row["arm"]: row for row in wave["doses"]}
     assert doses["control"]["mean_messages"] == 0
-    with open_study(folder) as study:
+    with opened(folder) as study:
         rows = study.store.outbox_rows("one").filter(arm="peers")
         n = study.store.assignment("one").filter(arm="peers").height
     assert doses["peers"]["n_units"] == n
@@ -88,7 +108,7 @@ def test_doses_and_the_ratio_of_what_was_delivered(folder: Path) -> None:
 
 def test_both_effects_from_the_same_frozen_outcomes(folder: Path) -> None:
     facts = done("status", folder, "--json").facts["waves"][0]["effects_on_reached"]
-    with open_study(folder) as study:
+    with opened(folder) as study:
         data = study.store.assignment("one").join(study.store.outcomes("one"), on="unit_id")
         rows = study.store.outbox_rows("one").filter(state="delivered")
     reached = data["unit_id"].is_in(rows["unit_id"].implode()).to_numpy()
@@ -124,7 +144,10 @@ def test_the_report_shows_the_same_numbers(folder: Path) -> None:
     assert "Both effects on" in (folder / "report" / "index.html").read_text("utf-8")
 
 
-def test_a_study_before_any_wave_has_a_status(tmp_path: Path) -> None:
+def test_a_study_before_any_wave_has_a_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WAVEWISE_STORE", raising=False)
     folder, _ = make_field_study(tmp_path)
     assert "No messages are queued" in done("status", folder).out
     assert done("status", folder, "--json").facts["events"]["n"] == 0

@@ -1,5 +1,7 @@
 """Slow second implementations: adaptive quadrature a cluster, a dense grid over the parameters."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import integrate, special, stats
@@ -10,6 +12,7 @@ from wavewise.estimate.binomial_posterior import LogPosterior
 from wavewise.estimate.binomial_priors import BinomialPrior, HalfNormal, Normal
 from wavewise.estimate.hierarchical_binomial import hierarchical_binomial
 from wavewise.estimate.hierarchical_success import over_new_clusters
+from wavewise.estimate.normal_importance import Peak, importance, split_t
 
 
 def naive_cluster(log_lik):
@@ -62,6 +65,20 @@ def test_a_very_large_cluster_beside_empty_ones():
     posterior = LogPosterior.of(collapse(successes, trials), BinomialPrior(), 9.0).finer()
     ours = posterior.values(point[None, :])[0] - posterior.prior.log_density(point[None, :])[0]
     assert ours == pytest.approx(naive_log_likelihood(successes, trials, point), abs=2e-6)
+
+
+@pytest.mark.parametrize("is_single", [False, True])
+@pytest.mark.parametrize("size", [1, 20])
+def test_far_from_the_mode_no_term_is_cut(is_single, size):
+    """Arms far apart move likelihood from cluster to cluster by more than exp can hold."""
+    successes = size * np.array([[10.0, 0], [10, 1], [10, 3], [10, 6], [10, 7], [10, 2]])
+    trials = np.full((6, 2), size * 10.0)
+    points = np.array([[34.1, 1.1, 0.95], [2.0, -12.0, 0.5], [-20.0, 14.0, -4.0]])
+    posterior = LogPosterior.of(collapse(successes, trials), BinomialPrior(), 9.0).finer()
+    posterior = replace(posterior, is_single=is_single)
+    ours = posterior.values(points) - posterior.prior.log_density(points)
+    naive = [naive_log_likelihood(successes, trials, point) for point in points]
+    assert ours == pytest.approx(naive, rel=1e-6)
 
 
 @pytest.mark.parametrize("kappa", [0.05, 0.6, 2.5])
@@ -160,3 +177,17 @@ def test_posterior_is_that_of_a_dense_grid():
     assert post.sd == pytest.approx(np.sqrt(weight @ (grid[:, :2] - mean[:2]) ** 2), rel=0.01)
     assert post.prob_optimal[1] == pytest.approx(best, abs=0.003)
     assert post.kappa_mean == pytest.approx(weight @ np.exp(grid[:, 2]), rel=0.01)
+
+
+def test_a_point_of_infinite_density_is_left_out_and_counted():
+    peak = Peak(np.zeros(2), 0.0, np.eye(2))
+
+    def log_density(x):
+        return np.where(np.arange(len(x)) == 3, np.inf, -0.5 * (x**2).sum(axis=1))
+
+    proposal = split_t(log_density, peak)
+    found = importance(log_density, proposal, np.random.default_rng(1).random((500, 2)))
+    assert found.usable
+    assert found.n_broken == 1
+    assert found.weights[3] == 0
+    assert found.weights.sum() == pytest.approx(1)

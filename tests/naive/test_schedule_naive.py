@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wavewise.design.messages import Schedule
-from wavewise.fieldwork.schedule import LATE_AFTER, after_quiet, local_moment, sends
+from wavewise.fieldwork.schedule import after_quiet, local_moment, sends
 
 # localtime and posixrules are files of the machine, no zones
 ZONES = sorted(available_timezones() - {"localtime", "posixrules"})
@@ -125,18 +125,28 @@ def zone_changes_between(start: datetime, end: datetime, zone: ZoneInfo) -> bool
     )
 
 
-@given(zones, days, st.integers(-10, 30), st.sampled_from(["skip", "shift"]))
+@given(
+    zones,
+    days,
+    st.integers(-10, 30),
+    st.sampled_from(["skip", "shift"]),
+    st.sampled_from([None, 0.5, 30.0]),
+)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_late_start(name: str, starts: date, late_days: int, word: str) -> None:
+def test_a_late_start(
+    name: str, starts: date, late_days: int, word: str, hours: float | None
+) -> None:
     zone = ZoneInfo(name)
-    plan = Schedule(days=("mon", "thu"), at=time(17), weeks=3, if_late=word)
+    given_hours = {} if hours is None else {"late_after_hours": hours}
+    plan = Schedule(days=("mon", "thu"), at=time(17), weeks=3, if_late=word, **given_hours)
+    grace = timedelta(hours=3 if hours is None else hours)
     opened = datetime.combine(starts, time(12), tzinfo=UTC) + timedelta(days=late_days)
     planned = [send.due_at for send in sends(plan, starts, zone)]
     found = sends(plan, starts, zone, opened)
     if word == "skip":
         assert [send.due_at for send in found] == planned
-        assert [send.is_late for send in found] == [due + LATE_AFTER <= opened for due in planned]
-        assert all(send.expires_at == send.due_at + LATE_AFTER for send in found)
+        assert [send.is_late for send in found] == [due + grace <= opened for due in planned]
+        assert all(send.expires_at == send.due_at + grace for send in found)
     else:
         assert len(found) == 6
         assert not any(send.is_late for send in found)

@@ -14,6 +14,7 @@ __all__ = [
     "Derived",
     "Flow",
     "FlowStep",
+    "Keywords",
     "Message",
     "Schedule",
     "placeholders",
@@ -129,6 +130,8 @@ class Schedule(Frozen):
     """Nothing is sent from the first time of day to the second."""
     if_late: Literal["skip", "shift"] = "skip"
     """What becomes of a message that could not go out in time: dropped, or sent later."""
+    late_after_hours: Annotated[float, Field(gt=0, le=168)] = 3.0
+    """Hours after its due time from which a message is late, where late ones are dropped."""
     attempts: Attempts = Attempts()
     """For calls."""
 
@@ -136,6 +139,15 @@ class Schedule(Frozen):
     def n_sends(self) -> int:
         """Number of messages due to one unit."""
         return self.sets if self.sets is not None else (self.weeks or 1) * len(self.days)
+
+
+class Keywords(Frozen):
+    """Words of the study's own by which people refuse messages, or take a refusal back."""
+
+    stop: tuple[str, ...] = ()
+    """Words that refuse, beside those that always do, such as STOP, ALTO and ACHA."""
+    start: tuple[str, ...] = ()
+    """Words that take a refusal by word back, beside those that always do, such as START."""
 
 
 class Derived(Frozen):

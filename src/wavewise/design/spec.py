@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from wavewise.design.arms import Arm
-from wavewise.design.messages import Channel, Derived, Flow, Message, Schedule
+from wavewise.design.messages import Channel, Derived, Flow, Keywords, Message, Schedule
 from wavewise.design.outcomes import Outcome
 from wavewise.design.plan import Analysis, Decision, Model, Planning, Registration
 from wavewise.design.values import Frozen, Identifier, OpenShare, TimeZone
@@ -84,6 +84,8 @@ class StudySpec(Frozen):
     """Arms that several waves share, or that hold more than one message."""
     schedules: dict[Identifier, Schedule] = Field(default_factory=dict)
     """When messages go out, by name."""
+    keywords: Keywords = Keywords()
+    """Words by which people refuse messages, or take a refusal back."""
     outcomes: tuple[Outcome, ...] = Field(min_length=1)
     """What is measured."""
     models: dict[Identifier, Model] = Field(default_factory=dict)

@@ -52,6 +52,12 @@ if TYPE_CHECKING:
     from wavewise.estimate.score_panels import ScorePanels, score_panels
     from wavewise.estimate.weighted_m import weighted_m
     from wavewise.estimate.winner import Winner, winner
+    from wavewise.estimate.winner_table import (
+        WinnerColumn,
+        WinnerTable,
+        adaptive_comparison,
+        winner_table,
+    )
 
 __all__ = [
     "AdaptiveEstimates",
@@ -77,7 +83,10 @@ __all__ = [
     "SdPrior",
     "StudentT",
     "Winner",
+    "WinnerColumn",
+    "WinnerTable",
     "adaptive_aipw",
+    "adaptive_comparison",
     "ate",
     "batched_ols",
     "beta_binomial",
@@ -100,6 +109,7 @@ __all__ = [
     "tried_priors",
     "weighted_m",
     "winner",
+    "winner_table",
 ]
 
 _HOMES = {
@@ -149,6 +159,10 @@ _HOMES = {
     "tried_priors": "wavewise.estimate.normal_priors",
     "Winner": "wavewise.estimate.winner",
     "winner": "wavewise.estimate.winner",
+    "WinnerColumn": "wavewise.estimate.winner_table",
+    "WinnerTable": "wavewise.estimate.winner_table",
+    "adaptive_comparison": "wavewise.estimate.winner_table",
+    "winner_table": "wavewise.estimate.winner_table",
 }
 
 

@@ -103,12 +103,15 @@ def _best_shift(beta: FloatArray, n_points: int) -> FloatArray:
 def refine(fit: PointFit, rng: np.random.Generator) -> PointFit:
     """Ever more points, from t distributions around the last ones, with finer nodes if need be."""
     n_points, failed = fit.points.shape[0], fit.diagnostics.faults
+    known = fit  # the last fit that has weights
     for attempt in range(1, _N_REFITS + 1):
         posterior = fit.posterior
+        if np.isfinite(fit.weights).all():
+            known = fit
         if fit.diagnostics.quadrature_error > _QUADRATURE_GOAL:
             posterior = posterior.finer()
         n_points = min(4 * n_points, 32768)
-        fit = _around(fit, posterior, n_points, rng)
+        fit = _around(known, posterior, n_points, rng)
         record = replace(fit.diagnostics, n_refinements=attempt, failed=failed)
         fit = replace(fit, diagnostics=record)
         if not record.faults:
@@ -130,7 +133,9 @@ def _around(
         pareto_k=found.pareto_k,
         n_nodes=_n_nodes(posterior, fit.points[np.argmax(fit.weights)]),
         step_sd=posterior.coarse,
-        quadrature_error=quadrature_error(posterior, found.x, found.weights),
+        quadrature_error=(
+            quadrature_error(posterior, found.x, found.weights) if found.usable else math.inf
+        ),
         n_broken=found.n_broken,
     )
     return PointFit(
@@ -149,7 +154,6 @@ def _centre(points: FloatArray, weights: FloatArray) -> Peak:
 
 def _flattened(weights: FloatArray) -> FloatArray:
     """Weights to a power that leaves at least 100 equally good points, to learn moments from."""
-    weights = np.where(np.isfinite(weights), weights, 0.0)
     for power in (1.0, 0.5, 0.25, 0.1, 0.03):
         flat = weights**power
         flat /= flat.sum()

@@ -12,6 +12,7 @@ from wavewise.estimate.binomial_exp import (
     inlined,
     softplus_in_place,
 )
+from wavewise.estimate.binomial_far import far_log_likelihood, leaves_range
 from wavewise.results import FloatArray, IntArray
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
 
 MAX_NODES = 4096
 ARMS_AT_ONCE = 4  # in single precision: rows of trials come in whole groups
+# beyond, terms of a cluster's sum may have been cut by the exponentials of binomial_exp
+_MOST, _MOST_SINGLE = 1e250, 1e28
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -218,7 +221,11 @@ def add_log_likelihood_single(
         )
         for c in range(n):
             wide[c] = total[c]
-        out[i] += _sum_of_logs(wide, copies, exact)
+        if leaves_range(wide, copies, _MOST_SINGLE):
+            nodes = (centers[i], kappa, low, step, n_nodes)
+            out[i] += far_log_likelihood(successes, trials, copies, table, n_arms, *nodes)
+        else:
+            out[i] += _sum_of_logs(wide, copies, exact)
 
 
 @compiled
@@ -294,4 +301,8 @@ def add_log_likelihood(
             bits,
             total,
         )
-        out[i] += _sum_of_logs(total, copies, reference)
+        if leaves_range(total, copies, _MOST):
+            nodes = (centers[i], kappa, low, step, n_nodes)
+            out[i] += far_log_likelihood(successes, trials, copies, table, n_arms, *nodes)
+        else:
+            out[i] += _sum_of_logs(total, copies, reference)

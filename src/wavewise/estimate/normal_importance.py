@@ -161,7 +161,7 @@ def importance(log_density: LogDensity, proposal: Proposal, uniform: FloatArray)
     """
     x, log_proposal = proposal.points(uniform)
     target = log_density(x)
-    broken = np.isnan(target)
+    broken = np.isnan(target) | (target == np.inf)
     log_weight = np.where(broken, -np.inf, target - log_proposal)
     top = float(log_weight.max())
     raw = np.exp(log_weight - top) if np.isfinite(top) else np.full(log_weight.size, np.nan)

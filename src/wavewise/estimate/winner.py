@@ -13,12 +13,12 @@ from wavewise.estimate.truncated_normal import mean_at_quantile
 from wavewise.estimate.winner_input import Ranked, read_ranked, truncation_set
 from wavewise.results import Provenance, hash_arrays
 
-__all__ = ["Winner", "WinnerMethod", "winner"]
+__all__ = ["WHICH_INTERVAL", "Winner", "WinnerMethod", "winner"]
 
 WinnerMethod = Literal["hybrid", "conditional", "projection"]
 _FIRST_STAGE_SHARE = 0.1  # of the error that the hybrid spends on the projection interval
 
-_WHICH = (
+WHICH_INTERVAL = (
     "Use the hybrid interval: it is close to the usual one where one arm wins clearly and never "
     "much longer than the projection interval where arms are nearly tied. Use the projection "
     "interval if it must hold however the arm was picked, and the conditional one if it must hold "
@@ -103,7 +103,7 @@ class Winner:
             f"Arm {self.arm}, rank {self.rank + 1} of {self.n_arms}: {what} {self.estimate:.6g}, "
             f"{self.level:.0%} {self.method} interval {self.conf_low:.6g} to {self.conf_high:.6g} "
             f"({_MEANING[self.method]}); usual estimate {self.naive_estimate:.6g}, standard error "
-            f"{self.std_error:.6g}.{tie}\n{_WHICH}\n"
+            f"{self.std_error:.6g}.{tie}\n{WHICH_INTERVAL}\n"
             "Assumes estimates that are normal with a known covariance: after adaptive assignment "
             "take weighted ones, not plain means."
         )

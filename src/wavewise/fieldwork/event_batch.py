@@ -10,6 +10,7 @@ import polars as pl
 from wavewise.errors import Fault
 from wavewise.fieldwork.events import check_events
 from wavewise.fieldwork.faults import MOST_SHOWN
+from wavewise.fieldwork.json_cells import kind_of, wrong_number, wrong_text
 
 __all__ = ["MOST_EVENTS", "Batch", "read_batch"]
 
@@ -19,7 +20,6 @@ _TEXTS = ("event_id", "unit_id", "kind", "at", "item")
 _KEYS = {*_TEXTS, "value"}
 _NEEDED = ("event_id", "unit_id", "kind", "at")
 _SCHEMA = {**dict.fromkeys(_TEXTS, pl.String), "value": pl.Float64}
-_LARGEST = 1e300
 _PLACE = re.compile(r"row (\d+)(?:, column '(\w+)')?")
 
 
@@ -86,37 +86,14 @@ def _row(found: dict[str, Any]) -> tuple[str | float | None, ...]:
 def _wrong(found: Any) -> Fault | None:
     """What is wrong with the form of one event; None where it is sound. No content is shown."""
     if not isinstance(found, dict):
-        return Fault("", f"a JSON {_kind(found)}", "an object with event_id, unit_id, kind and at")
+        return Fault(
+            "", f"a JSON {kind_of(found)}", "an object with event_id, unit_id, kind and at"
+        )
     if unknown := found.keys() - _KEYS:
         shown = sorted(str(key)[:40] for key in unknown)[:5]
         return Fault("", f"the unknown keys {shown}", f"only {', '.join(sorted(_KEYS))}")
-    texts = (_wrong_text(key, found.get(key)) for key in _TEXTS)
-    return next(filter(None, texts), None) or _wrong_value(found.get("value"))
-
-
-def _wrong_text(key: str, value: Any) -> Fault | None:
-    if value is None:
-        return Fault(f".{key}", "nothing", "a text") if key in _NEEDED else None
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return Fault(f".{key}", f"a JSON {_kind(value)}", "a text")
-    if isinstance(value, str) and "\x00" in value:
-        return Fault(f".{key}", "a NUL character", "text without it")
-    return None
-
-
-def _wrong_value(value: Any) -> Fault | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return Fault(".value", f"a JSON {_kind(value)}", "a number, or nothing")
-    if abs(value) > _LARGEST:
-        return Fault(".value", "a number of over 300 digits", "a number that a computer can hold")
-    return None
-
-
-def _kind(value: Any) -> str:
-    names = {bool: "truth value", str: "text", int: "number", float: "number", list: "list"}
-    return "null" if value is None else names.get(type(value), "object")
+    texts = (wrong_text(key, found.get(key), needed=key in _NEEDED) for key in _TEXTS)
+    return next(filter(None, texts), None) or wrong_number("value", found.get("value"))
 
 
 def _path(path: str, places: Sequence[int]) -> str:

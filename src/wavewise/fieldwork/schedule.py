@@ -9,10 +9,7 @@ from zoneinfo import ZoneInfo
 from wavewise.design.messages import Schedule
 from wavewise.design.wave_times import WEEKDAYS
 
-__all__ = ["LATE_AFTER", "Send", "after_quiet", "expiry", "local_moment", "sends"]
-
-# A message that did not go out so long after it was due is late.
-LATE_AFTER = timedelta(hours=3)
+__all__ = ["Send", "after_quiet", "expiry", "local_moment", "sends"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def expiry(moment: datetime, zone: ZoneInfo, schedule: Schedule) -> datetime | N
     """When a message that may go out from ``moment`` on may not go out any more."""
     ends = []
     if schedule.if_late == "skip":
-        ends.append(moment + LATE_AFTER)
+        ends.append(moment + _grace(schedule))
     if schedule.quiet_hours is not None:
         ends.append(_next_quiet(moment, zone, schedule.quiet_hours[0]))
     return min(ends) if ends else None
@@ -119,7 +116,14 @@ def sends(
 
 
 def _is_late(due: datetime, schedule: Schedule, opened_at: datetime | None) -> bool:
-    return opened_at is not None and schedule.if_late == "skip" and due + LATE_AFTER <= opened_at
+    return (
+        opened_at is not None and schedule.if_late == "skip" and due + _grace(schedule) <= opened_at
+    )
+
+
+def _grace(schedule: Schedule) -> timedelta:
+    """How long after it was due a message may still go out, where late ones are skipped."""
+    return timedelta(hours=schedule.late_after_hours)
 
 
 def _days(schedule: Schedule, starts: date) -> Iterator[date]:

@@ -1,10 +1,10 @@
-"""Words by which people refuse messages, in the languages of the studies and their neighbours."""
+"""Words by which people refuse messages, or want them again, in the studies' languages."""
 
 import re
 import unicodedata
 from collections.abc import Collection
 
-__all__ = ["STOP_WORDS", "is_refusal"]
+__all__ = ["START_WORDS", "STOP_WORDS", "is_refusal", "is_resumption"]
 
 # Language: words. Single words also refuse at the beginning of a message of up to three words.
 STOP_WORDS: dict[str, tuple[str, ...]] = {
@@ -20,6 +20,20 @@ STOP_WORDS: dict[str, tuple[str, ...]] = {
     "hi": ("रोको", "बंद", "बंद करो"),
     "am": ("አቁም",),
 }  # fmt: skip
+
+# Only as the whole message: they bring messages back to somebody who wanted none. YES is among
+# them since providers that hear it lift their own block.
+START_WORDS: dict[str, tuple[str, ...]] = {
+    "en": ("start", "unstop", "yes", "resume", "subscribe", "opt in", "optin"),
+    "es": ("iniciar", "comenzar", "empezar", "reanudar", "alta"),
+    "qu": ("qallariy",),
+    "sw": ("anza", "endelea", "rudisha"),
+    "fr": ("commencer", "demarrer", "reprendre"),
+    "pt": ("iniciar", "comecar", "retomar"),
+    "ar": ("ابدأ", "اشتراك"),
+    "hi": ("शुरू", "शुरू करो"),
+    "am": ("ጀምር",),
+}
 
 _MOST_WORDS = 3
 # At the beginning of a longer message these are ordinary words.
@@ -58,6 +72,25 @@ def is_refusal(text: str, more: Collection[str] = ()) -> bool:
     return plain in words or (len(others) < _MOST_WORDS and first in words - _ALONE)
 
 
+def is_resumption(text: str, more: Collection[str] = ()) -> bool:
+    """Whether a message takes a refusal back: one of the words, and nothing else.
+
+    Parameters
+    ----------
+    text : str
+        The message as it came.
+    more : collection of str
+        The study's own words.
+
+    Examples
+    --------
+    >>> is_resumption("Start."), is_resumption("¡Comenzar!"), is_resumption("start tomorrow?")
+    (True, True, False)
+    """
+    plain = _plain(text)
+    return bool(plain) and plain in _STARTS | {_plain(word) for word in more}
+
+
 def _plain(text: str) -> str:
     """Small letters without accents, single blanks, no punctuation."""
     split = unicodedata.normalize("NFKD", text).casefold()
@@ -68,3 +101,4 @@ def _plain(text: str) -> str:
 
 
 _WORDS = frozenset(_plain(word) for words in STOP_WORDS.values() for word in words)
+_STARTS = frozenset(_plain(word) for words in START_WORDS.values() for word in words)

@@ -12,6 +12,7 @@ from wavewise.report.values import plain, require_distinct, require_finite, requ
 from wavewise.results import CheckResult, NotEstimable
 
 if TYPE_CHECKING:
+    from wavewise.report.adaptive import AdaptiveContents
     from wavewise.report.delivery import DeliveryContents
     from wavewise.report.evaluation_contents import EvaluationContents
     from wavewise.report.score_model import ScoreModelContents
@@ -202,9 +203,8 @@ class EffectsContents:
 
     def __post_init__(self) -> None:
         require_finite(self, f"effects on {self.outcome.id!r}")
-        require_distinct(
-            "effects", [row.arm for row in self.rows] + [row.arm for row in self.not_estimable]
-        )
+        names = [row.arm for row in self.rows] + [row.arm for row in self.not_estimable]
+        require_distinct("effects", names)
 
 
 @dataclass(frozen=True)
@@ -310,12 +310,10 @@ class WaveContents:
 
 @dataclass(frozen=True)
 class DecisionContents:
-    """What was decided, by which rule.
+    """What was decided, by which rule (in words, e.g. ``lowest expected regret``).
 
     Parameters
     ----------
-    rule : str
-        The rule in words, e.g. ``lowest expected regret``.
     arm : str or None
         The chosen arm; None when the decision is to go on learning.
     prob_optimal, policy_regret : float or None
@@ -363,17 +361,19 @@ class ReportContents:
     title, study_id, abstract : str
         From the spec.
     generated_on : str
-        Date of the report as it should be printed; the report itself reads no clock.
+        Date of the report as it should be printed.
     registration : str
-        E.g. ``version 2, registered 2023-10-02; 1 addendum``; empty means not registered.
+        E.g. ``version 2, registered 2023-10-02; 1 addendum``; empty: not registered.
     unit_name : str
         The units in the plural, e.g. ``parents``.
     waves : tuple of WaveContents
         In their order in time.
     effects : tuple of EffectsContents
-        Of all waves together. Empty: the last wave with effects speaks for the study.
+        Of all waves together; empty takes those of the last wave that has some.
     posterior : PosteriorContents, NotEstimable or None
-        Of all waves together. None: the last wave with a posterior speaks for the study.
+        Of all waves together; None takes the last wave's.
+    adaptive : tuple of AdaptiveContents
+        The last wave whose shares were learned, with those it learned on.
     score_models : tuple of ScoreModelContents
         Models of scores by period, after the last closed wave.
     evaluations : tuple of EvaluationContents
@@ -389,7 +389,7 @@ class ReportContents:
     amendments : tuple of str
         Changes since registration, a sentence each.
     exploratory, simulated : bool
-        Each puts a banner on the first screen.
+        A banner each.
     """
 
     title: str
@@ -401,6 +401,7 @@ class ReportContents:
     registration: str = ""
     effects: tuple[EffectsContents, ...] = ()
     posterior: PosteriorContents | NotEstimable | None = None
+    adaptive: "tuple[AdaptiveContents, ...]" = ()
     score_models: "tuple[ScoreModelContents, ...]" = ()
     evaluations: "tuple[EvaluationContents, ...]" = ()
     deliveries: "tuple[DeliveryContents, ...]" = ()

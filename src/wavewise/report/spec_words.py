@@ -109,8 +109,9 @@ def schedule_text(spec: StudySpec, schedule: Schedule) -> str:
     if schedule.quiet_hours is not None:
         begin, end = schedule.quiet_hours
         parts.append(f"Nothing is sent from {begin:%H:%M} to {end:%H:%M}.")
-    late = "dropped" if schedule.if_late == "skip" else "sent later"
-    parts.append(f"A message that could not go out in time is {late}.")
+    hours = f" (within {schedule.late_after_hours:g} hours)"
+    late, limit = ("dropped", hours) if schedule.if_late == "skip" else ("sent later", "")
+    parts.append(f"A message that could not go out in time{limit} is {late}.")
     return " ".join([*parts, *_attempts(schedule)])
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from wavewise.report.adaptive import adaptive_table
 from wavewise.report.choose import findings, study_effects, study_posterior
 from wavewise.report.contents import (
     DecisionContents,
@@ -110,6 +111,7 @@ class PageView:
     waves: tuple[WaveView, ...]
     checks: tuple[CheckView, ...]
     effects: tuple[EffectsView, ...]
+    adaptive: tuple[Table, ...]
     score_models: tuple[ScoreModelView, ...]
     evaluations: tuple[EvaluationView, ...]
     deliveries: tuple[DeliveryTables, ...]
@@ -151,6 +153,7 @@ def page_view(contents: ReportContents) -> PageView:
         waves=tuple(_wave(names, wave, contents, shown, posterior) for wave in contents.waves),
         checks=tuple(_check(wave, check) for wave in contents.waves for check in wave.checks),
         effects=effects,
+        adaptive=tuple(adaptive_table(item) for item in contents.adaptive),
         score_models=tuple(
             ScoreModelView(
                 model.outcome.label,

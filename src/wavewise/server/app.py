@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from wavewise import __version__
-from wavewise.server import calls, events, inbound, push, receipts, unsubscribe
+from wavewise.server import calls, events, inbound, push, receipts, scores, unsubscribe
 from wavewise.server.answers import add_error_answers
 from wavewise.server.settings import Settings
 
@@ -21,7 +21,7 @@ def build_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Wavewise", version=__version__, docs_url=None, redoc_url=None)
     app.state.settings = settings
     add_error_answers(app)
-    for module in (calls, events, inbound, push, receipts, unsubscribe):
+    for module in (calls, events, inbound, push, receipts, scores, unsubscribe):
         app.include_router(module.router)
 
     @app.get("/v1/health")

@@ -29,7 +29,7 @@ async def twilio(request: Request) -> Response:
         _field(form, "From"),
         form.get("Body", ""),
         _field(form, "MessageSid"),
-        provider_refuses=form.get("OptOutType", "").upper() == "STOP",
+        provider_said=form.get("OptOutType", "").upper(),
     )
     return Response(_NOTHING_TO_SAY, media_type="application/xml")
 
@@ -86,7 +86,7 @@ async def _take(
     text: str,
     reference: str,
     *,
-    provider_refuses: bool = False,
+    provider_said: str = "",
 ) -> dict[str, int]:
     settings = settings_of(request)
     return await run_in_threadpool(
@@ -97,7 +97,8 @@ async def _take(
         address,
         text,
         reference,
-        provider_refuses=provider_refuses,
+        provider_refuses=provider_said == "STOP",
+        provider_resumes=provider_said == "START",
     )
 
 

@@ -336,7 +336,8 @@ def _record(
         return
     by_id = {result.outbox_id: result for result in results}
     names = ("sent_at_utc_us", "delivered_at_utc_us", "read_at_utc_us", "answered_at_utc_us")
-    columns = [outbox.c[n] for n in ("outbox_id", "state", "lease_owner", "provider_id", *names)]
+    own = ("outbox_id", "state", "lease_owner", "provider_id", "attempts")
+    columns = [outbox.c[n] for n in (*own, *names)]
     query = select(*columns).where(outbox.c.outbox_id.in_(sorted(by_id)))
     locked = query.order_by(outbox.c.outbox_id).with_for_update()
     rows = [dict(row._mapping) for row in connection.execute(locked)]
@@ -353,6 +354,8 @@ def _change(row: dict[str, Any], owner: str | None, result: Recorded, at: int) -
             return {}
         if result.expires_at_utc_us is not None:
             done["expires_at_utc_us"] = result.expires_at_utc_us
+        if not result.is_attempt:
+            done["attempts"] = max(0, row["attempts"] - 1)
         return {
             **done,
             "state": "queued",

@@ -91,6 +91,9 @@ class Recorded:
         For queued: not before.
     expires_at_utc_us : int or None
         For queued: not from then on, where a later call has a time of its own; None leaves it.
+    is_attempt : bool
+        For queued: whether the call counts as an attempt. Where the provider refuses everything,
+        it says nothing of this message.
     """
 
     outbox_id: int
@@ -99,6 +102,7 @@ class Recorded:
     provider_id: str | None = None
     next_at_utc_us: int | None = None
     expires_at_utc_us: int | None = None
+    is_attempt: bool = True
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,8 @@ def is_taken_back(channel: ColumnElement[str] | str) -> Any:
     same = [
         resumption.c.unit_id == refusal.c.unit_id,
         resumption.c.channel == channel,
-        resumption.c.at_utc_us >= refusal.c.at_utc_us,
+        resumption.c.at_utc_us > refusal.c.at_utc_us,
     ]
-    return select(resumption.c.resumption_id).where(*same, lifts).exists()
+    found = select(resumption.c.resumption_id).where(*same, lifts)
+    # The messages' table lies two queries out, where it would not be found by itself.
+    return found.correlate_except(resumption).exists()

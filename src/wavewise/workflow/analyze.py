@@ -3,6 +3,7 @@
 from typing import Any
 
 from wavewise.results import NotEstimable
+from wavewise.workflow.adaptive import adaptive_waves
 from wavewise.workflow.analysis import OutcomeEffects, WaveAnalysis, analyse_waves
 from wavewise.workflow.done import Done
 from wavewise.workflow.rerandomize import procedure_waves, rerandomization_test
@@ -15,6 +16,8 @@ __all__ = ["analysis_facts", "analyze"]
 
 def analyze(study: Study, wave_id: str, *, randomization_draws: int = 0) -> Done:
     """Effects in a closed wave, models of scores by period so far, and the checks of its data.
+
+    A wave whose shares were learned on earlier ones is compared together with these as well.
 
     Parameters
     ----------
@@ -34,9 +37,13 @@ def analyze(study: Study, wave_id: str, *, randomization_draws: int = 0) -> Done
     analysis = analyse_waves(study, [wave_id])
     fits = score_fits(study, wave_id)
     facts = analysis_facts(wave_id, analysis) | {"score_models": [fit.to_dict() for fit in fits]}
+    across = adaptive_waves(study, wave_id)
+    if across is not None:
+        facts["adaptive"] = across.to_dict()
     tested = _randomization_test(study, wave_id, randomization_draws, facts)
     study.store.put_result(wave_id, "analysis", facts, study.clock())
     parts = [_text(item) for item in analysis.effects]
+    parts += [] if across is None else [across.text]
     parts += [fit.text for fit in fits]
     parts += after_closing(study)
     parts += tested

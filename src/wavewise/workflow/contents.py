@@ -13,6 +13,7 @@ import sqlalchemy
 
 from wavewise._version import __version__
 from wavewise.report import contents as shown
+from wavewise.workflow.adaptive_contents import adaptive_contents
 from wavewise.workflow.delivery_contents import delivery_contents
 from wavewise.workflow.effect_contents import pooled_effects
 from wavewise.workflow.evaluation_contents import evaluations
@@ -73,6 +74,7 @@ def report_contents(
         registration=_registration(study),
         effects=pooled_effects(study, rows),
         posterior=None,
+        adaptive=adaptive_contents(study, rows),
         score_models=score_model_contents(study, rows),
         evaluations=evaluations(study, None if truth is None else truth.policies),
         deliveries=delivery_contents(study),

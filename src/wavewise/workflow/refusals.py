@@ -9,7 +9,8 @@ import polars as pl
 
 from wavewise.errors import InputError, UnavailableError
 from wavewise.fieldwork.key_ring import KeyRing
-from wavewise.fieldwork.stop_words import is_refusal
+from wavewise.fieldwork.stop_words import is_refusal, is_resumption
+from wavewise.store.resumptions import AT_PROVIDER, START_WORD
 from wavewise.store.rows import to_us
 from wavewise.workflow.contacts import ContactBook
 from wavewise.workflow.done import Done
@@ -131,8 +132,9 @@ def inbound_message(
     reference: str,
     *,
     provider_refuses: bool = False,
+    provider_resumes: bool = False,
 ) -> dict[str, int]:
-    """What becomes of a message from a unit: a refusal, or an event of the kind ``answer``.
+    """What becomes of a message from a unit: a refusal, its end, or an event ``answer``.
 
     Parameters
     ----------
@@ -148,11 +150,18 @@ def inbound_message(
         The provider's id of it: the same message counts once.
     provider_refuses : bool
         Whether the provider took it for a refusal already.
+    provider_resumes : bool
+        Whether the provider took it for the end of one, and lifted its own block.
     """
-    if provider_refuses or is_refusal(text):
+    words = study.spec.keywords
+    if provider_refuses or is_refusal(text, words.stop):
         done = refuse_address(study, ring, channel, address, "stop keyword", reference)
-        return {**done, "n_answers": 0}
+        return {**done, "n_answers": 0, "n_resumed": 0}
     units = ContactBook(study.store, ring).units_at(channel, address)
+    if provider_resumes or is_resumption(text, words.start):
+        n = _resume(study, units, channel, reference, at_provider=provider_resumes)
+        if n is not None:
+            return {"n_units": len(units), "n_new": 0, "n_answers": 0, "n_resumed": n}
     now = study.clock()
     rows = pl.DataFrame(
         {
@@ -165,7 +174,31 @@ def inbound_message(
         schema_overrides={"event_id": pl.String, "unit_id": pl.String},
     )
     known = study.store.add_events(rows, received_at=now) if units else None
-    return {"n_units": len(units), "n_new": 0, "n_answers": known.n_new if known else 0}
+    n_answers = known.n_new if known else 0
+    return {"n_units": len(units), "n_new": 0, "n_answers": n_answers, "n_resumed": 0}
+
+
+def _resume(
+    study: Study, units: Sequence[str], channel: str, reference: str, *, at_provider: bool
+) -> int | None:
+    """Keep that units take refusals by word back, on one channel; gives the number of new ones.
+
+    What was cancelled stays cancelled. None where nobody there refuses, so that it is an answer.
+    """
+    refusing = set(study.store.refused_units(channel)) & set(units)
+    known = set(study.store.resumptions()["resumption_id"])
+    rows = [
+        {
+            "resumption_id": f"start:{reference}:{unit}",
+            "unit_id": unit,
+            "channel": channel,
+            "source": AT_PROVIDER if at_provider else START_WORD,
+            "at_utc_us": to_us(study.clock()),
+        }
+        for unit in units
+        if unit in refusing or f"start:{reference}:{unit}" in known
+    ]
+    return study.store.add_resumptions(pl.DataFrame(rows), study.clock()) if rows else None
 
 
 def unsubscribe(study: Study, ring: KeyRing, token: str) -> int | None:

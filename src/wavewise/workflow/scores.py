@@ -10,6 +10,7 @@ from wavewise.design.outcomes import Outcome
 from wavewise.design.periods import own_period
 from wavewise.errors import InputError
 from wavewise.fieldwork.files import first_row, read_table
+from wavewise.fieldwork.score_batch import named_by_place, read_score_batch
 from wavewise.fieldwork.scores import CheckedScores, check_scores, used_scores
 from wavewise.store.rows import to_us
 from wavewise.workflow.done import Done, text_table
@@ -21,6 +22,7 @@ __all__ = [
     "observe_scores",
     "score_outcomes",
     "scores_to_freeze",
+    "take_scores",
     "wave_scores",
 ]
 
@@ -52,15 +54,10 @@ def observe_scores(
     InputError
         With every bad row; nothing was added.
     """
-    outcomes = score_outcomes(study)
-    if not outcomes:
-        raise InputError(
-            "the study file has no outcome of kind 'score' with periods; needed one to tell which "
-            'scores these are; add periods = ["before", "after"] to it'
-        )
+    periods = _periods(study)
     checked = check_scores(
         read_table(path, encoding=encoding),
-        {outcome.id: outcome.periods for outcome in outcomes},
+        periods,
         unit_column=study.spec.units.id,
         delivered=delivered,
         default_time_zone=study.spec.study.time_zone,
@@ -79,6 +76,57 @@ def observe_scores(
         *after_closing(study),
     ]
     return Done("\n".join(lines), facts)
+
+
+def take_scores(study: Study, value: Any) -> dict[str, Any]:
+    """Keep a delivery of scores that came as JSON: all of it or nothing. It may come again.
+
+    Parameters
+    ----------
+    study : Study
+        An open study.
+    value : object
+        As :func:`wavewise.fieldwork.score_batch.read_score_batch` takes it.
+
+    Returns
+    -------
+    dict
+        Counts n_new, n_repeated, n_unknown_unit, n_missing.
+
+    Raises
+    ------
+    InputError
+        With every fault by its place, such as another score than the one that is kept for the same
+        unit, period and delivery; nothing was kept.
+    """
+    periods = _periods(study)
+    batch = read_score_batch(value, list(periods))
+    try:
+        checked = check_scores(
+            batch.frame,
+            periods,
+            delivered=batch.delivered,
+            default_time_zone=study.spec.study.time_zone,
+            now_us=to_us(study.clock()),
+            first_row=0,
+            name="scores: nothing was kept",
+        )
+        checked.raise_if_bad()
+        added = study.store.add_scores(checked.scores, received_at=study.clock())
+    except InputError as error:
+        raise named_by_place(error) from None
+    return {**vars(added), "n_missing": checked.n_missing}
+
+
+def _periods(study: Study) -> dict[str, tuple[str, ...]]:
+    """Periods of each outcome whose scores come as deliveries."""
+    outcomes = score_outcomes(study)
+    if not outcomes:
+        raise InputError(
+            "the study file has no outcome of kind 'score' with periods; needed one to tell which "
+            'scores these are; add periods = ["before", "after"] to it'
+        )
+    return {outcome.id: outcome.periods for outcome in outcomes}
 
 
 def _by_delivery(checked: CheckedScores) -> list[dict[str, Any]]:

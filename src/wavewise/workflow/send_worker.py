@@ -275,7 +275,7 @@ class Lane:
     def _not_sent(self, row: OutboxRow, result: NotSent) -> Recorded:
         if result.stops_channel:
             self._tally.stop(self.name, result.reason)
-            return Recorded(row.outbox_id, "queued", result.reason)
+            return Recorded(row.outbox_id, "queued", result.reason, is_attempt=False)
         if result.retry_after_seconds is not None:
             self._pace.hold(result.retry_after_seconds)
         return self._later(row, result.reason, result.retry_after_seconds)

@@ -9,7 +9,16 @@ from pydantic import BaseModel
 
 from wavewise.design import find_faults
 from wavewise.design.arms import Arm, OrderedPairs, PolicyRule
-from wavewise.design.messages import Attempts, Collect, Derived, Flow, FlowStep, Message, Schedule
+from wavewise.design.messages import (
+    Attempts,
+    Collect,
+    Derived,
+    Flow,
+    FlowStep,
+    Keywords,
+    Message,
+    Schedule,
+)
 from wavewise.design.outcomes import Outcome
 from wavewise.design.plan import (
     Analysis,
@@ -45,6 +54,7 @@ MODELS: dict[str, tuple[type[BaseModel], ...]] = {
     "policy": (PolicyRule,),
     "[schedules.NAME]": (Schedule,),
     "schedules.NAME.attempts": (Attempts,),
+    "[keywords]": (Keywords,),
     "[[outcomes]]": (Outcome,),
     "[models.NAME]": (Model,),
     "[[waves]]": (Wave,),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavewise.fieldwork.stop_words import STOP_WORDS, is_refusal
+from wavewise.fieldwork.stop_words import START_WORDS, STOP_WORDS, is_refusal, is_resumption
 
 EVERY = sorted({word for words in STOP_WORDS.values() for word in words})
 
@@ -48,3 +48,16 @@ def test_words_of_the_study_itself() -> None:
 @given(st.text())
 def test_any_text_has_an_answer(text: str) -> None:
     assert is_refusal(text) in {True, False}
+
+
+@pytest.mark.parametrize("word", sorted({w for words in START_WORDS.values() for w in words}))
+def test_words_that_start_again_stand_alone_and_refuse_nothing(word: str) -> None:
+    assert is_resumption(f" {word.upper()}! ")
+    assert not is_refusal(word)
+    assert not is_resumption(f"{word} tomorrow")
+
+
+def test_a_study_brings_words_of_its_own() -> None:
+    assert not is_refusal("Tosha") and not is_resumption("Nirudishe")
+    assert is_refusal("¡Tosha!", ["tosha"])
+    assert is_resumption("nirudishe", ["Nirudishe"])

@@ -8,16 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from postgres_server import new_database, running_postgres
+from postgres_server import new_database
 from wavewise.store import Store
 
 _NUMBERS = count(1)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    with running_postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])

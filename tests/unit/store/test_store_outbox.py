@@ -213,3 +213,54 @@ def test_erasure_takes_the_text_and_cancels(outbox: Store) -> None:
     outbox.erase_unit("a", "{}", NOW)
     row = outbox.outbox_rows().filter(unit_id="a").row(0, named=True)
     assert (row["state"], row["content_json"]) == ("cancelled", "{}")
+
+
+def test_a_call_that_counts_for_nothing_leaves_the_number_of_attempts(outbox: Store) -> None:
+    """A provider that refuses everything says nothing of the message."""
+    first, second = begun(outbox, "one", 2)
+    results = [
+        Recorded(first, "queued", "the credentials are refused", is_attempt=False),
+        Recorded(second, "queued", "try again"),
+    ]
+    outbox.record_results("one", results, NOW)
+    outbox.pause_messages(NOW)
+    outbox.resume_messages()
+    rows = outbox.outbox_rows("w1").sort("outbox_id")
+    attempts = dict(rows.select("outbox_id", "attempts").iter_rows())
+    assert (attempts[first], attempts[second]) == (0, 1)
+    # ten stops later it is still sent
+    for _ in range(10):
+        (again,) = [i for i in begun(outbox, "one") if i == first]
+        outbox.record_results("one", [Recorded(again, "queued", "stopped", is_attempt=False)], NOW)
+        outbox.release_messages("one")
+    assert outbox.outbox_rows("w1").filter(outbox_id=first)["attempts"].item() == 0
+
+
+def test_a_refusal_that_was_taken_back_brings_nothing_back_by_itself(outbox: Store) -> None:
+    """What it cancelled stays so; what is queued after goes out, on this channel only."""
+    word = {
+        "refusal_id": "r",
+        "unit_id": "a",
+        "channel": None,
+        "source": "stop keyword",
+        "at_utc_us": to_us(NOW),
+    }
+    refusals = pl.DataFrame([word], schema_overrides={"channel": pl.String})
+    assert outbox.add_refusals(refusals, NOW) == 1
+    start = {
+        "resumption_id": "s",
+        "unit_id": "a",
+        "channel": "push",
+        "source": "start keyword",
+        "at_utc_us": to_us(NOW) + 1,
+    }
+    later = messages(["a"], slot=1)
+    outbox.queue_messages(pl.concat([later, messages(["a"], slot=2, channel="sms")]), NOW)
+    assert outbox.claim_messages("push", "one", NOW, LEASE, 9)[0].unit_id != "a"
+    outbox.release_messages("one")
+    assert outbox.add_resumptions(pl.DataFrame([start]), NOW) == 1
+    claimed = outbox.claim_messages("push", "two", NOW, LEASE, 9)
+    assert [(row.unit_id, row.slot) for row in claimed if row.unit_id == "a"] == [("a", 1)]
+    assert outbox.claim_messages("sms", "two", NOW, LEASE, 9) == ()
+    first = outbox.outbox_rows().filter(unit_id="a", slot=0).select("state", "reason").row(0)
+    assert first == ("cancelled", "refused")
