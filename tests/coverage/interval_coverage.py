@@ -46,8 +46,9 @@ def main():
     parser.add_argument("--scheduler")
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
-    order = chunks(options.passes)
-    folder = options.folder / task_hash([repr(at) for at in order])[:12]
+    order = chunks(options.passes)  # more passes come behind: those of fewer are read
+    plan = [(part.name, part.keys, part.values, part.each) for part in coverage_plan.PARTS]
+    folder = options.folder / task_hash(coverage_plan.SEED, plan)[:12]
     found = run(folder, order, n_jobs=options.jobs, scheduler=options.scheduler, progress=shown)
     if options.table:
         from interval_coverage_table import write

@@ -24,7 +24,15 @@ def write(tables, seconds, target):
             *cell, n, known, rate, spread, length = row
             error = spread / known**0.5 if known else np.nan
             writer.writerow([*cell, n, known, *(_text(x) for x in (rate, error, length))])
-    target.with_suffix(".md").write_text(page(tables, seconds), encoding="utf-8")
+    text = target.with_suffix(".md")
+    findings = _findings(text.read_text("utf-8")) if text.exists() else ""
+    text.write_text(page(tables, seconds, findings), encoding="utf-8")
+
+
+def _findings(text):
+    """The section that was written by hand: it stays, and is to be read again with new numbers."""
+    start = text.find("## What it shows")
+    return "" if start < 0 else "## " + text[start + 3 :].split("\n## ")[0] + "\n"
 
 
 def _padded(part, row):
@@ -38,15 +46,15 @@ def _text(value):
     return "" if np.isnan(value) else f"{value:.4f}"
 
 
-def page(tables, seconds):
+def page(tables, seconds, findings=""):
     """Margins of the adaptive designs, then the costly intervals and those of policies."""
     rows = tables["adaptive"]
-    names = list(dict.fromkeys(row[6] for row in rows))
-    parts = [intro(rows, seconds)]
+    parts = [intro(rows, seconds), findings]
     for plain in (True, False):
         kept = [row for row in rows if (row[4] == 0) == plain]
         if not kept:
             continue
+        names = sorted({row[6] for row in kept}, key=_order)
         parts.append(
             f"## {'Units independent' if plain else '40 clusters, sd .5 on the log odds'}\n"
         )
@@ -56,6 +64,13 @@ def page(tables, seconds):
         if tables.get(part):
             parts += [title, single(tables[part], N_KEYS.get(part, 6))]
     return "\n".join(parts)
+
+
+def _order(name):
+    """Contrasts first, then models, then the chosen arm; `ate` before all."""
+    kind = [name.startswith(start) for start in ("ate", "weighted", "adaptive", "batched", "conf")]
+    place = kind.index(True) if any(kind) else 6 if name.startswith("chosen") else 5
+    return place, name
 
 
 TITLES = {
@@ -92,8 +107,8 @@ def intro(rows, seconds):
     for row in rows:
         if row[6] == "ate HC2":
             by_units.setdefault(row[5], []).append(row[7])
-    told = "; ".join(
-        f"{units:,} units: {len(n)} of 108 designs, {min(n)} repetitions each"
+    told = "\n".join(
+        f"- {units:,} units: {len(n)} of 108 designs, {min(n)} repetitions each"
         for units, n in sorted(by_units.items())
     )
     times = ", ".join(f"{part} {used:,.0f}" for part, used in seconds.items())
@@ -107,9 +122,13 @@ coverage is the size of the test. In brackets the Monte Carlo error, from the sp
 repetitions; "none" is the share of experiments without the interval, which names its reason
 instead (a share of exactly 0 or 1, or outcomes that do not vary).
 
-Seed 20261125, version {__version__}, November 2026. Run: {told}. Processor seconds of the whole
-run: {times}; together {sum(seconds.values()) / 60:.0f} minutes of one processor, so about half of
-that on two.
+Seed 20261125, version {__version__}, November 2026. The plan asks for 200 repetitions a design, 40
+with 50,000 units; it goes on where it stopped. Run so far, with more for the first designs:
+
+{told}
+
+Processor seconds: {times};
+together {sum(seconds.values()) / 60:.0f} minutes of one processor, half of that on two.
 
     python tests/coverage/interval_coverage.py FOLDER --jobs 2 [--scheduler ADDRESS]
     python tests/coverage/interval_coverage.py FOLDER --table docs/evidence/interval-coverage
@@ -131,7 +150,7 @@ def margin(rows, names, place):
 def lengths(rows, names):
     """Mean length of each interval by number of units, over that of `ate HC2`."""
     levels = sorted({row[5] for row in rows})
-    table = []
+    table, names = [], [name for name in names if "all looks" not in name]
     for name in names:
         found = []
         for level in levels:

@@ -84,6 +84,7 @@ class SmppChannel:
                 f"{CHANNELS_FILE}: found no SMPP gateway in [{self.name}]; needed "
                 'url = "smpp://host:2775"'
             )
+        _refuse_long(settings, password)
         self._source = _number(settings.option("from"))
         self._seconds = settings.timeout_seconds
         self._answers = _Answers()
@@ -165,6 +166,21 @@ def open_channel(settings: ChannelSettings, secrets: Secrets) -> SmppChannel:
     """
     settings.know_only("url", "user", "from", "system_type")
     return SmppChannel(settings, secrets.need("smpp_password"))
+
+
+def _refuse_long(settings: ChannelSettings, password: str) -> None:
+    """Refuse what the protocol has no room for (sections 5.2.1 to 5.2.3), before it is begun."""
+    texts = {
+        "secret smpp_password": (password, 8),
+        "user": (settings.option("user"), 15),
+        "system_type": (str(settings.options.get("system_type", "")), 12),
+    }
+    for name, (text, most) in texts.items():
+        if len(text) > most:
+            raise InputError(
+                f"[{settings.channel}], {name}: found {len(text)} letters; needed at most {most}, "
+                "for which SMPP 3.4 has room; ask the gateway for one; nothing was sent"
+            )
 
 
 def _number(text: str) -> PhoneNumber:

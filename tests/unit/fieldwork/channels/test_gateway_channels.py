@@ -111,6 +111,12 @@ def test_smpp_without_a_session_sends_nothing(tmp_path: Path, monkeypatch) -> No
     assert isinstance(nobody, NotSent)
 
 
+def test_smpp_names_a_password_that_the_protocol_has_no_room_for() -> None:
+    with pytest.raises(InputError, match="needed at most 8") as told:
+        send(smpp(free_port()), {"smpp_password": "ninechars"})
+    assert "ninechars" not in str(told.value)
+
+
 def mqtt(port: int, **options: str) -> ChannelSettings:
     own = {"url": f"mqtt://127.0.0.1:{port}", "topic": "wavewise/units", **options}
     return ChannelSettings("mqtt", "mqtt", timeout_seconds=3.0, options=own)
