@@ -25,10 +25,10 @@ def emptied(people: pl.DataFrame, column: str, n: int) -> pl.DataFrame:
 
 
 def test_check_names_missing_fields_before_a_wave_opens(tmp_path: Path) -> None:
-    folder = make(tmp_path, emptied(field_people(), "child_name", 2))
+    folder = make(tmp_path, emptied(field_people(), "child_name", 25))
     found = call("check", folder)
     assert found.code == 4
-    assert "2 of 40 units without {child_name}" in found.err
+    assert "25 of 40 units without {child_name}" in found.err
     assert "p0001" not in found.err
     faults = call("check", folder, "--json").facts["faults"]
     assert [fault["path"] for fault in faults] == ["messages['peers']"]
