@@ -1,21 +1,17 @@
 """Calls of a wave: telephones ring, or a provider asks; what was heard becomes outcomes."""
 
 import asyncio
-import json
-import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
-from urllib.parse import parse_qsl
 
 import httpx2
 import pytest
 
 import web_server
+from call_providers import Provider, post, provider_running
 from calling_study import SIP, Book, calling_study, states
 from telephones import a_line, free_ports, need_baresip, press_when_answered
 from wavewise.fieldwork.channels.registry import open_channel
@@ -23,7 +19,6 @@ from wavewise.fieldwork.channels.settings import Secrets, read_channels
 from wavewise.fieldwork.key_ring import KeyRing
 from wavewise.server.app import build_app
 from wavewise.server.settings import Settings
-from wavewise.server.signatures import twilio_signature
 from wavewise.workflow.observe import close_wave
 from wavewise.workflow.send import Ways, run_worker, send
 from wavewise.workflow.study import Study
@@ -71,43 +66,10 @@ def test_telephones_ring_and_what_is_heard_becomes_an_outcome(tmp_path: Path) ->
         assert outcomes["engaged.trials"].to_list() == [1, 1, 1]
 
 
-class Provider(BaseHTTPRequestHandler):
-    """Twilio's and Africa's Talking's doors for asking for calls."""
-
-    asked: ClassVar[list[tuple[str, dict[str, str]]]] = []
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"])).decode()
-        form = dict(parse_qsl(body))
-        self.asked.append((self.path, form))
-        if self.path.endswith("Calls.json"):
-            answer = json.dumps({"sid": f"CA{len(self.asked)}"}).encode()
-            self.send_response(201)
-        else:
-            entries = [{"phoneNumber": form["to"], "status": "Queued", "sessionId": "AT1"}]
-            answer = json.dumps({"entries": entries, "errorMessage": "None"}).encode()
-            self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_: object) -> None:
-        return
-
-
 @pytest.fixture
 def provider() -> Iterator[str]:
-    Provider.asked.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-def post(url: str, form: dict[str, str], token: str = "") -> httpx2.Response:
-    headers = {"X-Twilio-Signature": twilio_signature(token, url, form.items())} if token else {}
-    return httpx2.post(url, data=form, headers=headers, timeout=10)
+    with provider_running() as address:
+        yield address
 
 
 def test_twilio_calls_follow_the_flow(

@@ -15,6 +15,7 @@ import pytest
 
 import wavewise.workflow.study as study_module
 from calling_study import SIP
+from set_clock import Clock, use_clock
 from sipp import flash, need_sipp, telephones
 from study_folders import done
 from telephones import free_ports, need_baresip, write_tone
@@ -85,19 +86,9 @@ PLANS: tuple[dict[int | str, tuple[str, ...]], ...] = (
 )
 
 
-class Clock:
-    now = BEGINS
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    opened = partial(study_module.open_study, clock=made)
-    monkeypatch.setattr(study_module, "open_study", opened)
-    return made
+    return use_clock(monkeypatch, BEGINS)
 
 
 def opened_study(folder: Path, clock: Clock, ports: list[int]) -> tuple[Path, list[str]]:
