@@ -5,14 +5,21 @@ import contextlib
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
 
+def times_of(log: Path) -> Path:
+    """Where the time of each line of the log is, in seconds."""
+    return log.with_suffix(".times")
+
+
 async def _serve(log: Path, wait_seconds: float) -> None:
-    with log.open("ab", buffering=0) as file:
+    clock = times_of(log)
+    with log.open("ab", buffering=0) as file, clock.open("ab", buffering=0) as times:
 
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -23,6 +30,7 @@ async def _serve(log: Path, wait_seconds: float) -> None:
                     )
                     await reader.readexactly(int(fields["content-length"]))
                     file.write(fields["idempotency-key"].encode() + b"\n")
+                    times.write(b"%.6f\n" % time.monotonic())
                     await asyncio.sleep(wait_seconds)
                     writer.write(ANSWER)
                     await writer.drain()

@@ -1,5 +1,6 @@
 """The outbox's life: queued, claimed under a lease, begun, recorded; cancelled, paused, swept."""
 
+import math
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
@@ -8,6 +9,7 @@ import polars as pl
 from sqlalchemy import Connection, delete, or_, select, true, update
 
 from wavewise.store.bulk import BATCH_ROWS, append, ready, scan, staged
+from wavewise.store.channel_rates import reserve_turns
 from wavewise.store.conflicts import insert_into, n_inserted
 from wavewise.store.contact_schema import refusal
 from wavewise.store.database import Database
@@ -76,11 +78,18 @@ class Outbox(Database):
         return n_new
 
     def claim_messages(
-        self, channel: str, owner: str, now: datetime, lease_seconds: float, limit: int
+        self,
+        channel: str,
+        owner: str,
+        now: datetime,
+        lease_seconds: float,
+        limit: int,
+        rate_per_second: float = math.inf,
     ) -> tuple[OutboxRow, ...]:
         """The next due messages of a channel, leased to one worker; nothing is sent by this.
 
-        A lease that ends without :meth:`begin_and_record` makes the row free again.
+        A lease that ends without :meth:`begin_and_record` makes the row free again. A finite rate,
+        that of all workers together, gives each row a turn, and the lease begins after the last.
         """
         at = to_us(now)
         due = (
@@ -92,15 +101,18 @@ class Outbox(Database):
             .with_for_update(of=outbox, skip_locked=True)
         )
         with self._writing() as connection:
-            rows = [outbox_row(row) for row in connection.execute(due)]
+            found = connection.execute(due).all()
+            n, first, step = len(found), 0.0, 1.0 / rate_per_second
+            if n and step:
+                first = reserve_turns(connection, channel, n, rate_per_second)
             set_columns(
                 connection,
-                [row.outbox_id for row in rows],
+                [row.outbox_id for row in found],
                 state="leased",
                 lease_owner=owner,
-                lease_until_utc_us=at + _us(lease_seconds),
+                lease_until_utc_us=at + _us(lease_seconds + first + n * step),
             )
-        return tuple(rows)
+        return tuple(outbox_row(row, first + i * step) for i, row in enumerate(found))
 
     def begin_and_record(
         self,

@@ -54,6 +54,8 @@ class OutboxRow:
         The provider's name for it, where one is known.
     state : str
         As it was when it was read.
+    wait_seconds : float
+        From the claim until its turn at the channel's rate.
     """
 
     outbox_id: int
@@ -70,6 +72,7 @@ class OutboxRow:
     due_at_utc_us: int
     provider_id: str | None = None
     state: str = "leased"
+    wait_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,8 @@ def select_rows() -> Select[Any]:
     return select(*(outbox.c[name] for name in _ROW))
 
 
-def outbox_row(row: Row[Any]) -> OutboxRow:
-    """One row of such a query."""
+def outbox_row(row: Row[Any], wait_seconds: float = 0.0) -> OutboxRow:
+    """One row of such a query, and how long its turn is off."""
     values = dict(row._mapping)
-    return OutboxRow(content=json.loads(values.pop("content_json")), **values)
+    content = json.loads(values.pop("content_json"))
+    return OutboxRow(content=content, wait_seconds=wait_seconds, **values)

@@ -13,7 +13,7 @@ from sqlalchemy import (
 
 from wavewise.store.schema import metadata
 
-__all__ = ["ENDED", "RANK", "STATES", "outbox", "paused_wave", "receipt"]
+__all__ = ["ENDED", "RANK", "STATES", "channel_rate", "outbox", "paused_wave", "receipt"]
 
 # How far a message came; a receipt moves it up, never down.
 RANK = {
@@ -91,4 +91,12 @@ paused_wave = Table(
     metadata,
     Column("wave_id", Text, primary_key=True),
     Column("paused_at_utc_us", BigInteger, nullable=False),
+)
+
+# When a channel may send next; all workers of the study take their turns from here.
+channel_rate = Table(
+    "channel_rate",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("next_at_utc_us", BigInteger, nullable=False),  # by the database's clock
 )

@@ -3,6 +3,7 @@
 from typing import Self
 
 from wavewise.store.api_keys import ApiKeys
+from wavewise.store.channel_rates import ChannelRates
 from wavewise.store.contact_changes import ContactChanges
 from wavewise.store.contacts import Contacts
 from wavewise.store.database import Database
@@ -44,6 +45,7 @@ class Store(
     Outbox,
     OutboxCalls,
     OutboxCounts,
+    ChannelRates,
     Receipts,
     Database,
 ):

@@ -24,6 +24,7 @@ from wavewise.fieldwork.contacts import AddressBook
 from wavewise.store import from_us, to_us
 from wavewise.store.outbox_rows import OutboxRow, Recorded
 from wavewise.workflow.outbox_writer import OutboxWriter
+from wavewise.workflow.send_pace import LONGEST_WAIT_SECONDS, Pace
 from wavewise.workflow.unsubscribe_links import UNSUBSCRIBE_URL, LinkOf
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Lane", "Tally", "lease_seconds"]
 
 MOST_ATTEMPTS = 8
-LONGEST_WAIT_SECONDS = 3_600.0
 _CLAIM_SECONDS = 0.5  # of sending at full rate, in one claim
 _MOST_CLAIMED = 1_000
 _AGAIN_SECONDS = 1.0  # until the next claim, while the last messages are on their way
@@ -42,7 +42,7 @@ _UNEXPECTED = "the channel failed: {}"
 OnRefusal = Callable[[OutboxRow, str], None]
 OnHeard = Callable[[OutboxRow, Heard], None]
 CallAgain = Callable[[OutboxRow], "tuple[int, int | None] | None"]
-_Rows: TypeAlias = "asyncio.Queue[tuple[OutboxRow, str] | None]"
+_Batch: TypeAlias = list[tuple[OutboxRow, str]]
 
 
 def lease_seconds(settings: ChannelSettings) -> float:
@@ -88,29 +88,6 @@ class Tally:
             self.tell(f"nobody who rings on channel {channel} is heard: {reason}")
 
 
-class _Pace:
-    """At most so many a second; held for a while where the provider asks for it."""
-
-    def __init__(self, rate_per_second: float) -> None:
-        self._step = 1.0 / rate_per_second
-        self._next = 0.0
-
-    async def turn(self) -> None:
-        now = asyncio.get_running_loop().time()
-        # An idle channel saves up no more than a tenth of a second.
-        self._next = max(self._next, now - 0.1) + self._step
-        if self._next > now:
-            await asyncio.sleep(self._next - now)
-
-    def hold(self, seconds: float) -> None:
-        now = asyncio.get_running_loop().time()
-        self._next = max(self._next, now + min(seconds, LONGEST_WAIT_SECONDS))
-
-    @property
-    def is_held(self) -> bool:
-        return self._next > asyncio.get_running_loop().time() + 1.0
-
-
 class Lane:
     """One channel of one worker.
 
@@ -152,8 +129,10 @@ class Lane:
         self._writer, self._addresses, self._tally = writer, addresses, tally
         self._on_refusal, self._on_heard = on_refusal, on_heard
         self._when_again = call_again
-        self._pace = _Pace(settings.rate_per_second)
-        self._n_busy, self._idle = 0, asyncio.Event()
+        self._pace = Pace(settings.rate_per_second, self._reserve)
+        self._free = asyncio.Semaphore(settings.concurrency)
+        self._sending: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
         self.name = settings.channel
         self.link_of: LinkOf | None = None  # gives a unit's unsubscribe link
 
@@ -164,54 +143,74 @@ class Lane:
 
     async def run(self, stop: asyncio.Event) -> int:
         """Send what is due now; gives the number of messages that were claimed."""
-        rows: _Rows = asyncio.Queue(self._claim_size())
-        n_senders = self._settings.concurrency
-        senders = [asyncio.create_task(self._sender(rows, stop)) for _ in range(n_senders)]
         try:
-            n_claimed = await self._feed(rows, stop, senders)
-            for _ in senders:
-                await _put(rows, None, senders)
-            await asyncio.gather(*senders)
+            n_claimed = await self._feed(stop)
+            await asyncio.gather(*self._sending)
+            self._raise_failure()
         finally:
-            for task in senders:
+            sending = set(self._sending)
+            for task in sending:
                 task.cancel()
-            await asyncio.gather(*senders, return_exceptions=True)
+            await asyncio.gather(*sending, return_exceptions=True)
         await self._writer.flush()
         return n_claimed
 
-    async def _feed(
-        self,
-        rows: "_Rows",
-        stop: asyncio.Event,
-        senders: "list[asyncio.Task[None]]",
-    ) -> int:
+    async def _feed(self, stop: asyncio.Event) -> int:
         n_claimed = 0
-        while not (stop.is_set() or self.is_stopped or self._pace.is_held):
-            claimed = await self._writer.call(
-                self._store.claim_messages,
-                self.name,
-                self._writer.owner,
-                self._writer.clock(),
-                self._writer.lease_seconds,
-                self._claim_size(),
-            )
-            if not claimed:
-                if rows.empty() and not self._n_busy:
-                    return n_claimed
-                # A call lasts minutes: what is due meanwhile does not wait for its end.
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._idle.wait(), _AGAIN_SECONDS)
-                await asyncio.gather(*(task for task in senders if task.done()))
-                continue
-            n_claimed += len(claimed)
-            found = await self._found(claimed)
-            for row in claimed:
-                await _put(rows, (row, found.get(row.unit_id, "")), senders)
+        ahead: asyncio.Task[_Batch] | None = None
+
+        def goes_on() -> bool:
+            return not (stop.is_set() or self.is_stopped or self._pace.is_held or self._failure)
+
+        try:
+            while goes_on():
+                rows = await (ahead or self._claim())
+                ahead = None
+                n_claimed += len(rows)
+                if not rows:
+                    if not self._sending:
+                        break
+                    # A call lasts minutes: what is due meanwhile does not wait for its end.
+                    await asyncio.wait(self._sending, timeout=_AGAIN_SECONDS)
+                    continue
+                for i, (row, address) in enumerate(rows):
+                    if i and i == len(rows) // 2:
+                        ahead = asyncio.create_task(self._claim())
+                    await self._free.acquire()
+                    if not await self._pace.turn(len(rows) - i, goes_on, stop):
+                        self._free.release()
+                        break  # what is left stays leased, and is given back at the end
+                    self._start(row, address)
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
         return n_claimed
 
+    async def _claim(self) -> _Batch:
+        """The next messages with their addresses; their turns are in the pace."""
+        claimed = await self._writer.call(
+            self._store.claim_messages,
+            self.name,
+            self._writer.owner,
+            self._writer.clock(),
+            self._writer.lease_seconds,
+            self._claim_size(),
+            self._settings.rate_per_second,
+        )
+        if not claimed:
+            return []
+        self._pace.take(len(claimed), claimed[0].wait_seconds)
+        found = await self._found(claimed)
+        return [(row, found.get(row.unit_id, "")) for row in claimed]
+
     def _claim_size(self) -> int:
-        size = int(self._settings.rate_per_second * _CLAIM_SECONDS)
-        return max(1, min(_MOST_CLAIMED, size))
+        size = min(_MOST_CLAIMED, self._settings.rate_per_second * _CLAIM_SECONDS)
+        return max(1, int(size))
+
+    async def _reserve(self, n: int) -> float:
+        rate = self._settings.rate_per_second
+        return await self._writer.call(self._store.reserve_sends, self.name, n, rate)
 
     async def _found(self, rows: tuple[OutboxRow, ...]) -> Mapping[str, str]:
         ids = [row.unit_id for row in rows]
@@ -219,21 +218,22 @@ class Lane:
             return {unit: unit for unit in ids}
         return await self._writer.call(self._addresses.addresses, self.name, ids)
 
-    async def _sender(self, rows: "_Rows", stop: asyncio.Event) -> None:
-        while (item := await rows.get()) is not None:
-            if stop.is_set() or self.is_stopped or self._pace.is_held:
-                continue  # it stays leased, and is given back at the end
-            self._n_busy += 1
-            self._idle.clear()
-            try:
-                await self._send_next(*item)
-            finally:
-                self._n_busy -= 1
-                if not self._n_busy:
-                    self._idle.set()
+    def _start(self, row: OutboxRow, address: str) -> None:
+        task = asyncio.create_task(self._send_next(row, address))
+        self._sending.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._sending.discard(task)
+        self._free.release()
+        if not task.cancelled():
+            self._failure = self._failure or task.exception()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     async def _send_next(self, row: OutboxRow, address: str) -> None:
-        await self._pace.turn()
         if not await self._writer.begin(row.outbox_id):
             return
         result = await self._send(row, address) if address else NotSent(_NO_ADDRESS)
@@ -362,13 +362,3 @@ def outgoing(
         attempt=row.attempts + 1,
         told=told,
     )
-
-
-async def _put(
-    rows: _Rows, item: tuple[OutboxRow, str] | None, senders: "list[asyncio.Task[None]]"
-) -> None:
-    """Put where there is room; raises what ended a sender, which would make no more of it."""
-    while rows.full():
-        await asyncio.gather(*(task for task in senders if task.done()))
-        await asyncio.sleep(0.005)
-    rows.put_nowait(item)

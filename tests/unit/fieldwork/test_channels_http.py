@@ -414,3 +414,14 @@ def test_secrets_file_is_for_its_owner_alone(tmp_path: Path) -> None:
         Secrets.read({"WAVEWISE_SECRETS_FILE": str(path)})
     path.chmod(0o600)
     assert Secrets.read({"WAVEWISE_SECRETS_FILE": str(path)}).need("smtp_password") == "p"
+
+
+def test_only_the_rate_may_be_without_limit(tmp_path: Path) -> None:
+    path = tmp_path / "channels.toml"
+    path.write_text('[sms]\nprovider = "twilio"\nrate_per_second = inf\n')
+    assert read_channels(path)["sms"].rate_per_second == float("inf")
+    path.write_text('[sms]\nprovider = "twilio"\nconcurrency = inf\ntimeout_seconds = inf\n')
+    with pytest.raises(InputError) as caught:
+        read_channels(path)
+    paths = [fault.path for fault in caught.value.faults]
+    assert paths == ["sms.timeout_seconds", "sms.concurrency"]

@@ -6,6 +6,7 @@ study: a provider may change while a study runs. Secrets come from the environme
 nowhere else.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -42,7 +43,7 @@ class ChannelSettings:
     base_url : str or None
         Of the provider; its public address where there is none.
     rate_per_second : float
-        Most messages a second, by one worker.
+        Most messages a second, by all workers of the study together; ``inf`` for no limit.
     timeout_seconds : float
         After which an answer that did not come leaves the message unknown.
     concurrency : int
@@ -186,6 +187,8 @@ def _settings(name: str, table: Any, faults: list[Fault]) -> ChannelSettings:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             faults.append(Fault(f"{name}.{key}", repr(value), "a number above 0"))
+        elif math.isinf(value) and key != "rate_per_second":
+            faults.append(Fault(f"{name}.{key}", repr(value), "a finite number"))
         else:
             numbers[key] = max(1, int(value)) if key == "concurrency" else float(value)
     base_url = values.pop("base_url", None)

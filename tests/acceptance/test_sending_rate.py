@@ -1,0 +1,60 @@
+"""The rate of a channel, over two workers that are processes of their own."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kill_workers import CHANNELS, start
+from recording_server import recording_server, times_of
+from sending_study import by_state, make_sending_study, outbox
+from wavewise.store import Store
+
+N, RATE = 150, 30.0
+
+
+def test_two_workers_together_keep_to_the_rate(tmp_path: Path, store_url: str | None) -> None:
+    log = tmp_path / "received.log"
+    with recording_server(log, 0.02) as url:
+        channels = CHANNELS.format(url=url, rate=RATE).replace("seconds = 1", "seconds = 20")
+        study = make_sending_study(tmp_path / "study", N, channels, store_url=store_url)
+        workers = [start(study, store_url) for _ in range(2)]
+        for worker in workers:
+            _, errors = worker.communicate(timeout=60)
+            assert worker.returncode == 0, errors.decode()
+    keys = log.read_text().split()
+    assert len(keys) == len(set(keys)) == N
+    assert by_state(outbox(study, store_url)) == {"sent": N}
+    at = np.sort(np.loadtxt(times_of(log)))
+    assert at[-1] - at[0] >= (N - 1) / RATE - 0.3
+    in_a_second = np.searchsorted(at, at + 1.0) - np.arange(N)
+    # A turn may be used a tenth of a second late, and the way to the server takes a moment.
+    assert in_a_second.max() <= 1.3 * RATE
+    # The two did not wait for each other's end: together they are about as fast as they may be.
+    assert at[-1] - at[0] <= 2.0 * N / RATE
+
+
+@pytest.mark.parametrize("word", ["pause", "cancel"])
+def test_a_word_holds_for_messages_that_wait_for_their_turn(tmp_path: Path, word: str) -> None:
+    log = tmp_path / "received.log"
+    with recording_server(log) as url:
+        channels = CHANNELS.format(url=url, rate=10).replace("seconds = 1", "seconds = 20")
+        study = make_sending_study(tmp_path / "study", 60, channels)
+        worker = start(study, None)
+        ends = time.monotonic() + 30
+        while len(log.read_text().split()) < 3 and time.monotonic() < ends:
+            time.sleep(0.02)
+        with Store.open(f"sqlite:///{study / 'study.db'}") as store:
+            if word == "pause":
+                store.pause_messages(datetime.now(UTC))
+            else:
+                store.cancel_messages("on request", datetime.now(UTC))
+        n_before = len(log.read_text().split())
+        worker.communicate(timeout=60)
+        assert worker.returncode == 0
+    n_after = len(log.read_text().split())
+    assert 3 <= n_before <= n_after <= n_before + 1 < 60
+    left = {"pause": "queued", "cancel": "cancelled"}[word]
+    assert by_state(outbox(study)) == {"sent": n_after, left: 60 - n_after}
