@@ -18,7 +18,9 @@ from postgres_server import new_database
 from study_folders import done, events
 from wavewise.estimate.cace import cace
 from wavewise.store.outbox_rows import Recorded
+from wavewise.workflow.delivery_contents import delivery_contents
 from wavewise.workflow.refusals import refuse
+from wavewise.workflow.rings import call_back
 from wavewise.workflow.study import Study, open_study
 
 NOW = datetime(2024, 3, 10, 12, tzinfo=UTC)
@@ -135,6 +137,14 @@ def test_the_report_shows_the_same_numbers(folder: Path) -> None:
     ]
     assert sum(row["n_units"] for row in wave["refusals"]) == 3
     assert wave["doses"] == status["waves"][0]["doses"]
+    with opened(folder) as study:
+        due = study.store.outbox_rows("one").filter(pl.col("due_at_utc_us") < 10**18)
+    counted = due.group_by("arm").agg(due=pl.len(), received=(pl.col("state") == "delivered").sum())
+    assert 0 < counted["received"].min() < counted["due"].min()
+    assert wave["sends"] == [
+        {"arm": row["arm"], "send": 1, "due": row["due"], "received": row["received"]}
+        for row in counted.sort("arm").to_dicts()
+    ]
     both = {row["arm"]: row for row in status["waves"][0]["effects_on_reached"]["rows"]}
     assert len(wave["effects"]) == 2
     for row in wave["effects"]:
@@ -142,6 +152,57 @@ def test_the_report_shows_the_same_numbers(folder: Path) -> None:
     names = [check["name"] for check in report["waves"][0]["checks"]]
     assert names.count("sample ratio of what was delivered") == 1
     assert "Both effects on" in (folder / "report" / "index.html").read_text("utf-8")
+
+
+def test_calls_and_who_rang_have_a_line_where_the_study_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WAVEWISE_STORE", raising=False)
+    folder, _ = make_field_study(tmp_path)
+    done("wave", "open", folder, "one")
+    assert "Calls:" not in done("status", folder).out
+    with opened(folder, clock=lambda: NOW) as study:
+        arms = study.store.assignment("one").filter(pl.col("arm") != "control").head(4)
+        rows = queued(arms["unit_id"].to_list(), arms["arm"].to_list(), channel="voice")
+        study.store.queue_messages(rows, NOW)
+        ids = [row.outbox_id for row in study.store.claim_messages("voice", "w", NOW, 60, 3)]
+        study.store.begin_and_record("w", ids, [], NOW, 60)
+        results = [Recorded(ids[0], "answered"), Recorded(ids[1], "failed", "busy")]
+        study.store.record_results("w", results, NOW)
+        call_back(study, None, "+254700000001", "r1")
+        call_back(study, None, "+254700000001", "r1")  # told twice
+        call_back(study, None, "+254700000001", "r2")
+    facts = done("status", folder, "--json").facts
+    assert facts["calls"] == {"n_messages": 4, "n_calls": 3, "n_answered": 1}
+    assert facts["events"]["n_flashes"] == 2
+    line = "Calls: 3 begun for 4 messages; messages answered: 1; times that people rang: 2."
+    assert line in done("status", folder).out
+
+
+def test_where_no_receipts_come_the_report_counts_what_was_sent_by_send(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WAVEWISE_STORE", raising=False)
+    folder, _ = make_field_study(tmp_path)
+    done("wave", "open", folder, "one")
+    with opened(folder, clock=lambda: NOW) as study:
+        units = study.store.assignment("one").filter(arm="peers")["unit_id"].head(3).to_list()
+        first = queued(units, ["peers"] * 3)
+        key = pl.concat_str("message_key", pl.lit("-second"))
+        study.store.queue_messages(
+            pl.concat([first, first.with_columns(slot=pl.lit(1, pl.Int64), message_key=key)]), NOW
+        )
+        ids = [row.outbox_id for row in study.store.claim_messages("sms", "w", NOW, 60, 5)]
+        study.store.begin_and_record("w", ids, [], NOW, 60)
+        study.store.record_results("w", [Recorded(row, "sent") for row in ids], NOW)
+        rows = study.store.outbox_rows("one")
+        (wave,) = delivery_contents(study)
+    out = [rows.filter(slot=slot, state="sent").height for slot in (0, 1)]
+    assert sum(out) == 5
+    assert [(row.send, row.due, row.received) for row in wave.sends] == [
+        (1, 3, out[0]),
+        (2, 3, out[1]),
+    ]
 
 
 def test_a_study_before_any_wave_has_a_status(

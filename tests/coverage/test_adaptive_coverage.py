@@ -49,3 +49,33 @@ def test_batches_that_are_large_hold_without_propensities():
     found = rates(design, n, seed=22)
     error = 4 * np.sqrt(LEVEL * (1 - LEVEL) / n)
     assert abs(found["batched"] - LEVEL) < error, found
+
+
+def arm_means_in_clusters(n_units, n, seed):
+    """Share of repetitions, with and without clusters given, that hold each arm's mean."""
+    design = AdaptiveDesign(
+        np.array([0.3, 0.3, 0.38, 0.4]), n_units, 4, "thompson", 0.1, n_clusters=40, cluster_sd=0.5
+    )
+    hits = {True: [], False: []}
+    for rng in np.random.default_rng(seed).spawn(n):
+        d = simulate_adaptive_waves(design, rng)
+        for clustered, held in hits.items():
+            table = adaptive_aipw(
+                d.outcome,
+                d.arm,
+                d.propensities,
+                d.wave,
+                cluster=d.cluster if clustered else None,
+                level=LEVEL,
+            )
+            bounds = table.conf_int()[:4]
+            held.append((bounds[:, 0] <= d.truth) & (d.truth <= bounds[:, 1]))
+    return {clustered: float(np.mean(held)) for clustered, held in hits.items()}
+
+
+def test_arm_means_of_aipw_need_their_clusters():
+    """Units of 40 clusters in all four waves; four arms of one experiment are not independent."""
+    n = 200
+    found = arm_means_in_clusters(3000, n, seed=23)
+    assert abs(found[True] - LEVEL) < 4 * np.sqrt(LEVEL * (1 - LEVEL) / n), found
+    assert found[False] < LEVEL - 0.1, found

@@ -100,6 +100,16 @@ def test_aipw_by_loops(data, weights):
     found = adaptive_aipw(data.outcome, data.arm, data.propensities, data.wave, weights=weights)
     assert np.allclose(found.arm_estimate, q, rtol=1e-9)
     assert np.allclose(found.arm_cov, part.T @ part, rtol=1e-8, atol=1e-12)
+    cluster = np.array([f"school-{i % 7}" for i in range(n)])
+    clustered = adaptive_aipw(
+        data.outcome, data.arm, data.propensities, data.wave, weights=weights, cluster=cluster
+    )
+    cov = np.zeros((3, 3))
+    for name in set(cluster):
+        total = sum(part[i] for i in range(n) if cluster[i] == name)
+        cov += np.outer(total, total) * 7 / 6
+    assert np.allclose(clustered.arm_estimate, q, rtol=1e-9)
+    assert np.allclose(clustered.arm_cov, cov, rtol=1e-8, atol=1e-12)
 
 
 def test_constant_allocation_is_the_recursion():

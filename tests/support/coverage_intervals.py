@@ -78,7 +78,8 @@ def repetition(cell, rng):
         keep(f"weighted_m, {kind}", contrasts(table), truth)
     given = (d.outcome, d.arm, d.propensities, d.wave)
     for weights in ("two-point", "constant"):
-        tables[weights] = tried(lambda w=weights: ww.estimate.adaptive_aipw(*given, weights=w))
+        tables[weights] = tried(lambda w=weights: ww.estimate.adaptive_aipw(
+            *given, weights=w, cluster=cluster))  # fmt: skip
         keep(f"adaptive_aipw {weights}", contrasts(tables[weights]), truth)
     keep("batched_ols", contrasts(
         tried(lambda: ww.estimate.batched_ols(d.outcome, d.arm, d.wave))), truth)  # fmt: skip

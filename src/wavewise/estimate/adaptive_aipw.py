@@ -13,10 +13,14 @@ from wavewise.estimate.adaptive_input import (
     read_propensities,
     reasons_of_empty_arms,
 )
-from wavewise.estimate.adaptive_table import AdaptiveEstimates, adaptive_table
+from wavewise.estimate.adaptive_table import (
+    CLUSTERS_SPAN_WAVES,
+    AdaptiveEstimates,
+    adaptive_table,
+)
 from wavewise.estimate.effect_table import check_level
-from wavewise.estimate.labels import group_sum
-from wavewise.results import FloatArray, IntArray, NotEstimable, Provenance, hash_arrays
+from wavewise.estimate.labels import compress, encode, group_sum
+from wavewise.results import BoolArray, FloatArray, IntArray, NotEstimable, Provenance, hash_arrays
 
 __all__ = ["adaptive_aipw", "aipw_scores"]
 
@@ -33,6 +37,7 @@ def adaptive_aipw(
     weights: AipwWeights = "two-point",
     level: float = 0.95,
     floor_decay: float = _FLOOR_DECAY,
+    cluster: Any = None,
     arms: Sequence[Any] | None = None,
     waves: Sequence[Any] | None = None,
 ) -> AdaptiveEstimates:
@@ -56,6 +61,8 @@ def adaptive_aipw(
     floor_decay : float
         Exponent in [0, 1) at which the design lets shares fall, as ``t^-floor_decay``, for an arm
         that looks bad; 0 makes two-point weights constant ones.
+    cluster : array-like, shape (n_units,), optional
+        Label of each unit's cluster: scores are summed within clusters before they are squared.
     arms : sequence of labels, optional
         All arms; the first is the one that others are compared with. Sorted by default.
     waves : sequence of labels, optional
@@ -71,7 +78,7 @@ def adaptive_aipw(
         Where arrays do not fit together.
     EstimationError
         Where propensities were not stored, that of a drawn arm is 0 or 1, or there are fewer than
-        two waves.
+        two waves or two clusters.
 
     Notes
     -----
@@ -84,6 +91,11 @@ def adaptive_aipw(
     ``e_t^(1/2)``; two-point allocation ``lambda_t = e_t / (T - t + 1) + (1 - e_t) t^-a / (t^-a +
     (T^(1-a) - t^(1-a)) / (1-a))``. All units of a wave share its part of the variance, so that
     results do not depend on the order of rows within waves.
+
+    With G clusters the terms ``h_t (G_t - Q_w)`` of a cluster are summed before they are squared,
+    and the variance is multiplied by ``G / (G - 1)``. Clusters that span waves are beyond the
+    theory, as shares then follow outcomes of the same cluster; without `cluster` intervals of
+    arm means can be far too short there.
 
     An arm that could not be drawn in some wave has no estimate here; it has one from
     `weighted_m`.
@@ -120,6 +132,9 @@ def adaptive_aipw(
     total = held.sum(axis=0)
     estimate[usable] = (held * scores).sum(axis=0) / total
     part = held * (scores - estimate[usable]) / total
+    groups = None if cluster is None else _clusters(cluster, kept)
+    if groups is not None:
+        part = _sums_of_clusters(part, groups)
     cov[np.ix_(usable, usable)] = part.T @ part
     return adaptive_table(
         observed.arms,
@@ -129,13 +144,41 @@ def adaptive_aipw(
         n_missing=observed.counts(~kept),
         level=level,
         reasons=reasons,
-        se="martingale",
-        assumptions=_ASSUMPTIONS,
-        provenance=Provenance(
-            f"adaptively weighted AIPW, {weights} weights, {len(names)} waves",
-            hash_arrays(outcome=y, arm=codes, propensities=share, wave=when),
-        ),
+        se="martingale" if groups is None else "martingale, clustered",
+        assumptions=_ASSUMPTIONS if groups is None else (*_ASSUMPTIONS, CLUSTERS_SPAN_WAVES),
+        provenance=_provenance(weights, names, groups, y, codes, share, when),
     )
+
+
+def _clusters(cluster: Any, kept: BoolArray) -> IntArray:
+    """Codes of the clusters of the units with an outcome, without gaps."""
+    groups, n_groups = compress(encode(cluster, "cluster", kept.size).codes[kept])
+    if n_groups < 2:
+        raise EstimationError("cluster: found one; needed two or more")
+    return groups
+
+
+def _sums_of_clusters(part: FloatArray, groups: IntArray) -> FloatArray:
+    """Terms summed by cluster, times the root of G / (G - 1); shape (n_clusters, n_arms)."""
+    sums = np.column_stack([group_sum(groups, column) for column in part.T])
+    return np.asarray(sums * np.sqrt(len(sums) / (len(sums) - 1)))
+
+
+def _provenance(
+    weights: str,
+    names: Sequence[str],
+    groups: IntArray | None,
+    y: FloatArray,
+    arm: IntArray,
+    share: FloatArray,
+    when: IntArray,
+) -> Provenance:
+    method = f"adaptively weighted AIPW, {weights} weights, {len(names)} waves"
+    arrays = {"outcome": y, "arm": arm, "propensities": share, "wave": when}
+    if groups is not None:
+        method += f", {int(groups.max()) + 1:,} clusters"
+        arrays["cluster"] = groups
+    return Provenance(method, hash_arrays(**arrays))
 
 
 _ASSUMPTIONS = (

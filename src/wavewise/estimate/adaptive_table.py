@@ -12,7 +12,11 @@ from wavewise.estimate.effects_text import table_lines
 from wavewise.estimate.winner import Winner, WinnerMethod, winner
 from wavewise.results import FloatArray, IntArray, NotEstimable, Provenance, read_only
 
-__all__ = ["AdaptiveEstimates", "adaptive_table", "arms_and_contrasts"]
+__all__ = ["CLUSTERS_SPAN_WAVES", "AdaptiveEstimates", "adaptive_table", "arms_and_contrasts"]
+
+CLUSTERS_SPAN_WAVES = (
+    "Clusters that span waves are beyond the theory of these weights; see the evidence."
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

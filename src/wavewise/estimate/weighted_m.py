@@ -14,6 +14,7 @@ from wavewise.estimate.adaptive_input import (
     reasons_of_empty_arms,
 )
 from wavewise.estimate.adaptive_table import (
+    CLUSTERS_SPAN_WAVES,
     AdaptiveEstimates,
     adaptive_table,
     arms_and_contrasts,
@@ -337,7 +338,5 @@ def _assumptions(stabilizer: str, clustered: bool) -> tuple[str, ...]:
     if stabilizer == "none":
         texts.append("Without weights the estimates are not normal where arms are nearly tied.")
     if clustered:
-        texts.append(
-            "Clusters that span waves are beyond the theory of these weights; see the evidence."
-        )
+        texts.append(CLUSTERS_SPAN_WAVES)
     return tuple(texts)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wavewise.errors import InputError
 from wavewise.report.numbers import count, decimals_for, fixed, percent, scale_of, signed
 from wavewise.report.tables import Column, Table
 from wavewise.report.values import require_finite, require_share
@@ -17,10 +18,14 @@ __all__ = [
     "DeliveryTables",
     "DoseRow",
     "MessageRow",
+    "Reach",
     "ReachedRow",
     "ReasonCount",
     "RefusalCount",
+    "SendRow",
     "delivery_tables",
+    "reach_by_arm",
+    "reach_sentence",
 ]
 
 COUNTED = ("due", "sent", "delivered", "waiting", "failed", "unknown", "refused", "cancelled")
@@ -103,6 +108,26 @@ class ReachedRow:
 
 
 @dataclass(frozen=True)
+class SendRow:
+    """Messages of an arm that were due at one send of the schedule (1 is the first), all channels.
+
+    ``received`` counts those that were received, as ``received_means`` of the contents says.
+    """
+
+    arm: str
+    send: int
+    due: int
+    received: int
+
+    def __post_init__(self) -> None:
+        if self.send < 1 or not 0 <= self.received <= self.due:
+            raise InputError(
+                f"report: arm {self.arm!r}: found send {self.send} with {self.received} received "
+                f"of {self.due} due; needed sends from 1 on, and no more received than due"
+            )
+
+
+@dataclass(frozen=True)
 class DeliveryContents:
     """Deliveries of one wave.
 
@@ -116,6 +141,8 @@ class DeliveryContents:
         What counts as received, in words.
     messages, reasons, refusals, doses : tuples of rows
         Counts; doses are of every arm, with or without messages.
+    sends : tuple of SendRow
+        Due and received messages by arm and send.
     effects : tuple of ReachedRow
         Both effects, of every arm where both are estimable.
     not_estimable : tuple of (str, str)
@@ -132,9 +159,69 @@ class DeliveryContents:
     reasons: tuple[ReasonCount, ...] = ()
     refusals: tuple[RefusalCount, ...] = ()
     doses: tuple[DoseRow, ...] = ()
+    sends: tuple[SendRow, ...] = ()
     effects: tuple[ReachedRow, ...] = ()
     not_estimable: tuple[tuple[str, str], ...] = ()
     level: float = 0.95
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Messages of an arm that were due and received; (send, share received) of each send."""
+
+    arm: str
+    due: int
+    received: int
+    sends: tuple[tuple[int, float], ...]
+
+    @property
+    def share(self) -> float:
+        """Share of the due messages that were received."""
+        return self.received / self.due
+
+
+def reach_by_arm(delivery: DeliveryContents) -> tuple[Reach, ...]:
+    """What was received of what was due, by arm and send; nothing for arms with nothing due."""
+    due = [row for row in delivery.sends if row.due]
+    arms = {row.arm: [other for other in due if other.arm == row.arm] for row in due}
+    return tuple(
+        Reach(
+            arm,
+            sum(row.due for row in rows),
+            sum(row.received for row in rows),
+            tuple(sorted((row.send, row.received / row.due) for row in rows)),
+        )
+        for arm, rows in arms.items()
+    )
+
+
+def reach_sentence(delivery: DeliveryContents) -> str:
+    """What the figure of sends shows, in a sentence or two; empty if nothing was due."""
+    arms = reach_by_arm(delivery)
+    if not arms:
+        return ""
+    due, received = sum(arm.due for arm in arms), sum(arm.received for arm in arms)
+    text = f"Of {count(due)} due messages {count(received)} ({percent(received / due, 1)})"
+    text += " were received"
+    if len(arms) > 1:
+        text += f": {_spread(arms)}"
+    sends = sorted({row.send for row in delivery.sends if row.due})
+    if len(sends) < 2:
+        return f"{text}."
+    first, last = (_share_at(delivery, send) for send in (sends[0], sends[-1]))
+    return f"{text}. At send {sends[0]} it was {first}, at send {sends[-1]} {last}."
+
+
+def _spread(arms: tuple[Reach, ...]) -> str:
+    low, high = (pick(arms, key=lambda arm: arm.share) for pick in (min, max))
+    if low.share == high.share:
+        return "the same share in every arm"
+    return f"from {percent(low.share, 1)} ({low.arm}) to {percent(high.share, 1)} ({high.arm})"
+
+
+def _share_at(delivery: DeliveryContents, send: int) -> str:
+    rows = [row for row in delivery.sends if row.send == send]
+    return percent(sum(row.received for row in rows) / sum(row.due for row in rows), 1)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from wavewise.report.contents import (
     TruthContents,
     WaveContents,
 )
-from wavewise.report.delivery import DeliveryTables, delivery_tables
+from wavewise.report.delivery_views import DeliveryView, delivery_view
 from wavewise.report.evaluation_views import EvaluationView, evaluation_view
 from wavewise.report.figures.draw import Drawn, Figure, draw_figure
 from wavewise.report.figures.effects import effects_figure
@@ -114,7 +114,7 @@ class PageView:
     adaptive: tuple[Table, ...]
     score_models: tuple[ScoreModelView, ...]
     evaluations: tuple[EvaluationView, ...]
-    deliveries: tuple[DeliveryTables, ...]
+    deliveries: tuple[DeliveryView, ...]
     prob_optimal: Drawn | None
     posterior: PosteriorView | None
     no_posterior: str
@@ -130,6 +130,7 @@ class PageView:
         inner += [wave.posterior.drawn for wave in self.waves if wave.posterior]
         drawn = [self.summary, self.shares, *(item.drawn for item in self.effects)]
         drawn += [model.drawn for model in self.score_models]
+        drawn += [item.drawn for item in self.deliveries]
         tested = [figure for item in self.evaluations for figure in item.figures]
         drawn += [self.prob_optimal, self.posterior.drawn if self.posterior else None]
         rest = (d.figure for d in [*drawn, self.truth_drawn, *inner] if d is not None)
@@ -165,7 +166,7 @@ def page_view(contents: ReportContents) -> PageView:
         evaluations=tuple(
             evaluation_view(names, item, contents.unit_name) for item in contents.evaluations
         ),
-        deliveries=tuple(delivery_tables(d, contents.unit_name) for d in contents.deliveries),
+        deliveries=tuple(delivery_view(names, d, contents.unit_name) for d in contents.deliveries),
         prob_optimal=draw_figure(prob_optimal_figure(names.new("prob-best"), contents.waves)),
         posterior=_posterior(names, "posterior", posterior, best) if posterior else None,
         no_posterior=reason,

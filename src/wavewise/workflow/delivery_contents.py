@@ -12,9 +12,10 @@ from wavewise.report.delivery import (
     ReachedRow,
     ReasonCount,
     RefusalCount,
+    SendRow,
 )
 from wavewise.results import NotEstimable
-from wavewise.workflow.deliveries import delivered, effects_on_reached
+from wavewise.workflow.deliveries import Delivered, delivered, effects_on_reached
 from wavewise.workflow.effect_contents import shown_outcome
 from wavewise.workflow.status import delivery_table, dose_table, failure_table, refusal_table
 from wavewise.workflow.study import Study
@@ -55,10 +56,21 @@ def _wave(
         reasons=_rows(ReasonCount, failure_table(counts).drop("wave_id")),
         refusals=_rows(RefusalCount, refusals.drop("wave")),
         doses=_rows(DoseRow, dose_table(found)),
+        sends=_rows(SendRow, _sends(study, wave.id, found)),
         effects=effects,
         not_estimable=reasons,
         level=study.spec.study.level,
     )
+
+
+def _sends(study: Study, wave_id: str, found: Delivered) -> pl.DataFrame:
+    """Due and received messages by arm and send; received means what it means for doses."""
+    counts = study.store.send_counts(wave_id, study.clock())
+    by_receipt = pl.col("channel").is_in(found.by_receipt)
+    received = pl.when(by_receipt).then("n_arrived").otherwise("n_out")
+    by = ["arm", (pl.col("slot") + 1).alias("send")]
+    sums = counts.group_by(by).agg(due=pl.col("n_due").sum(), received=received.sum())
+    return sums.sort("arm", "send")
 
 
 def _effects(

@@ -9,6 +9,7 @@ import polars as pl
 from wavewise.estimate.cace import Cace
 from wavewise.results import NotEstimable
 from wavewise.store.doses import ARRIVED, OUT
+from wavewise.workflow.calls import VOICE
 from wavewise.workflow.deliveries import (
     Delivered,
     delivered,
@@ -17,6 +18,7 @@ from wavewise.workflow.deliveries import (
 )
 from wavewise.workflow.done import Done, text_table
 from wavewise.workflow.intake import CLOCK_SLACK
+from wavewise.workflow.rings import FLASH
 from wavewise.workflow.study import Study
 
 __all__ = ["delivery_table", "dose_table", "failure_table", "refusal_table", "status"]
@@ -38,7 +40,7 @@ _BY = ["wave_id", "arm", "channel"]
 
 
 def status(study: Study) -> Done:
-    """Messages by wave, arm and channel; failures by reason; refusals; doses; checks; events.
+    """Messages by wave, arm and channel; failures by reason; refusals; doses; checks; calls.
 
     Parameters
     ----------
@@ -54,7 +56,8 @@ def status(study: Study) -> Done:
         "failures": failure_table(counts).rename({"wave_id": "wave"}).to_dicts(),
         "refusals": refusal_table(study).to_dicts(),
         "waves": waves,
-        "events": study.store.odd_events(slack),
+        "events": study.store.event_counts(slack, FLASH),
+        "calls": study.store.call_counts(VOICE),
         "paused": list(study.store.paused_waves()),
     }
     return Done("\n".join(_lines(study, facts)), facts)
@@ -147,7 +150,12 @@ def _lines(study: Study, facts: dict[str, Any]) -> Iterator[str]:
         yield _table(facts["refusals"])
     for wave in facts["waves"]:
         yield from _wave_lines(wave)
-    events = facts["events"]
+    calls, events = facts["calls"], facts["events"]
+    if calls["n_messages"] or events["n_flashes"]:
+        yield (
+            f"\nCalls: {calls['n_calls']:,} begun for {calls['n_messages']:,} messages; messages "
+            f"answered: {calls['n_answered']:,}; times that people rang: {events['n_flashes']:,}."
+        )
     yield (
         f"\nEvents: {events['n']:,} kept, {events['n_unknown_unit']:,} of units that were not "
         f"imported, {events['n_future']:,} dated after they came."

@@ -1,6 +1,8 @@
 """Deliveries in a report: every count, reason and dose, and both effects side by side."""
 
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -15,8 +17,12 @@ from wavewise.report.delivery import (
     ReachedRow,
     ReasonCount,
     RefusalCount,
+    SendRow,
     delivery_tables,
+    reach_sentence,
 )
+from wavewise.report.figures.sends import sends_figure
+from wavewise.report.figures.style import Spec, text_width
 from wavewise.report.numbers import NBSP
 
 DELIVERY = DeliveryContents(
@@ -31,6 +37,12 @@ DELIVERY = DeliveryContents(
     reasons=(ReasonCount("peers", "sms", "failed", "not a number", 100),),
     refusals=(RefusalCount("peers", "stop keyword", 45),),
     doses=(DoseRow("control", 1_200, 0.0, 0.0, 0.0), DoseRow("peers", 1_200, 1.0, 0.68, 0.677)),
+    sends=(
+        SendRow("peers", 1, 800, 600),
+        SendRow("peers", 2, 400, 212),
+        SendRow("teacher", 1, 1_100, 1_090),
+        SendRow("teacher", 3, 0, 0),
+    ),
     effects=(ReachedRow("peers", 0.02, 0.005, 0.035, 0.0296, 0.0074, 0.0516, 0.0113, 0.677),),
     not_estimable=(("teacher", "nobody was reached"),),
 )
@@ -73,6 +85,101 @@ def test_what_is_not_there_is_left_out() -> None:
     bare = replace(DELIVERY, reasons=(), refusals=(), effects=())
     tables = delivery_tables(bare, "parents")
     assert (tables.reasons, tables.refusals, tables.effects) == (None, None, None)
+
+
+def columns(spec: Spec) -> dict[tuple[str, int], dict[str, float]]:
+    """Blue columns by arm and send, with their height's share of the grey one."""
+    return {
+        (c["arm"], c["send"]): {**c, "drawn": (c["foot"] - c["top"]) / (c["foot"] - c["full"])}
+        for c in spec["layer"][1]["data"]["values"]
+    }
+
+
+def texts(spec: Spec) -> list[dict[str, Any]]:
+    return [text for layer in spec["layer"][2:] for text in layer["data"]["values"]]
+
+
+def test_columns_are_as_high_as_the_share_that_was_received() -> None:
+    figure = sends_figure("x", DELIVERY)
+    assert figure is not None
+    for spec in (figure.wide, figure.narrow):
+        heights = {key: column["drawn"] for key, column in columns(spec).items()}
+        assert heights == pytest.approx(
+            {("peers", 1): 0.75, ("peers", 2): 0.53, ("teacher", 1): 1_090 / 1_100}
+        )
+        shown = {text["text"] for text in texts(spec)}
+        assert {"peers", f"812 of 1,200 (67.7{NBSP}%)", f"53.0{NBSP}%", "2"} <= shown
+        assert "3" not in shown
+    for part in (f"send 2 53.0{NBSP}%", f"teacher: 1,090 of 1,100 (99.1{NBSP}%)"):
+        assert part in figure.alt
+    assert DELIVERY.received_means in figure.caption
+
+
+def test_nothing_overlaps_or_leaves_the_figure_with_many_arms_and_sends() -> None:
+    name = "An encouragement in the name of the teacher, then of the other parents"
+    rows = tuple(
+        SendRow(f"{name} {arm}", send, 1_234_567, 1_000_000 + send)
+        for arm in range(12)
+        for send in range(1, 151)
+    )
+    short = tuple(SendRow("peers", send, 10, 10) for send in range(1, 13))
+    cases = [tuple(row for row in rows if row.send <= n) for n in (1, 2, 7, 30, 150)]
+    cases += [short[:n] for n in range(1, 13)]
+    for some in cases:
+        figure = sends_figure("x", replace(DELIVERY, sends=some))
+        assert figure is not None
+        assert len(figure.alt) < 12 * 450
+        for spec, most in ((figure.wide, 668), (figure.narrow, 344)):
+            assert spec["width"] + 16 <= most
+            lines: dict[float, list[tuple[float, float]]] = {}
+            for text in texts(spec):
+                left, right = ends(text)
+                assert left >= -8
+                assert right <= spec["width"] + 8
+                lines.setdefault(text["y"], []).append((left, right))
+            for line in lines.values():
+                for (_, end), (start, _) in pairwise(sorted(line)):
+                    assert end <= start
+
+
+def ends(text: dict[str, Any]) -> tuple[float, float]:
+    width = text_width(text["text"], text["size"])
+    left = text["x"] - width * {"left": 0, "center": 0.5, "right": 1}[text["align"]]
+    return left, left + width
+
+
+def test_the_sentence_says_what_the_figure_shows() -> None:
+    assert reach_sentence(DELIVERY) == (
+        f"Of 2,300 due messages 1,902 (82.7{NBSP}%) were received: from 67.7{NBSP}% (peers) to "
+        f"99.1{NBSP}% (teacher). At send 1 it was 88.9{NBSP}%, at send 2 53.0{NBSP}%."
+    )
+    one = replace(DELIVERY, sends=(SendRow("peers", 1, 4, 3),))
+    assert reach_sentence(one) == f"Of 4 due messages 3 (75.0{NBSP}%) were received."
+    same = replace(DELIVERY, sends=(SendRow("a", 1, 4, 3), SendRow("b", 1, 8, 6)))
+    assert reach_sentence(same).endswith("were received: the same share in every arm.")
+
+
+def test_nothing_is_drawn_or_said_where_nothing_was_due() -> None:
+    for sends in ((), (SendRow("peers", 1, 0, 0),)):
+        idle = replace(DELIVERY, sends=sends)
+        assert sends_figure("x", idle) is None
+        assert reach_sentence(idle) == ""
+        html = render(replace(get_out_the_vote(), deliveries=(idle,))).html
+        assert "by send" not in html
+
+
+def test_the_page_has_the_figure_with_its_words_and_its_files() -> None:
+    page = render(replace(get_out_the_vote(), deliveries=(DELIVERY,)))
+    assert {f"figures/sends-one.{end}" for end in ("svg", "png", "vl.json")} <= set(page.files)
+    for width in ("wide", "narrow"):
+        assert f'<desc id="sends-one-{width}-desc">Due messages that were received' in page.html
+    assert reach_sentence(DELIVERY) in page.html
+
+
+@pytest.mark.parametrize("numbers", [(0, 4, 3), (1, 4, 5), (1, 4, -1)])
+def test_more_received_than_due_is_refused(numbers: tuple[int, int, int]) -> None:
+    with pytest.raises(InputError, match="no more received than due"):
+        SendRow("peers", *numbers)
 
 
 def test_a_number_that_is_none_is_refused() -> None:
