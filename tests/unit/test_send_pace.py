@@ -75,6 +75,21 @@ def test_a_long_wait_ends_when_told(how: str) -> None:
     asyncio.run(run())
 
 
+def test_sends_that_were_begun_together_go_out_one_by_one() -> None:
+    async def run() -> None:
+        pace, at = Pace(RATE, Turns().reserve), []
+
+        async def one() -> None:
+            await pace.apart()
+            at.append(asyncio.get_running_loop().time())
+
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*(one() for _ in range(21)))
+        assert all(t - began >= i / RATE - 0.001 for i, t in enumerate(at))
+
+    asyncio.run(run())
+
+
 def test_no_limit_reserves_nothing_but_can_be_held() -> None:
     async def run() -> None:
         turns = Turns()

@@ -27,6 +27,7 @@ class Pace:
         self._rate, self._reserve = rate_per_second, reserve
         self._spans: list[tuple[float, int]] = []  # first turn and number, none of them used
         self._held_until = 0.0
+        self._last = 0.0
 
     def take(self, n: int, seconds: float) -> None:
         """Turns that were reserved: their number, and the seconds from now until the first."""
@@ -73,6 +74,13 @@ class Pace:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), min(left, _LOOK_SECONDS))
         return False
+
+    async def apart(self) -> None:
+        """Keep sends apart whose beginnings were written down together, by a slow disk."""
+        now = _now()
+        self._last = max(now, self._last + 1.0 / self._rate)
+        if self._last > now:
+            await asyncio.sleep(self._last - now)
 
     def hold(self, seconds: float) -> None:
         """Nothing more for a while."""

@@ -236,6 +236,7 @@ class Lane:
     async def _send_next(self, row: OutboxRow, address: str) -> None:
         if not await self._writer.begin(row.outbox_id):
             return
+        await self._pace.apart()
         result = await self._send(row, address) if address else NotSent(_NO_ADDRESS)
         self._take(row, result)
 
