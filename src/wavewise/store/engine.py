@@ -9,13 +9,14 @@ from sqlalchemy.pool import StaticPool
 
 from wavewise.errors import StoreError
 
-__all__ = ["WRITE", "engine_for", "shown"]
+__all__ = ["WRITE", "engine_for", "give_large_cache", "shown"]
 
 # Execution option of connections that will write.
 WRITE = "wavewise_write"
 
 _LOCK_TIMEOUT_MS = 5_000
-_CACHE_KIB = 65_536  # indexes of millions of events do not fit into the default of 2 MiB
+_CACHE_KIB = 8_192  # a worker's memory stays flat
+_LARGE_CACHE_KIB = 65_536  # keys of millions of events do not fit into less
 _FORMS = "sqlite:///path/to/study.db or postgresql://name:password@host/database"
 
 
@@ -70,6 +71,12 @@ def _sqlite(url: URL, *, create: bool) -> Engine:
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def give_large_cache(connection: Connection) -> None:
+    """A cache for millions of rows, as long as the connection lives; SQLite only."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA cache_size = -{_LARGE_CACHE_KIB}")
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from wavewise.store.bulk import BATCH_ROWS, append, batches, ready, scan, staged
 from wavewise.store.conflicts import insert_into, n_inserted
 from wavewise.store.database import Database
+from wavewise.store.engine import give_large_cache
 from wavewise.store.problems import broken_rule
 from wavewise.store.rows import AddedEvents, to_us
 from wavewise.store.schema import event, unit
@@ -54,7 +55,10 @@ class Events(Database):
         rows = ready(frame, _TYPES, optional=["value", "item"])
         rows = rows.with_columns(received_at_utc_us=pl.lit(to_us(received_at), pl.Int64))
         with self._writing() as connection, staged(connection, event) as stage:
-            units = _unit_ids(connection) if rows.height >= MANY_ROWS else None
+            units = None
+            if rows.height >= MANY_ROWS:
+                units = _unit_ids(connection)
+                give_large_cache(connection)
             counts = [
                 count
                 for run in rows.with_row_index("place").iter_slices(RUN_ROWS)
