@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 
 import polars as pl
 import pytest
@@ -22,23 +22,29 @@ NAME = "dose delivered by arm"
 N_UNITS = 80
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # all connections of a worker may come at once
+
+
 @contextmanager
 def gateway(refuses: Callable[[str, int], bool]) -> Iterator[tuple[str, list[str]]]:
     """A web address on loopback that records texts and refuses some of them for good."""
     texts: list[str] = []
+    one_at_a_time = Lock()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             text = str(json.loads(self.rfile.read(int(self.headers["content-length"])))["text"])
-            status = 400 if refuses(text, texts.count(text)) else 200
-            texts.append(text)
+            with one_at_a_time:
+                status = 400 if refuses(text, texts.count(text)) else 200
+                texts.append(text)
             self.send_response(status)
             self.send_header("content-length", "0")
             self.end_headers()
 
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

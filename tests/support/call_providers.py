@@ -37,11 +37,17 @@ class Provider(BaseHTTPRequestHandler):
         return
 
 
+class Server(ThreadingHTTPServer):
+    """As many callers at once as a worker has."""
+
+    request_queue_size = 128
+
+
 @contextmanager
 def provider_running() -> Iterator[str]:
     """Its address; what it is asked is kept in ``Provider.asked``."""
     Provider.asked.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    server = Server(("127.0.0.1", 0), Provider)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
