@@ -4,13 +4,14 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 
 import polars as pl
 import pytest
 
+from handler_server import handling
 from sending_study import make_sending_study, outbox
 from study_folders import done
 from wavewise.workflow.analyze import analyze
@@ -20,10 +21,6 @@ from wavewise.workflow.study import open_study, utc_now
 
 NAME = "dose delivered by arm"
 N_UNITS = 80
-
-
-class Server(ThreadingHTTPServer):
-    request_queue_size = 128  # all connections of a worker may come at once
 
 
 @contextmanager
@@ -44,16 +41,8 @@ def gateway(refuses: Callable[[str, int], bool]) -> Iterator[tuple[str, list[str
 
         def log_message(self, *_: object) -> None: ...
 
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}/"
-        yield f'[webhook]\nprovider = "webhook"\nbase_url = "{url}"\n', texts
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with handling(Handler) as url:
+        yield f'[webhook]\nprovider = "webhook"\nbase_url = "{url}/"\n', texts
 
 
 def sent_study(tmp_path: Path, refuses: Callable[[str, int], bool]) -> tuple[Path, list[str]]:

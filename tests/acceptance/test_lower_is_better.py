@@ -1,14 +1,13 @@
 """Where lower is better, the lowest is best: in shares, choices, policies and words."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from policy_waves import run_wave
+from policy_waves import first_phase
 from score_study import STUDY as SCORES
 from score_study import make_score_study, scores
 from study_folders import STUDY, assignment, done, make_study
@@ -17,9 +16,7 @@ from wavewise.design.arms import PolicyRule
 from wavewise.simulated import FamilyWorld, simulate_families
 from wavewise.streams import stream
 from wavewise.workflow.learning import Learner
-from wavewise.workflow.people import import_people
 from wavewise.workflow.posterior_contents import posteriors_by_wave
-from wavewise.workflow.registry import register
 from wavewise.workflow.study import Study, open_study
 
 LOWER = STUDY.replace("primary = true", "primary = true\nhigher_is_better = false")
@@ -90,14 +87,8 @@ def learned(tmp_path_factory: pytest.TempPathFactory, world: FamilyWorld) -> Ite
     text = template_text("peru-summer").replace(
         "primary = true", "primary = true\nhigher_is_better = false"
     )
-    (folder / "study.toml").write_text(text, encoding="utf-8")
-    world.people.with_columns(
-        device_token=pl.lit("t"), time_zone=pl.lit("America/Lima"), language=pl.lit("es")
-    ).write_csv(folder / "people.csv")
-    with open_study(folder, clock=lambda: datetime(2023, 12, 1, tzinfo=UTC)) as study:
-        register(study)
-        import_people(study, folder / "people.csv")
-        yield run_wave(study, study.spec.waves[0].id, world)
+    with first_phase(folder, text, world) as study:
+        yield study
 
 
 def test_policies_learn_what_brings_the_least(learned: Study) -> None:

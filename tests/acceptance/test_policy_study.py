@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from policy_waves import at, run_wave
+from policy_waves import at, first_phase, run_wave
 from wavewise.decide import load_policy
 from wavewise.design import template_text
 from wavewise.errors import InputError, StateError
@@ -36,14 +36,8 @@ def world() -> FamilyWorld:
 def study(tmp_path_factory: pytest.TempPathFactory, world: FamilyWorld) -> Iterator[Study]:
     """The summer study, its first phase closed and its policies not learned yet."""
     folder = tmp_path_factory.mktemp("summer")
-    (folder / "study.toml").write_text(template_text("peru-summer"), encoding="utf-8")
-    world.people.with_columns(
-        device_token=pl.lit("t"), time_zone=pl.lit("America/Lima"), language=pl.lit("es")
-    ).write_csv(folder / "people.csv")
-    with open_study(folder, clock=lambda: datetime(2023, 12, 1, tzinfo=UTC)) as study:
-        register(study)
-        import_people(study, folder / "people.csv")
-        yield run_wave(study, study.spec.waves[0].id, world)
+    with first_phase(folder, template_text("peru-summer"), world) as study:
+        yield study
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,15 @@
 """Twilio's and Africa's Talking's doors for asking for calls, on loopback."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 from urllib.parse import parse_qsl
 
 import httpx2
 
+from handler_server import handling
 from wavewise.server.signatures import twilio_signature
 
 
@@ -37,21 +37,12 @@ class Provider(BaseHTTPRequestHandler):
         return
 
 
-class Server(ThreadingHTTPServer):
-    """As many callers at once as a worker has."""
-
-    request_queue_size = 128
-
-
 @contextmanager
 def provider_running() -> Iterator[str]:
     """Its address; what it is asked is kept in ``Provider.asked``."""
     Provider.asked.clear()
-    server = Server(("127.0.0.1", 0), Provider)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with handling(Provider) as address:
+        yield address
 
 
 def post(url: str, form: dict[str, str], token: str = "") -> httpx2.Response:

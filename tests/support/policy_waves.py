@@ -1,7 +1,10 @@
 """Waves of a simulated world of families: opened, observed and closed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 
@@ -9,7 +12,22 @@ from wavewise.simulated import FamilyWorld
 from wavewise.streams import stream
 from wavewise.workflow.observe import close_wave, observe
 from wavewise.workflow.open_wave import open_wave, window_start
-from wavewise.workflow.study import Study
+from wavewise.workflow.people import import_people
+from wavewise.workflow.registry import register
+from wavewise.workflow.study import Study, open_study
+
+
+@contextmanager
+def first_phase(folder: Path, text: str, world: FamilyWorld) -> Iterator[Study]:
+    """A registered summer study whose first wave is closed."""
+    (folder / "study.toml").write_text(text, encoding="utf-8")
+    world.people.with_columns(
+        device_token=pl.lit("t"), time_zone=pl.lit("America/Lima"), language=pl.lit("es")
+    ).write_csv(folder / "people.csv")
+    with open_study(folder, clock=lambda: datetime(2023, 12, 1, tzinfo=UTC)) as study:
+        register(study)
+        import_people(study, folder / "people.csv")
+        yield run_wave(study, study.spec.waves[0].id, world)
 
 
 def at(study: Study, wave_id: str, days: int) -> Study:

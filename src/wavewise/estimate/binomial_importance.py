@@ -133,9 +133,7 @@ def _around(
         pareto_k=found.pareto_k,
         n_nodes=_n_nodes(posterior, fit.points[np.argmax(fit.weights)]),
         step_sd=posterior.coarse,
-        quadrature_error=(
-            quadrature_error(posterior, found.x, found.weights) if found.usable else math.inf
-        ),
+        quadrature_error=quadrature_error(posterior, found.x, found.weights),
         n_broken=found.n_broken,
     )
     return PointFit(

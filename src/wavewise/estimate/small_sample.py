@@ -43,14 +43,12 @@ class SmallSampleSandwich:
         with ``(sum_g K_gg)^2 / sum_gh K_gh^2`` degrees of freedom, ``K_gh = p_g'p_h``. As H has
         low rank, K is a diagonal and a product of small factors, and never formed.
         """
-        model, k = self._model, self._loading.shape[1]
+        model = self._model
         q = self._loading @ weights
         q = q / np.sqrt((q**2).mean())
         z = np.stack([model.summed(column * q) for column in (*model.left.T, *model.right.T)], 1)
         d = model.summed(q**2)
-        inner = np.zeros((2 * k, 2 * k))
-        inner[:k, :k] = model.right.T @ model.right
-        inner[:k, k:] = inner[k:, :k] = -np.eye(k)
+        inner = model.inner()
         own = ((z @ inner) * z).sum(axis=1)
         crossed = inner @ (z.T @ z)
         double = (d**2).sum() + 2 * d @ own + (crossed * crossed.T).sum()
@@ -68,6 +66,14 @@ class _Model:
     def summed(self, values: FloatArray) -> FloatArray:
         """Sums over groups; the values themselves where units are independent."""
         return values if self.groups is None else group_sum(self.groups, values)
+
+    def inner(self) -> FloatArray:
+        """S of ``(I - H)(I - H)' = I + U S U'`` with U the columns of left, then of right."""
+        k = self.right.shape[1]
+        inner = np.zeros((2 * k, 2 * k))
+        inner[:k, :k] = self.right.T @ self.right
+        inner[:k, k:] = inner[k:, :k] = -np.eye(k)
+        return inner
 
 
 def small_sample_sandwich(
@@ -140,12 +146,9 @@ def _inverse_root_of_groups(
     model: _Model, plain: FloatArray, groups: IntArray
 ) -> tuple[FloatArray, FloatArray]:
     """``V_gg = I + U S U'`` with few columns: only their span is decomposed."""
-    k = plain.shape[1]
-    inner = np.zeros((2 * k, 2 * k))
-    inner[:k, :k] = model.right.T @ model.right
-    inner[:k, k:] = inner[k:, :k] = -np.eye(k)
+    inner = model.inner()
     both = np.hstack([model.left, model.right])
-    loading, quiet = plain.copy(), [np.zeros((0, k))]
+    loading, quiet = plain.copy(), [plain[:0]]
     order = np.argsort(groups, kind="stable")
     for rows in np.split(order, np.cumsum(np.bincount(groups))[:-1]):
         span, small = np.linalg.qr(both[rows])

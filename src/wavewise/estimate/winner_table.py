@@ -1,7 +1,7 @@
 """Arms by several estimators side by side, and below them what the winner is worth by each."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
 import numpy as np
@@ -362,8 +362,6 @@ def _column(
 def _winner(
     estimate: FloatArray, cov: FloatArray, at: Any, method: WinnerMethod, level: float, sign: float
 ) -> Winner | NotEstimable:
-    from dataclasses import replace  # noqa: PLC0415 - used here alone
-
     if at.size < 2:
         return NotEstimable(f"found {at.size} arms with an estimate; needed two or more to win")
     try:
