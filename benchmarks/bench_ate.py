@@ -59,10 +59,12 @@ def main():
         return fit.params[1:], fit.bse[1:]
 
     ours = {
-        "ate CR2": lambda: ate(y, arm, "Control", cluster=household),
-        "ate CR1": lambda: ate(y, arm, "Control", cluster=household, se="CR1"),
-        "ate CR2, 10,000 strata": lambda: ate(y, arm, "Control", block, cluster=household),
-        "ate HC2": lambda: ate(y, arm, "Control"),
+        "ate CR2": lambda: ate(y, arm, control="Control", cluster=household),
+        "ate CR1": lambda: ate(y, arm, control="Control", cluster=household, se="CR1"),
+        "ate CR2, 10,000 strata": lambda: ate(
+            y, arm, control="Control", strata=block, cluster=household
+        ),
+        "ate HC2": lambda: ate(y, arm, control="Control"),
     }
     result = ours["ate CR1"]()  # warm: imports are done
     estimate, std_error = peer()

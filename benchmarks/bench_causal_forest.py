@@ -39,7 +39,7 @@ def make_data(seed, n, n_arms, base, common, own, p=13):
 
 
 def ours(X, arm, outcome, n_arms, n_trees, **options):
-    from wavewise.estimate.causal_forest import causal_forest
+    from wavewise.estimate.forest.causal_forest import causal_forest
 
     names = np.array(["control", *(f"a{k:02d}" for k in range(1, n_arms))])
     return causal_forest(

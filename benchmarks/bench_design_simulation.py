@@ -17,9 +17,8 @@ import time
 import numpy as np
 
 import wavewise as ww
-from wavewise.parallel import run_chunks
-from wavewise.simulated.reading_calls import CALL_LEVELS
-from wavewise.simulated.school_sizes import school_sizes
+from wavewise.shared.parallel import run_chunks
+from wavewise.simulated.reading import CALL_LEVELS, school_sizes
 
 E = ww.evaluate
 RULES = ("equal", "Thompson", "tempered Thompson", "exploration", "top-two")
@@ -56,7 +55,7 @@ def five_rules(n: int, n_jobs: int):
         for rule in RULES
     ]
     truth = E.PriorTruth.from_rate(0.2, 0.25)
-    return E.compare(designs, truth, n, np.random.default_rng(5), n_jobs=n_jobs)
+    return E.compare(designs, truth, n_simulations=n, rng=np.random.default_rng(5), n_jobs=n_jobs)
 
 
 def report_table_7(n_pairs: int) -> None:
@@ -110,7 +109,9 @@ def report_rules(n: int) -> None:
 
 def _adaptive(address: str, n: int):
     truth = {"beta": list(CALL_LEVELS.values()), "kappa": 0.5}
-    return E.simulate(kenya(), truth, n, np.random.default_rng(1), scheduler=address)
+    return E.simulate(
+        kenya(), truth, n_simulations=n, rng=np.random.default_rng(1), scheduler=address
+    )
 
 
 def _waiting(number: int):

@@ -23,7 +23,7 @@ import time
 import numpy as np
 
 from wavewise.estimate import hierarchical_binomial
-from wavewise.estimate.binomial_batch import fit_many
+from wavewise.estimate.binomial.batch import fit_many
 
 BETA = np.array([-2.63, -2.49, -2.78, -2.89, -2.67, -3.32])
 POINTS = (128, 256, 512, 1024)

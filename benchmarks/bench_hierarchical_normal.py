@@ -32,7 +32,7 @@ def rmse(found, exact):
 
 def ours(rows, repeats):
     start = time.perf_counter()
-    from wavewise.estimate.hierarchical_normal import hierarchical_normal
+    from wavewise.estimate.normal.model import hierarchical_normal
 
     def fit(seed, n_draws=20_000):
         return hierarchical_normal(**rows, rng=np.random.default_rng(seed), n_draws=n_draws)

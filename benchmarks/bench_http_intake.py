@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 
 from postgres_server import new_database, running_postgres
 from study_folders import STUDY, people
-from wavewise.workflow.api_keys import make_key
-from wavewise.workflow.people import import_people
-from wavewise.workflow.registry import register
+from wavewise.workflow.contacts.keys import make_key
+from wavewise.workflow.prepare.people import import_people
+from wavewise.workflow.prepare.registration import register
 from wavewise.workflow.study import open_study
 
 N_UNITS = 10_000
@@ -119,7 +119,7 @@ def make_study(folder: Path, store_url: str | None) -> str:
     with open_study(folder, store_url=store_url) as study:
         register(study)
         import_people(study, folder / "people.csv")
-        return str(make_key(study, "bench").facts["key"])
+        return str(make_key(study, "bench").facts()["key"])
 
 
 def main() -> None:

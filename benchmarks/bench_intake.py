@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -26,9 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 
 from postgres_server import new_database, running_postgres
 from wavewise.fieldwork.events import check_events
-from wavewise.fieldwork.files import read_table
-from wavewise.fieldwork.outcome_tally import columns_needed
-from wavewise.fieldwork.outcomes import OutcomeRule, outcome_values
+from wavewise.fieldwork.files.read import read_table
+from wavewise.fieldwork.outcomes import OutcomeRule, columns_needed, outcome_values
 from wavewise.store import Store
 
 START = datetime(2024, 3, 4, tzinfo=UTC)
@@ -83,7 +82,7 @@ def run(
     store: Store, folder: Path, units: pl.Series, rng: np.random.Generator, n_events: int
 ) -> None:
     fields = pl.repeat("{}", len(units), eager=True)
-    store.add_units(pl.DataFrame({"unit_id": units, "fields_json": fields}), START)
+    store.units.add(pl.DataFrame({"unit_id": units, "fields_json": fields}), START)
     n_file = min(n_events, PIECE)
     first = events(rng, units, 0, n_file)
     text = pl.from_epoch("at_utc_us", "us").dt.strftime("%Y-%m-%dT%H:%M:%SZ").alias("at")
@@ -94,18 +93,18 @@ def run(
         with timed("file: read and checked", n_file):
             checked = check_events(read_table(folder / "events.csv"))
         with timed("file: kept", n_file):
-            store.add_events(checked.events, START)
+            store.events.add(checked.events, START)
     with timed("the same file again", n_file):
-        again = store.add_events(check_events(read_table(folder / "events.csv")).events, START)
+        again = store.events.add(check_events(read_table(folder / "events.csv")).events, START)
     assert again.n_repeated == n_file
     for begin in range(n_file, n_events, PIECE):
         n = min(PIECE, n_events - begin)
         with timed("more events kept", n):
-            store.add_events(events(rng, units, begin, n), START)
+            store.events.add(events(rng, units, begin, n), START)
     with timed("closed into outcomes", n_events):
         made = outcome_values(
-            store.event_batches(columns_needed(RULES)),
-            store.units().select("unit_id", "time_zone"),
+            store.events.batches(columns_needed(RULES)),
+            store.units.all().select("unit_id", "time_zone"),
             RULES,
             starts=date(2024, 3, 4),
             window_days=14,
@@ -115,7 +114,7 @@ def run(
 
 
 def raw(path: Path, frame: pl.DataFrame) -> None:
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("CREATE TABLE event (event_id, unit_id, kind, at_utc_us, value)")
         db.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?)", frame.iter_rows())
 

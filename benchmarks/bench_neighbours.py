@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from wavewise.estimate.neighbours import neighbours
+from wavewise.estimate.matching.neighbours import neighbours
 
 
 def seconds(function, repeats):

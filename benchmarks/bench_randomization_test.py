@@ -30,7 +30,7 @@ def main(n_jobs: int) -> None:
     draws = (time.perf_counter() - start) * DRAWS / 100
     start, processor = time.perf_counter(), time.process_time()
     found = ww.estimate.randomization_test(
-        outcome, arm, reassign, draws=DRAWS, rng=rng, control="control", n_jobs=n_jobs
+        outcome, arm, reassign, n_draws=DRAWS, rng=rng, control="control", n_jobs=n_jobs
     )
     whole, processor = time.perf_counter() - start, time.process_time() - processor
     print(f"p = {found.p_value:.3f}; {whole:.1f} s with {n_jobs} processes ({processor:.1f} s of")

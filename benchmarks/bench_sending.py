@@ -26,9 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 from recording_server import recording_server
 from sending_study import by_state, make_sending_study, outbox
 from wavewise.fieldwork.channels.base import Outgoing
-from wavewise.fieldwork.channels.registry import open_channel
-from wavewise.fieldwork.channels.settings import ChannelSettings, Secrets
-from wavewise.workflow.outgoing import queue_wave
+from wavewise.fieldwork.channels.settings import ChannelSettings, Secrets, open_channel
+from wavewise.workflow.send.queue import queue_wave
 from wavewise.workflow.study import open_study
 
 FLIGHT = 64
@@ -53,7 +52,7 @@ asyncio.run(main())
 WORKER = r"""
 import json, re, sys, threading, time
 from pathlib import Path
-from wavewise.workflow.send import send
+from wavewise.workflow.send.worker import send
 from wavewise.workflow.study import open_study
 
 class Book:

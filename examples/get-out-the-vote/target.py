@@ -16,21 +16,23 @@ import wavewise as ww
 from wavewise.report import (
     ArmRow,
     EffectRow,
-    EffectsContents,
+    Evaluation,
     Outcome,
+    OutcomeEffects,
     ReportContents,
     WaveContents,
+    evaluation_sentences,
     render,
 )
-from wavewise.report.evaluation_contents import ContrastRow, EvaluationContents, PolicyRow
-from wavewise.report.evaluation_rows import (
-    calibration_row,
-    coefficient_rows,
-    curve_row,
-    measured,
-    spend_row,
+from wavewise.report.effects import facts_of
+from wavewise.report.evaluation import (
+    CalibrationRow,
+    ContrastRow,
+    CurveRow,
+    PolicyRow,
+    SpendRow,
+    projection_rows,
 )
-from wavewise.report.evaluation_words import evaluation_sentences
 
 LETTERS = {
     "civic-duty": "an appeal to duty",
@@ -43,7 +45,7 @@ ARM_NAMES |= {" Self": "self", " Neighbors": "neighbors"}
 SHARES = {"control": 5 / 9} | dict.fromkeys(LETTERS, 1 / 9)
 PAST_VOTES = ["g2000", "g2002", "p2000", "p2002", "p2004"]
 COVARIATES = ["sex", "yob", *PAST_VOTES, "hh_size"]
-TURNOUT = Outcome("voted", "turnout", description="Voted in the primary of August 2006.")
+TURNOUT = Outcome(id="voted", label="turnout", kind="any", primary=True)
 USUAL_LEAF = 5
 SPENDS = (0.1, 0.25, 0.5, 0.75, 1.0)
 
@@ -103,19 +105,19 @@ def learned(learn: pl.DataFrame, n_trees: int) -> dict:
     }
 
 
-def letters(data: pl.DataFrame) -> EffectsContents:
+def letters(data: pl.DataFrame) -> OutcomeEffects:
     """What each letter does on average in the test half."""
     arms = ["control", *LETTERS]
-    found = ww.estimate.ate(
-        data["voted"].to_numpy(), data["arm"].to_numpy(), arms=arms,
-        cluster=data["hh_id"].to_numpy(), se="CR1",
-    )  # fmt: skip
-    rows = tuple(EffectRow(**row) for row in found.to_frame().to_dicts())
-    mean, method = found.control_mean, f"Difference in means: {found.provenance.method}"
-    return EffectsContents(TURNOUT, "control", mean.estimate, rows, mean.n_units, estimator=method)
+    return OutcomeEffects(
+        TURNOUT,
+        ww.estimate.ate(
+            data["voted"].to_numpy(), data["arm"].to_numpy(), arms=arms,
+            cluster=data["hh_id"].to_numpy(), se="CR1",
+        ),
+    ).compared("none")  # fmt: skip
 
 
-def evaluation(models: dict, learn: pl.DataFrame, test: pl.DataFrame) -> EvaluationContents:
+def evaluation(models: dict, learn: pl.DataFrame, test: pl.DataFrame) -> Evaluation:
     """The rules on households that they did not learn from."""
     average = ww.estimate.ate(
         learn["voted"].to_numpy(), learn["arm"].to_numpy(), control="control",
@@ -123,7 +125,7 @@ def evaluation(models: dict, learn: pl.DataFrame, test: pl.DataFrame) -> Evaluat
     )  # fmt: skip
     best = ww.decide.uniform_best(average, name="best")
     rules = {name: ww.decide.personalize(model, name=name) for name, model in models.items()}
-    lot = ww.decide.random_policy(list(LETTERS), name="random")
+    at_random = ww.decide.random_policy(list(LETTERS), name="random")
     nothing = ww.decide.uniform("control", name="no letter")
     cluster = test["hh_id"].to_numpy()
     X, drawn = test.select(COVARIATES), (test["arm"].to_numpy(), test["voted"].to_numpy())
@@ -139,19 +141,20 @@ def evaluation(models: dict, learn: pl.DataFrame, test: pl.DataFrame) -> Evaluat
         )
 
     def contrast(first: object, second: object) -> ContrastRow:
-        found = compare(first, second)
-        return ContrastRow(first.name, second.name, measured(found.to_dict()), found.share_differs)
+        name, difference = f"{first.name} minus {second.name}", compare(first, second)
+        row = EffectRow.of(name, facts_of(difference))
+        return ContrastRow(first.name, second.name, row, difference.share_differs)
 
     predicted = {name: models[name].effects(X) for name in ("forest", "untuned forest")}
     column = models["forest"].arms.index(letter)
     ranked = {name: effects[:, column] for name, effects in predicted.items()}
     curves = [
-        curve_row(name, toc(effects, scores, letter, cluster), causal=True)
+        CurveRow.of(name, toc(effects, scores, letter, cluster), causal=True)
         for name, effects in ranked.items()
     ]
     turnout = test.select(PAST_VOTES).mean_horizontal().to_numpy()
     seldom = toc(-turnout, scores, letter, cluster)
-    return EvaluationContents(
+    return Evaluation(
         wave="odd households",
         learned_on=("even households",),
         outcome=TURNOUT,
@@ -161,23 +164,22 @@ def evaluation(models: dict, learn: pl.DataFrame, test: pl.DataFrame) -> Evaluat
             PolicyRow(
                 policy.name,
                 policy.describe(),
-                measured(compare(policy, nothing).to_dict()),
-                test.height,
+                EffectRow.of(policy.name, facts_of(compare(policy, nothing))),
             )
-            for policy in (best, *rules.values(), lot)
+            for policy in (best, *rules.values(), at_random)
         ),
-        contrasts=(*(contrast(rule, best) for rule in rules.values()), contrast(best, lot)),
+        contrasts=(*(contrast(rule, best) for rule in rules.values()), contrast(best, at_random)),
         message=letter,
-        curves=(*curves, curve_row("votes cast before, fewest first", seldom, causal=False)),
+        curves=(*curves, CurveRow.of("votes cast before, fewest first", seldom, causal=False)),
         spending=spending(predicted["forest"], scores, models["forest"].arms, cluster),
         calibration=tuple(
-            calibration_row(
+            CalibrationRow.of(
                 name,
-                ww.evaluate.calibration(effects, scores.effect(letter), cluster=cluster).to_dict(),
+                facts_of(ww.evaluate.calibration(effects, scores.effect(letter), cluster=cluster)),
             )
             for name, effects in ranked.items()
         ),
-        projection=coefficient_rows(
+        projection=projection_rows(
             ww.evaluate.best_linear_projection(X, scores.effect(letter), cluster=cluster)
             .to_frame()
             .to_dicts()
@@ -186,21 +188,21 @@ def evaluation(models: dict, learn: pl.DataFrame, test: pl.DataFrame) -> Evaluat
 
 
 def toc(priority: np.ndarray, scores: object, letter: str, cluster: np.ndarray) -> dict:
-    return ww.evaluate.toc(priority, scores.effect(letter), cluster=cluster).to_dict()
+    return facts_of(ww.evaluate.toc(priority, scores.effect(letter), cluster=cluster))
 
 
 def spending(predicted: np.ndarray, scores: object, arms: tuple, cluster: np.ndarray) -> tuple:
-    """Gains at shares of voters who get a letter: chosen by the forest, and by lot."""
+    """Gains at shares of voters who get a letter: chosen by the forest, and at random."""
     columns = np.column_stack([scores.effect(arm) for arm in arms])
     chosen = ww.evaluate.cost_curve(predicted, columns, cluster=cluster)
     alike = np.tile(predicted.mean(axis=0), (len(predicted), 1))
-    by_lot = ww.evaluate.cost_curve(alike, columns, cluster=cluster)
+    at_random = ww.evaluate.cost_curve(alike, columns, cluster=cluster)
     return tuple(
-        spend_row(
+        SpendRow.of(
             spend,
-            chosen.gain(spend).to_dict(),
-            by_lot.gain(spend).to_dict(),
-            chosen.difference(by_lot, spend).to_dict(),
+            facts_of(chosen.gain(spend)),
+            facts_of(at_random.gain(spend)),
+            facts_of(chosen.difference(at_random, spend)),
         )
         for spend in SPENDS
     )

@@ -6,9 +6,9 @@ from fits import SETS, CallFits, Study
 from layout import EXACT, IN_KIND, PARTLY, Table, differing, interval, percent
 
 import wavewise as ww
-from wavewise.estimate.hierarchical_success import over_new_clusters
+from wavewise.estimate.binomial.success import over_new_clusters
 
-HALF_CENT = 0.5000001e-4  # a share that is printed in per cent with two decimals
+HALF_CENT = 0.5000001e-4  # a share that is printed in percent with two decimals
 
 
 def table_1(study: Study, fits: CallFits) -> Table:

@@ -32,7 +32,7 @@ def columns(study: Study, fits: CallFits) -> "ww.estimate.WinnerTable":
 def from_printed(printed: dict) -> "ww.estimate.Winner":
     """The projection interval from the figures that panel A prints."""
     half = (np.array(printed["high"]) - np.array(printed["low"])) / HALF_WIDTH
-    return ww.estimate.winner(printed["mean"], half**2, "projection")
+    return ww.estimate.winner(printed["mean"], half**2, method="projection")
 
 
 def table_5(study: Study, fits: CallFits) -> Table:

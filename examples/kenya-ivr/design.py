@@ -19,9 +19,8 @@ import polars as pl
 from make_data import SCHOOL_SD, calls_of_both, people_by_wave, printed
 
 import wavewise as ww
-from wavewise.simulated.reading_calls import CALL_LEVELS, N_SETS, simulate_reading_calls
-from wavewise.simulated.school_sizes import school_sizes
-from wavewise.streams import stream
+from wavewise.shared.streams import stream
+from wavewise.simulated.reading import CALL_LEVELS, N_SETS, school_sizes, simulate_reading_calls
 
 SEED = 10098
 E = ww.evaluate
@@ -38,7 +37,7 @@ PRINTED = {
 
 
 def observed() -> pl.DataFrame:
-    """Both waves, one row a unit that was called."""
+    """Both waves, one row per unit that was called."""
     figures = printed()
     n_people = sum(sum(figures["table_2"][wave]["n_students"]) for wave in ("wave_1", "wave_2"))
     world = simulate_reading_calls(
@@ -70,7 +69,7 @@ def table_6(rows: pl.DataFrame, n: int, **how):
 def _wave_2_shares() -> dict[str, float]:
     figures = printed()
     best = np.array(figures["table_2"]["best_draws"]) / figures["mcmc_draws"]
-    return dict(zip(figures["arms"], ww.decide.shares(best, "exploration"), strict=True))
+    return dict(zip(figures["arms"], ww.decide.shares(best, rule="exploration"), strict=True))
 
 
 def design() -> E.Design:

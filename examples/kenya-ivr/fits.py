@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 import wavewise as ww
-from wavewise.streams import stream
+from wavewise.shared.streams import stream
 
 SEED = 10098
 HERE = Path(__file__).parent
@@ -118,7 +118,7 @@ def _predicted(
         np.full(rows.height, SETS),
         rows["arm"].to_list(),
         rows["school"].to_list(),
-        stream(SEED, "predict", name),
+        rng=stream(SEED, "predict", name),
     )
 
 

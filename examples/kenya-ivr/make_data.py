@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 
 import wavewise as ww
-from wavewise.simulated.reading_calls import ReadingWorld, simulate_reading_calls
+from wavewise.shared.streams import stream
+from wavewise.simulated.reading import ReadingWorld, simulate_reading_calls
 from wavewise.simulated.reading_scores import simulate_reading_scores
-from wavewise.streams import stream
 
 SEED = 10098
 HERE = Path(__file__).parent

@@ -13,8 +13,8 @@ import polars as pl
 from make_data import calls_of_both, people_by_wave, printed
 
 import wavewise as ww
-from wavewise.simulated.reading_calls import N_SETS, simulate_reading_calls
-from wavewise.streams import stream
+from wavewise.shared.streams import stream
+from wavewise.simulated.reading import N_SETS, simulate_reading_calls
 
 N_PEOPLE = 2878
 PAPER = 0.7414  # Table 8

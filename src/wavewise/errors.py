@@ -17,7 +17,7 @@ Every text says what was found, what was needed and what to do, and holds no uni
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = [
     "STATUS",
@@ -39,25 +39,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with an input.
+    """One thing that is wrong with an input."""
 
-    Parameters
-    ----------
-    path : str
-        Where: a key of the study file (``waves[1].shares``) or a place in a data file
-        (``row 7, column 'grade'``).
-    found : str
-        What stands there.
-    needed : str
-        What is needed instead.
-    fix : str
-        What to do.
-    """
-
+    # Where: a key of the study file (``waves[1].shares``) or a place in a data file (``row 7,
+    # column 'grade'``).
     path: str
-    found: str
-    needed: str
-    fix: str = ""
+    found: str  # What stands there.
+    needed: str  # What is needed instead.
+    fix: str = ""  # What to do.
+    # Where in a table it is, if it is in one: what a reader of JSON makes a path of its own from.
+    row: int | None = field(default=None, compare=False, repr=False)
+    column: str | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         text = f"{self.path}: found {self.found}; needed {self.needed}"
@@ -69,15 +61,7 @@ class Fault:
 
 
 class WavewiseError(Exception):
-    """Root of every error that Wavewise raises on purpose.
-
-    Parameters
-    ----------
-    message : str
-        What was found, what was needed, what to do.
-    faults : iterable of Fault
-        The single faults, where there are several.
-    """
+    """Root of every error that Wavewise raises on purpose."""
 
     def __init__(self, message: str, faults: Iterable[Fault] = ()) -> None:
         super().__init__(message)

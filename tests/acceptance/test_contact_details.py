@@ -1,7 +1,8 @@
-"""Contact details by the command line: kept sealed, apart, rotated, exported never, erased."""
+"""Contact details by the command line: kept encrypted, apart, rotated, exported never, erased."""
 
 import json
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from field_study import field_people, make_field_study, phone
 from outbox_rows import queued
 from study_folders import call, done
 from wavewise.errors import InputError
-from wavewise.workflow.contacts import contact_book
-from wavewise.workflow.export import FILES
+from wavewise.workflow.contacts.contacts import contact_book
+from wavewise.workflow.run.export import FILES
 from wavewise.workflow.study import open_study
 
 
@@ -24,7 +25,7 @@ def study(tmp_path: Path) -> tuple[Path, Path]:
 
 def book(folder: Path, key: Path, channel: str = "sms") -> dict[str, str]:
     with open_study(folder) as study:
-        ids = study.store.units()["unit_id"].to_list()
+        ids = study.store.units.all()["unit_id"].to_list()
         return contact_book(study, key).addresses(channel, ids)
 
 
@@ -54,10 +55,10 @@ def test_an_inbound_number_finds_its_unit_in_any_spelling(study: tuple[Path, Pat
 
 def test_without_a_key_nothing_is_kept_and_it_is_said(tmp_path: Path) -> None:
     folder, key = make_field_study(tmp_path)
-    with sqlite3.connect(folder / "study.db") as db:
+    with closing(sqlite3.connect(folder / "study.db")) as db, db:
         db.execute("DELETE FROM contact")
     told = done("people", "import", folder, tmp_path / "people.csv", "--replace")
-    assert "nowhere kept: phone, mail" in told.out
+    assert "not stored: phone, mail" in told.out
     assert book(folder, key) == {}
 
 
@@ -66,11 +67,11 @@ def test_rotation_reseals_everything_and_drops_the_old_key(study: tuple[Path, Pa
     old = key.read_text()
     before = book(folder, key)
     answer = done("contacts", "rotate", folder, "--key-file", key, "--json")
-    assert answer.facts["n_sealed"] == 80
+    assert answer.facts["n_encrypted"] == 80
     assert book(folder, key) == before
     assert json.loads(old)["active"] not in json.loads(key.read_text())["keys"]
     key.write_text(old)
-    with pytest.raises(InputError, match="does not hold"):
+    with pytest.raises(InputError, match="not in the key file"):
         book(folder, key)
 
 
@@ -80,7 +81,7 @@ def test_a_crash_between_file_and_database_loses_nothing(
     folder, key = study
     before = book(folder, key)
     with monkeypatch.context() as patched:
-        patched.setattr("wavewise.workflow.contacts._resealed", lambda *_: 1 / 0)
+        patched.setattr("wavewise.workflow.contacts.contacts._reencrypted", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             call("contacts", "rotate", folder, "--key-file", key)
     assert book(folder, key) == before
@@ -134,16 +135,16 @@ def test_the_export_holds_ids_only(study: tuple[Path, Path], tmp_path: Path) -> 
     folder, _ = study
     done("wave", "open", folder, "one")
     with open_study(folder) as opened:
-        unit = opened.store.assignment("one")["unit_id"][0]
+        unit = opened.store.waves.assignment("one")["unit_id"][0]
         message = queued([unit], ["peers"]).with_columns(content_json=pl.lit('{"text":"Ana,"}'))
-        opened.store.queue_messages(message, datetime(2024, 3, 1, tzinfo=UTC))
+        opened.store.outbox.queue(message, datetime(2024, 3, 1, tzinfo=UTC))
     answer = done("export", folder, "--out", tmp_path / "data", "--json")
     assert pl.read_csv(tmp_path / "data" / "messages.csv")["state"].to_list() == ["queued"]
     assert answer.facts["files"]["units"]["columns"] == [
         "unit_id", "time_zone", "language", "active", "grade",
     ]  # fmt: skip
     whole = bytes_of(tmp_path / "data")
-    for secret in (b"example.org", b"+5199", b"Ana,", b"sealed"):
+    for secret in (b"example.org", b"+5199", b"Ana,", b"encrypted"):
         assert secret not in whole
     assert pl.read_csv(tmp_path / "data" / "assignment.csv").height == 20
     closed_waves_only = {"outcomes", "frozen_scores"}
@@ -161,9 +162,9 @@ def test_an_erased_unit_keeps_its_arm_and_loses_its_name(
     done(*again)
     assert "p0005" not in book(folder, key)
     with open_study(folder) as opened:
-        assert opened.store.refused_units().to_list() == ["p0005"]
-        fields = opened.store.units().filter(unit_id="p0005")["fields_json"][0]
-        assert opened.store.assignment("one").height == 20
+        assert opened.store.opt_outs.units().to_list() == ["p0005"]
+        fields = opened.store.units.all().filter(unit_id="p0005")["fields_json"][0]
+        assert opened.store.waves.assignment("one").height == 20
     unknown = call("erase", folder, "--unit", "secret-id")
     assert unknown.code == 4
     assert "secret-id" not in unknown.err

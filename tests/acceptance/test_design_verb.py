@@ -1,14 +1,15 @@
 """`wavewise design`: the page, the print, the numbers, and what it refuses."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from wavewise.cli import app
-from wavewise.report.document import Bullets, Document, Grid, Section
-from wavewise.report.typeset import pdf, source
+from wavewise.errors import UnavailableError
+from wavewise.report.documents.document import Bullets, Document, Grid, Section, pdf, source
 
 STAKES = """
 [planning.another_wave]
@@ -38,7 +39,12 @@ def test_page_print_and_numbers(study: Path) -> None:
     assert code == 0, err
     facts = json.loads(out)
     page = Path(facts["page"]).read_text(encoding="utf-8")
-    for words in ("For the pre-analysis plan", "Adaptive or not", "How many waves", "<svg"):
+    for words in (
+        "For the pre-analysis plan",
+        "Adaptive or fixed design",
+        "Number of waves",
+        "<svg",
+    ):
         assert words in page
     assert "http" not in page.replace("http://www.w3.org", "")
     assert Path(facts["pdf"]).read_bytes().startswith(b"%PDF")
@@ -50,6 +56,19 @@ def test_page_print_and_numbers(study: Path) -> None:
     kept = list((study / "report" / "simulations").rglob("*.npz"))
     assert kept
     assert not list((study / "report").rglob("*.part"))
+
+
+def test_without_typst_there_is_a_page_and_no_pdf(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "typst", None)
+    code, out, err = _run("design", str(study), "--simulations", "20")
+    assert code == 0, err
+    assert "pip install 'wavewise[pdf]'" in out
+    assert (study / "report" / "design.html").exists()
+    assert not (study / "report" / "design.pdf").exists()
+    with pytest.raises(UnavailableError, match=r"wavewise\[pdf\]"):
+        pdf(Document(kind="x", title="x", meta=(), notices=(), sections=()))
 
 
 def test_again_from_what_was_kept_and_the_same(study: Path) -> None:

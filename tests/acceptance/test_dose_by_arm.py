@@ -14,12 +14,12 @@ import pytest
 from handler_server import handling
 from sending_study import make_sending_study, outbox
 from study_folders import done
-from wavewise.workflow.analyze import analyze
-from wavewise.workflow.observe import close_wave
-from wavewise.workflow.report import write_report
+from wavewise.workflow.learn.analyze import analyze
+from wavewise.workflow.report.report import write_report
+from wavewise.workflow.run.observe import close_wave
 from wavewise.workflow.study import open_study, utc_now
 
-NAME = "dose delivered by arm"
+NAME = "exposure by arm"
 N_UNITS = 80
 
 
@@ -59,8 +59,8 @@ def closed_and_analysed(folder: Path) -> tuple[dict[str, object], str, str]:
         found = analyze(study, "one")
         write_report(study)
     page = (folder / "report" / "index.html").read_text("utf-8")
-    check = next(one for one in found.facts["checks"] if one["name"] == NAME)
-    return check, found.text, page
+    check = next(one for one in found.facts()["checks"] if one["name"] == NAME)
+    return check, found.summary(), page
 
 
 def test_failures_in_one_arm_reach_the_verdict(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_failures_in_one_arm_reach_the_verdict(tmp_path: Path) -> None:
     sentence = "Between 50.0% and 100.0% of an arm's messages arrived. Arms differ by more than"
     for shown in (text, page.replace("&#39;", "'")):
         assert sentence in shown
-        assert "mend the channel" in shown
+        assert "fix the channel" in shown
 
 
 def test_failures_alike_in_all_arms_pass(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_people_assignment_and_outcomes_come_in_one_step(tmp_path: Path) -> None
     assert _import(study).code == 0
     done("wave", "close", study, "only")
     with Store.open(f"sqlite:///{study / 'study.db'}") as store:
-        drawn, frozen = store.assignment("only"), store.outcomes("only")
+        drawn, frozen = store.waves.assignment("only"), store.waves.outcomes("only")
     assert dict(drawn["arm"].value_counts().iter_rows()) == {"control": 20, "letter": 20}
     assert set(drawn["propensity"]) == {0.5}
     assert set(drawn["stratum"]) == {"0", "1"}
@@ -114,8 +114,8 @@ def test_a_bad_row_is_named_and_nothing_is_written(
     assert refused.code == 4
     assert place in refused.err
     with Store.open(f"sqlite:///{study / 'study.db'}") as store:
-        assert store.n_units() == 0
-        assert store.waves() == ()
+        assert store.units.count() == 0
+        assert store.waves.all() == ()
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_propensities_come_from_the_file_where_it_has_them(tmp_path: Path) -> No
     study = _study(tmp_path, _table().with_columns(p=pl.lit("0.25")), spec)
     assert _import(study).code == 0
     with Store.open(f"sqlite:///{study / 'study.db'}") as store:
-        assert set(store.assignment("only")["propensity"]) == {0.25}
+        assert set(store.waves.assignment("only")["propensity"]) == {0.25}
     bad = _study(tmp_path / "bad", _table().with_columns(p=pl.lit("0")), spec)
     assert "column 'p'" in _import(bad).err
 
@@ -157,7 +157,7 @@ def test_a_wave_that_is_drawn_here_is_not_imported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("blank", "verdict"),
     [
-        (lambda i: i == 6, "no verdict"),
+        (lambda i: i == 6, "inconclusive"),
         (lambda i: i % 5 == 0, "pass"),
         (lambda i: (i // 2) % 2 == 1 and i % 8 == 3, "fail"),
         (lambda i: (i // 2) % 2 == 1, "fail"),  # all of one arm: no effect, and no number for it

@@ -16,6 +16,8 @@ import pytest
 PROGRAMS = Path(sys.executable).parent
 DRAWS = 2_000
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture(scope="module")
 def ran(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:

@@ -28,6 +28,7 @@ def test_killed_on_sqlite(tmp_path: Path, n_kills: int, n_messages: int, rate: f
     told_the_truth(kill_workers(tmp_path, n_kills, n_messages, rate, 1, None))
 
 
+@pytest.mark.full
 @pytest.mark.system
 @pytest.mark.parametrize(
     ("n_kills", "n_messages", "rate"),

@@ -12,11 +12,12 @@ from score_study import STUDY as SCORES
 from score_study import make_score_study, scores
 from study_folders import STUDY, assignment, done, make_study
 from wavewise.design import template_text
-from wavewise.design.arms import PolicyRule
+from wavewise.design.waves import PolicyRule
+from wavewise.shared.streams import stream
 from wavewise.simulated import FamilyWorld, simulate_families
-from wavewise.streams import stream
-from wavewise.workflow.learning import Learner
-from wavewise.workflow.posterior_contents import posteriors_by_wave
+from wavewise.workflow.frames import read_closed
+from wavewise.workflow.learn.policies import read_learner
+from wavewise.workflow.report.contents import posterior_after
 from wavewise.workflow.study import Study, open_study
 
 LOWER = STUDY.replace("primary = true", "primary = true\nhigher_is_better = false")
@@ -49,14 +50,12 @@ def test_shares_and_choice_go_to_the_lowest(tmp_path: Path, kind: str) -> None:
     choice = done("decide", folder, "two", "--json").facts
     assert choice["arm"] == "teacher"
     with open_study(folder) as study:
-        rows = {row.wave_id: row for row in study.store.waves()}
-        shown = posteriors_by_wave(study, rows)["two"]
-    for row in shown.rows:  # as measured: the share that had the event
+        after = posterior_after(read_closed(study, ("one", "two")), "two")
+    for row in after.rows:  # as measured: the share that had the event
         assert row.mean == pytest.approx(row.successes / row.trials, abs=0.03)
         assert row.low < row.mean < row.high
-    for density in shown.densities:
-        row = next(row for row in shown.rows if row.arm == density.arm)
-        grid, height = np.array(density.grid), np.array(density.density)
+    for arm, (grid, height) in after.densities.items():
+        row = next(row for row in after.rows if row.arm == arm)
         assert (np.diff(grid) > 0).all()
         assert (grid * height).sum() / height.sum() == pytest.approx(row.mean, abs=0.01)
     done("report", folder)
@@ -91,10 +90,11 @@ def learned(tmp_path_factory: pytest.TempPathFactory, world: FamilyWorld) -> Ite
         yield study
 
 
+@pytest.mark.full
 def test_policies_learn_what_brings_the_least(learned: Study) -> None:
     assert not learned.spec.primary.higher_is_better
     first = learned.spec.waves[0].id
-    learner = Learner(learned, (first,))
+    learner = read_learner(learned, (first,))
     assert learner.outcome.max() == 0
     assert learner.outcome.min() == -1
     means = {arm: learner.effects[arm].estimate for arm in learner.arms}

@@ -13,15 +13,15 @@ from policy_waves import at, first_phase, run_wave
 from wavewise.decide import load_policy
 from wavewise.design import template_text
 from wavewise.errors import InputError, StateError
+from wavewise.shared.streams import stream
 from wavewise.simulated import FamilyWorld, simulate_families
-from wavewise.streams import stream
-from wavewise.workflow.analyze import analyze
-from wavewise.workflow.decide import decide
-from wavewise.workflow.evaluate import evaluate
-from wavewise.workflow.open_wave import open_wave
-from wavewise.workflow.people import import_people
-from wavewise.workflow.registry import register
-from wavewise.workflow.report import write_report
+from wavewise.workflow.learn.analyze import analyze
+from wavewise.workflow.learn.decide import decide
+from wavewise.workflow.learn.evaluate import evaluate
+from wavewise.workflow.prepare.people import import_people
+from wavewise.workflow.prepare.registration import register
+from wavewise.workflow.report.report import write_report
+from wavewise.workflow.run.open_wave import open_wave
 from wavewise.workflow.study import Study, open_study
 
 N = 4_000
@@ -52,13 +52,13 @@ def tested(study: Study, world: FamilyWorld) -> Study:
 
 def test_policies_are_frozen_and_named_in_the_store(tested: Study) -> None:
     second = tested.spec.waves[1]
-    facts = tested.store.latest_result(second.id, "policies").payload["policies"]
+    facts = tested.store.results.latest(second.id, "policies").payload["policies"]
     assert list(facts) == ["best", "forest", "neighbours", "random"]
     for name, one in facts.items():
         policy = load_policy(tested.folder / one["file"])
         assert policy.hash == one["hash"]
         assert policy.name == name
-    row = tested.store.wave(second.id)
+    row = tested.store.waves.get(second.id)
     with pytest.raises(StateError, match="frozen before it opened"):
         decide(tested, tested.spec.waves[0].id)
     assert row.details["held_out_share"] == 0.5
@@ -66,7 +66,7 @@ def test_policies_are_frozen_and_named_in_the_store(tested: Study) -> None:
 
 def test_halves_and_contents_are_drawn_within_strata(tested: Study) -> None:
     second = tested.spec.waves[1]
-    drawn = tested.store.assignment(second.id)
+    drawn = tested.store.waves.assignment(second.id)
     assert drawn.height == N
     cells = drawn.group_by("stratum", "arm", "held_out").len()
     for _, stratum in cells.group_by("stratum"):
@@ -89,9 +89,11 @@ def test_halves_and_contents_are_drawn_within_strata(tested: Study) -> None:
 
 def test_effects_are_against_all_held_out_units(tested: Study) -> None:
     second = tested.spec.waves[1]
-    facts = analyze(tested, second.id).facts
+    facts = analyze(tested, second.id).facts()
     rows = {row["arm"]: row for row in facts["effects"][0]["rows"]}
-    drawn = tested.store.assignment(second.id).join(tested.store.outcomes(second.id), on="unit_id")
+    drawn = tested.store.waves.assignment(second.id).join(
+        tested.store.waves.outcomes(second.id), on="unit_id"
+    )
     # by hand: differences within strata, weighted as least squares with strata effects weighs them
     outs, total, weight = drawn.filter("held_out"), 0.0, 0.0
     one = drawn.filter((pl.col("arm") == "best") & ~pl.col("held_out"))
@@ -104,7 +106,7 @@ def test_effects_are_against_all_held_out_units(tested: Study) -> None:
 
 def test_evaluation_agrees_with_the_truth(tested: Study, world: FamilyWorld) -> None:
     second = tested.spec.waves[1]
-    facts = evaluate(tested, second.id).facts
+    facts = evaluate(tested, second.id).facts()
     json.dumps(facts, allow_nan=False)
     found = {row["policy"]: row for row in facts["against_nothing"]}
     best = load_policy(tested.folder / f"policies/{second.id}.best.npz").arms[0]
@@ -120,7 +122,7 @@ def test_evaluation_agrees_with_the_truth(tested: Study, world: FamilyWorld) -> 
     assert facts["targeting"]["content"] == best
     assert {curve["priority"] for curve in facts["targeting"]["curves"]} >= {"predicted outcome"}
     assert [row["spend"] for row in facts["spending"]["rows"]][-1] == 1.0
-    assert tested.store.latest_result(second.id, "evaluation").payload["wave"] == second.id
+    assert tested.store.results.latest(second.id, "evaluation").payload["wave"] == second.id
     write_report(tested)
 
 
@@ -133,8 +135,8 @@ def test_the_same_study_learns_the_same_policies(tested: Study, world, tmp_path:
         register(again)
         import_people(again, tmp_path / "people.csv")
         after = run_wave(again, again.spec.waves[0].id, world)
-        facts = decide(after, again.spec.waves[0].id).facts["policies"]
-    first = tested.store.latest_result(tested.spec.waves[1].id, "policies").payload["policies"]
+        facts = decide(after, again.spec.waves[0].id).facts()["policies"]
+    first = tested.store.results.latest(tested.spec.waves[1].id, "policies").payload["policies"]
     assert {k: v["hash"] for k, v in facts.items()} == {k: v["hash"] for k, v in first.items()}
 
 

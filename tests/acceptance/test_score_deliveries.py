@@ -19,7 +19,7 @@ def written(folder: Path, name: str, frame: pl.DataFrame) -> Path:
 
 def kept(folder: Path) -> pl.DataFrame:
     with Store.open(f"sqlite:///{folder / 'study.db'}") as store:
-        return store.score_deliveries().drop("received_at_utc_us")
+        return store.scores.deliveries().drop("received_at_utc_us")
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_an_outcome_says_which_delivery_counts(
     done("observe", folder, written(folder, "a.csv", frame), "--kind", "scores")
     done("wave", "close", folder, "one")
     with Store.open(f"sqlite:///{folder / 'study.db'}") as store:
-        frozen = store.frozen_scores("one")
+        frozen = store.scores.frozen("one")
     assert frozen["score"].to_list() == ([] if wanted is None else [wanted])
 
 
@@ -141,7 +141,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_shares_follow_from_a_model_of_scores(finished: Path) -> None:
     with Store.open(f"sqlite:///{finished / 'study.db'}") as store:
-        shares = store.latest_result("two", "next-shares").payload["shares"]
+        shares = store.results.latest("two", "next-shares").payload["shares"]
     assert shares["control"] == 0.25
     assert shares["calls"] == pytest.approx(0.375, abs=1e-9)  # two arms: p (1 - p) is the same
 
@@ -181,7 +181,7 @@ def test_the_export_has_deliveries_and_what_waves_froze_of_them(
     assert set(frozen["wave"]) == {"one", "two"}
     assert frozen.columns[2:] == ["unit_id", "period", "score", "delivery", "delivered_at"]
     with Store.open(f"sqlite:///{finished / 'study.db'}") as store:
-        n_frozen = sum(store.frozen_scores(wave).height for wave in ("one", "two"))
+        n_frozen = sum(store.scores.frozen(wave).height for wave in ("one", "two"))
     assert frozen.height == n_frozen > 0
     assert pl.read_csv(tmp_path / "data" / "scores.csv").height >= n_frozen / 2
 
@@ -198,7 +198,7 @@ def test_closing_freezes_and_later_scores_are_told(finished: Path) -> None:
 
 
 def test_early_and_late_deliveries_side_by_side(finished: Path) -> None:
-    from wavewise.workflow.scores import delivered_scores
+    from wavewise.workflow.intake import delivered_scores
     from wavewise.workflow.study import open_study
 
     with open_study(finished) as study:

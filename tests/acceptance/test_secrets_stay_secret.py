@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sqlalchemy import update
 
 from sending_study import by_state, make_sending_study, outbox
-from wavewise.fieldwork.key_ring import KeyRing
-from wavewise.store import schema_outbox as schema
-from wavewise.workflow.contacts import sealed_contacts
-from wavewise.workflow.outgoing import queue_wave
+from wavewise.fieldwork.contact_details import KeyRing
+from wavewise.store import schema
+from wavewise.workflow.contacts.contacts import encrypted_contacts
+from wavewise.workflow.send.queue import queue_wave
 from wavewise.workflow.study import open_study
 
 SECRET = "s3cretUnlikely0123456789"
@@ -131,11 +131,11 @@ def test_secrets_and_addresses_stay_out_of_everything(
     )
     with open_study(folder) as study:
         queue_wave(study, "one", study.clock())
-        with study.store._writing() as connection:
+        with study.store.writing() as connection:
             connection.execute(update(schema.outbox).values(content_json=CONTENT))
-        ids = study.store.units()["unit_id"]
-        sealed = sealed_contacts(ids, {"webhook": pl.Series([address] * 2)}, ring)
-        study.store.put_contacts(sealed, study.clock(), channels=["webhook"], of=ids)
+        ids = study.store.units.all()["unit_id"]
+        encrypted = encrypted_contacts(ids, {"webhook": pl.Series([address] * 2)}, ring)
+        study.store.contacts.put(encrypted, study.clock(), channels=["webhook"], of=ids)
     (folder / "channels.toml").write_text(text.replace(f"[{channel}]", "[webhook]"))
     study_file = folder / "study.toml"
     changed = study_file.read_text().replace(
@@ -153,7 +153,7 @@ def test_secrets_and_addresses_stay_out_of_everything(
         },
         capture_output=True,
         check=False,
-        timeout=90,
+        timeout=300,
     )
     states = by_state(outbox(folder))
     assert sum(states.values()) == 2

@@ -16,13 +16,14 @@ from recording_server import recording_server
 from sending_study import by_state, make_sending_study, outbox
 from study_folders import done
 from wavewise.store import Store
-from wavewise.workflow.outgoing import queue_wave
+from wavewise.store.outbox import Outbox
+from wavewise.workflow.send.queue import queue_wave
 from wavewise.workflow.study import open_study
 
 # No file may grow beyond a limit from the time that messages go out: what a full disk does.
 FULL_DISK = """
 import resource, signal, sys
-from wavewise.workflow.outbox_writer import OutboxWriter
+from wavewise.workflow.send.outbox_writer import OutboxWriter
 OutboxWriter.__init__.__defaults__ = (1.0,)  # seconds of patience
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 limit = int(sys.argv.pop())
@@ -54,7 +55,7 @@ def test_a_full_disk_ends_the_worker_and_loses_nothing(tmp_path: Path) -> None:
         n_before = len(log.read_text().split())
         assert 0 < n_before < 1_000
         with open_study(folder) as study:
-            study.store.sweep_leases(study.clock() + timedelta(hours=1))
+            study.store.outbox.sweep_leases(study.clock() + timedelta(hours=1))
         done("send", folder)
     received = log.read_text().split()
     assert len(received) == len(set(received))
@@ -74,7 +75,7 @@ def test_a_worker_beside_the_interface(tmp_path: Path) -> None:
         command = [sys.executable, "-c", code, "serve", str(folder), "--port", "0", "--send"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             port = int(server.stdout.readline().rpartition(":")[2])
-            ends = time.monotonic() + 30
+            ends = time.monotonic() + 90
             while len(log.read_text().split()) < 30 and time.monotonic() < ends:
                 time.sleep(0.05)
             socket.create_connection(("127.0.0.1", port)).close()
@@ -91,7 +92,7 @@ def test_a_policy_decides_and_the_held_out_get_nothing(tmp_path: Path) -> None:
 
         from wavewise.store.schema import assignment
 
-        with store._writing() as connection:
+        with store.writing() as connection:
             own = assignment.c.unit_id
             connection.execute(update(assignment).values(held_out=False, content="teacher"))
             connection.execute(update(assignment).where(own < "p000020").values(held_out=True))
@@ -110,20 +111,20 @@ def test_a_worker_that_dies_while_it_queues_leaves_nobody_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_sending_study(tmp_path, 40, '[webhook]\nprovider = "file"\n')
-    queue = Store.queue_messages
+    queue = Outbox.queue
     calls = []
 
-    def dies_at_the_second(self: Store, frame: pl.DataFrame, queued_at: datetime) -> int:
+    def dies_at_the_second(self: Outbox, frame: pl.DataFrame, queued_at: datetime) -> int:
         calls.append(frame.height)
         if len(calls) == 2:
             raise KeyboardInterrupt
         return queue(self, frame, queued_at)
 
     with open_study(folder) as study:
-        monkeypatch.setattr(Store, "queue_messages", dies_at_the_second)
+        monkeypatch.setattr(Outbox, "queue", dies_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             queue_wave(study, "one", study.clock())
-        assert study.store.outbox_rows().height == 20
+        assert study.store.deliveries.rows().height == 20
         assert queue_wave(study, "one", study.clock()) == 20
         assert queue_wave(study, "one", study.clock()) == 0
     assert len(calls) == 4  # once it is marked, nothing is written out again

@@ -1,4 +1,4 @@
-"""Receipts of providers over HTTP, and refusals that cancel what is queued."""
+"""Receipts of providers over HTTP, and opt-outs that cancel what is queued."""
 
 import itertools
 import json
@@ -13,11 +13,10 @@ import pytest
 from field_study import make_field_study, phone
 from outbox_rows import queued
 from study_folders import done
-from wavewise.fieldwork.key_ring import KeyRing
+from wavewise.fieldwork.contact_details import KeyRing
 from wavewise.server.app import build_app
-from wavewise.server.settings import Settings
-from wavewise.server.signatures import sign_webhook, twilio_signature
-from wavewise.store.outbox_rows import Recorded
+from wavewise.server.authentication import Settings, sign_webhook, twilio_signature
+from wavewise.store.rows import Recorded
 from wavewise.workflow.study import Study, open_study
 from web_server import running
 
@@ -37,13 +36,13 @@ def study(tmp_path: Path, store_url: str | None) -> Iterator[Study]:
 @pytest.fixture
 def units(study: Study) -> list[str]:
     """Units with one queued message each; the first two messages are with the provider."""
-    drawn = study.store.assignment("one").filter(arm="peers")
-    study.store.queue_messages(queued(drawn["unit_id"].to_list(), drawn["arm"].to_list()), NOW)
-    claimed = study.store.claim_messages("sms", "w", NOW, 60, 2)
+    drawn = study.store.waves.assignment("one").filter(arm="peers")
+    study.store.outbox.queue(queued(drawn["unit_id"].to_list(), drawn["arm"].to_list()), NOW)
+    claimed = study.store.outbox.claim("sms", "w", NOW, 60, 2)
     ids = [row.outbox_id for row in claimed]
-    study.store.begin_and_record("w", ids, [], NOW, 60)
+    study.store.outbox.begin_and_record("w", ids, [], NOW, 60)
     results = [Recorded(row, "sent", provider_id=f"SM{i}") for i, row in enumerate(ids)]
-    study.store.record_results("w", results, NOW)
+    study.store.outbox.record("w", results, NOW)
     return [row.unit_id for row in claimed]
 
 
@@ -63,7 +62,7 @@ def twilio(client: httpx2.Client, query: str = "", **form: str) -> int:
 
 
 def states(study: Study) -> dict[str, str]:
-    return dict(study.store.outbox_rows("one").select("unit_id", "state").iter_rows())
+    return dict(study.store.deliveries.rows("one").select("unit_id", "state").iter_rows())
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["sent", "delivered", "read"])))
@@ -84,20 +83,22 @@ def test_a_receipt_finds_its_message_by_our_key(
     assert states(study)[units[1]] == "delivered"
 
 
-def test_a_blocked_sender_is_a_refusal_of_that_channel(
+def test_a_blocked_sender_is_an_opt_out_of_that_channel(
     client: httpx2.Client, study: Study, units: list[str]
 ) -> None:
     email = queued([units[0]], ["peers"], channel="email").with_columns(slot=1)
-    study.store.queue_messages(email, NOW)
+    study.store.outbox.queue(email, NOW)
     sms = queued([units[0]], ["peers"]).with_columns(slot=2, message_key=pl.lit("next"))
-    study.store.queue_messages(sms, NOW)
+    study.store.outbox.queue(sms, NOW)
     form = {"MessageSid": "SM0", "MessageStatus": "failed", "ErrorCode": "21610", "To": "+1"}
     for _ in range(2):
         assert twilio(client, **form) == 204
-    rows = study.store.outbox_rows("one").filter(unit_id=units[0])
+    rows = study.store.deliveries.rows("one").filter(unit_id=units[0])
     found = dict(rows.select("slot", "state").iter_rows())
     assert found == {0: "failed", 1: "queued", 2: "cancelled"}
-    assert study.store.refusals().select("source", "channel").rows() == [("provider block", "sms")]
+    assert study.store.opt_outs.all().select("source", "channel").rows() == [
+        ("provider block", "sms")
+    ]
     assert rows.filter(slot=2)["reason"].to_list() == ["refused"]
 
 
@@ -107,7 +108,7 @@ def test_a_block_that_overtakes_the_answer_is_known_by_its_number(
     number = phone(int(units[1][1:]))
     form = {"MessageSid": "SM9", "MessageStatus": "failed", "ErrorCode": "21610", "To": number}
     assert twilio(client, **form) == 204
-    assert study.store.refused_units("sms").to_list() == [units[1]]
+    assert study.store.opt_outs.units("sms").to_list() == [units[1]]
 
 
 def test_delivery_reports_of_africas_talking(
@@ -127,7 +128,7 @@ def test_delivery_reports_of_africas_talking(
 def test_receipts_of_ones_own_channel_are_all_read_before_one_is_kept(
     client: httpx2.Client, study: Study, units: list[str]
 ) -> None:
-    news = [
+    receipt = [
         {"id": str(i), "channel": "sms", "provider_id": f"SM{i}", "state": "delivered"}
         for i in range(2)
     ]
@@ -137,9 +138,9 @@ def test_receipts_of_ones_own_channel_are_all_read_before_one_is_kept(
         headers = {"X-Wavewise-Signature": sign_webhook("w", body, int(NOW.timestamp()))}
         return client.post("/v1/receipts/webhook", content=body, headers=headers)
 
-    assert post([*news, {"id": "2", "channel": "sms"}]).status_code == 422
+    assert post([*receipt, {"id": "2", "channel": "sms"}]).status_code == 422
     assert states(study)[units[0]] == "sent"
-    assert post(news).json()["n_moved"] == 2
+    assert post(receipt).json()["n_moved"] == 2
     assert [states(study)[unit] for unit in units] == ["delivered", "delivered"]
 
 
@@ -147,11 +148,11 @@ def test_a_stop_cancels_what_is_queued_at_once_and_keeps_the_arm(
     client: httpx2.Client, study: Study, units: list[str]
 ) -> None:
     waiting = [unit for unit, state in states(study).items() if state == "queued"]
-    drawn = study.store.assignment("one")
+    drawn = study.store.waves.assignment("one")
     url = PUBLIC + "/v1/inbound/twilio"
     form = {"From": phone(int(waiting[0][1:])), "Body": "STOP", "MessageSid": "SM7"}
     headers = {"X-Twilio-Signature": twilio_signature("tw", url, form.items())}
     assert client.post("/v1/inbound/twilio", data=form, headers=headers).status_code == 200
     assert states(study)[waiting[0]] == "cancelled"
     assert set(map(states(study).get, waiting[1:])) == {"queued"}
-    assert study.store.assignment("one").equals(drawn)
+    assert study.store.waves.assignment("one").equals(drawn)

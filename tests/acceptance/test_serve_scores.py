@@ -12,7 +12,7 @@ import pytest
 from score_study import make_score_study
 from study_folders import done
 from wavewise.server.app import build_app
-from wavewise.server.settings import Settings
+from wavewise.server.authentication import Settings
 from wavewise.workflow.study import Study, open_study
 from web_server import running
 
@@ -50,7 +50,7 @@ def test_a_delivery_in_parts_repeated_and_in_any_order_counts_once(
     answers = [app.post("/v1/scores", json=part).json() for part in parts]
     assert [answer["n_new"] for answer in answers] == [20, 20, 0, 0]
     assert [answer["n_repeated"] for answer in answers] == [0, 0, 20, 30]
-    kept = study.store.score_deliveries()
+    kept = study.store.scores.deliveries()
     assert kept["score"].to_list() == [30.0 + i for i in range(40)]
     assert set(kept["delivery"]) == {"2021-07-20"}
 
@@ -59,7 +59,7 @@ def test_a_revision_is_a_delivery_beside_the_first(app: httpx2.Client, study: St
     app.post("/v1/scores", json=delivery(0, 10, delivery="first"))
     revised = delivery(0, 10, add=15, delivered="2021-08-02T08:30:00+03:00", delivery="second")
     assert app.post("/v1/scores", json=revised).json()["n_new"] == 10
-    kept = study.store.score_deliveries().sort("unit_id", "delivered_at_utc_us")
+    kept = study.store.scores.deliveries().sort("unit_id", "delivered_at_utc_us")
     assert kept["delivery"].to_list() == ["first", "second"] * 10
     assert kept["score"].to_list()[:2] == [30.0, 45.0]
     # a file brings the same ones: they are known
@@ -78,7 +78,7 @@ def test_another_score_for_the_same_delivery_is_refused_with_all_others(
     faults = answer.json()["error"]["faults"]
     assert [fault["path"] for fault in faults] == ["scores[5]"]
     assert "c0005" not in answer.text
-    assert study.store.score_deliveries().height == 1
+    assert study.store.scores.deliveries().height == 1
 
 
 def test_missing_scores_and_unknown_units_are_counted(app: httpx2.Client, study: Study) -> None:
@@ -88,7 +88,7 @@ def test_missing_scores_and_unknown_units_are_counted(app: httpx2.Client, study:
     answer = app.post("/v1/scores", json=sent)
     assert answer.status_code == 200
     assert answer.json() == {"n_new": 2, "n_repeated": 0, "n_unknown_unit": 1, "n_missing": 1}
-    assert study.store.score_deliveries().height == 2
+    assert study.store.scores.deliveries().height == 2
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_one_wrong_score_refuses_the_delivery(
     answer = app.post("/v1/scores", json=sent)
     assert answer.status_code == 422
     assert [fault["path"] for fault in answer.json()["error"]["faults"]] == [path]
-    assert study.store.score_deliveries().is_empty()
+    assert study.store.scores.deliveries().is_empty()
 
 
 @pytest.mark.parametrize(
@@ -132,10 +132,10 @@ def test_what_is_no_delivery_is_refused_whole(
     app: httpx2.Client, study: Study, body: bytes, status: int
 ) -> None:
     assert app.post("/v1/scores", content=body).status_code == status
-    assert study.store.score_deliveries().is_empty()
+    assert study.store.scores.deliveries().is_empty()
 
 
 def test_no_scores_without_a_key(app: httpx2.Client, study: Study) -> None:
     answer = httpx2.post(app.base_url.join("/v1/scores"), json=delivery(0, 2))
     assert answer.status_code == 401
-    assert study.store.score_deliveries().is_empty()
+    assert study.store.scores.deliveries().is_empty()

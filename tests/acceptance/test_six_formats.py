@@ -17,8 +17,8 @@ from call_providers import Provider, post, provider_running
 from set_clock import Clock, use_clock
 from study_folders import done
 from wavewise.server.app import build_app
-from wavewise.server.settings import Settings
-from wavewise.workflow.keys import read_key_file
+from wavewise.server.authentication import Settings
+from wavewise.workflow.contacts.keys import read_key_file
 
 SETS_BEGIN = datetime(2021, 5, 11, 15, 1, tzinfo=UTC)  # 18:01 in Nairobi
 INTRODUCTION_AT = SETS_BEGIN - timedelta(days=4)
@@ -213,13 +213,15 @@ def test_introduction_then_six_formats(
         assert hello in {"mother.wav", "teacher.wav"}
         assert end == ("stopped.wav" if unit in stops else "goodbye.wav")
     with study_module.open_study(study) as opened:
-        assert sorted(opened.store.refused_units("voice").to_list()) == sorted(stops)
+        assert sorted(opened.store.opt_outs.units("voice").to_list()) == sorted(stops)
 
     clock.now = SETS_BEGIN
     heard = run_calls(study, provider, "wave-1", {u: {"menu.wav": "3"} for u in ids})
     with study_module.open_study(study) as opened:
-        arms = dict(opened.store.assignment("wave-1").select("unit_id", "arm").iter_rows())
-        started = opened.store.events(kinds=["exercises_started"]).select("unit_id", "item").rows()
+        arms = dict(opened.store.waves.assignment("wave-1").select("unit_id", "arm").iter_rows())
+        started = (
+            opened.store.events.all(kinds=["exercises_started"]).select("unit_id", "item").rows()
+        )
     called = {unit for unit, arm in arms.items() if arm != "control" and unit not in stops}
     assert set(arms) & set(stops)  # who refused stays in the experiment, and gets no call
     assert set(heard) == called

@@ -1,4 +1,4 @@
-"""The monitor: every message counted once, doses, the ratio of what was delivered, both effects."""
+"""The monitor: messages counted once, exposures, ratio of what was delivered, both effects."""
 
 import json
 import os
@@ -16,11 +16,11 @@ from field_study import make_field_study
 from outbox_rows import queued
 from postgres_server import new_database
 from study_folders import done, events
-from wavewise.estimate.cace import cace
-from wavewise.store.outbox_rows import Recorded
-from wavewise.workflow.delivery_contents import delivery_contents
-from wavewise.workflow.refusals import refuse
-from wavewise.workflow.rings import call_back
+from wavewise.estimate.effects.instruments import cace
+from wavewise.store.rows import Recorded
+from wavewise.workflow.contacts.opt_outs import opt_out
+from wavewise.workflow.report.contents import report_contents
+from wavewise.workflow.send.calls import call_back
 from wavewise.workflow.study import Study, open_study
 
 NOW = datetime(2024, 3, 10, 12, tzinfo=UTC)
@@ -48,21 +48,21 @@ def make_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, _ = make_field_study(tmp_path_factory.mktemp("monitor"), N)
     done("wave", "open", folder, "one")
     with opened(folder, clock=lambda: NOW) as study:
-        drawn = study.store.assignment("one")
+        drawn = study.store.waves.assignment("one")
         sent = drawn.filter(pl.col("arm") != "control")
         rows = queued(sent["unit_id"].to_list(), sent["arm"].to_list())
         late = pl.when(pl.int_range(pl.len()) < 5).then(10**18).otherwise("due_at_utc_us")
-        study.store.queue_messages(rows.with_columns(due_at_utc_us=late), NOW)
-        claimed = study.store.claim_messages("sms", "w", NOW, 60, 120)
+        study.store.outbox.queue(rows.with_columns(due_at_utc_us=late), NOW)
+        claimed = study.store.outbox.claim("sms", "w", NOW, 60, 120)
         ids = [row.outbox_id for row in claimed]
-        study.store.begin_and_record("w", ids, [], NOW, 60)
+        study.store.outbox.begin_and_record("w", ids, [], NOW, 60)
         results = [
             Recorded(row, *outcome(i), provider_id=f"P{i}") for i, row in enumerate(ids)
         ]  # fmt: skip
-        study.store.record_results("w", results, NOW)
-        waiting = study.store.outbox_rows("one").filter(state="queued")["unit_id"].to_list()
-        refuse(study, waiting[:3], "stop keyword", "r1")
-        study.store.release_messages("w")
+        study.store.outbox.record("w", results, NOW)
+        waiting = study.store.deliveries.rows("one").filter(state="queued")["unit_id"].to_list()
+        opt_out(study, waiting[:3], "stop keyword", "r1")
+        study.store.outbox.release("w")
     done("observe", folder, events(folder, drawn, "2024-03-05", "one"))
     done("wave", "close", folder, "one")
     return folder
@@ -81,7 +81,7 @@ def test_every_message_is_counted_once(folder: Path) -> None:
     table = pl.DataFrame(facts["deliveries"])
     ends = ["sent", "waiting", "failed", "unknown", "refused", "cancelled"]
     with opened(folder) as study:
-        rows = study.store.outbox_rows("one")
+        rows = study.store.deliveries.rows("one")
     assert table.select(ends).sum().sum_horizontal()[0] == rows.height
     assert table["due"].sum() == rows.height - 5
     assert table["failed"].sum() == table["unknown"].sum() == 12
@@ -91,7 +91,7 @@ def test_every_message_is_counted_once(folder: Path) -> None:
         assert counted == rows.filter(arm=arm, state=state).height
     reasons = {(row["state"], row["reason"]) for row in facts["failures"]}
     assert reasons == {("failed", "not a number"), ("unknown", "time-out")}
-    assert sum(row["n_units"] for row in facts["refusals"]) == 3
+    assert sum(row["n_units"] for row in facts["opt_outs"]) == 3
 
 
 def test_doses_and_the_ratio_of_what_was_delivered(folder: Path) -> None:
@@ -99,8 +99,8 @@ def test_doses_and_the_ratio_of_what_was_delivered(folder: Path) -> None:
     doses = {row["arm"]: row for row in wave["doses"]}
     assert doses["control"]["mean_messages"] == 0
     with opened(folder) as study:
-        rows = study.store.outbox_rows("one").filter(arm="peers")
-        n = study.store.assignment("one").filter(arm="peers").height
+        rows = study.store.deliveries.rows("one").filter(arm="peers")
+        n = study.store.waves.assignment("one").filter(arm="peers").height
     assert doses["peers"]["n_units"] == n
     delivered = rows.filter(state="delivered").height
     assert doses["peers"]["share_reached"] == pytest.approx(delivered / n)
@@ -111,8 +111,10 @@ def test_doses_and_the_ratio_of_what_was_delivered(folder: Path) -> None:
 def test_both_effects_from_the_same_frozen_outcomes(folder: Path) -> None:
     facts = done("status", folder, "--json").facts["waves"][0]["effects_on_reached"]
     with opened(folder) as study:
-        data = study.store.assignment("one").join(study.store.outcomes("one"), on="unit_id")
-        rows = study.store.outbox_rows("one").filter(state="delivered")
+        data = study.store.waves.assignment("one").join(
+            study.store.waves.outcomes("one"), on="unit_id"
+        )
+        rows = study.store.deliveries.rows("one").filter(state="delivered")
     reached = data["unit_id"].is_in(rows["unit_id"].implode()).to_numpy()
     expected = cace(
         data["login"].to_numpy(), data["arm"], reached, strata=data["stratum"]
@@ -135,10 +137,10 @@ def test_the_report_shows_the_same_numbers(folder: Path) -> None:
     assert [{"wave_id": "one", **row} for row in wave["reasons"]] == [
         {"wave_id": row.pop("wave"), **row} for row in status["failures"]
     ]
-    assert sum(row["n_units"] for row in wave["refusals"]) == 3
+    assert sum(row["n_units"] for row in wave["opt_outs"]) == 3
     assert wave["doses"] == status["waves"][0]["doses"]
     with opened(folder) as study:
-        due = study.store.outbox_rows("one").filter(pl.col("due_at_utc_us") < 10**18)
+        due = study.store.deliveries.rows("one").filter(pl.col("due_at_utc_us") < 10**18)
     counted = due.group_by("arm").agg(due=pl.len(), received=(pl.col("state") == "delivered").sum())
     assert 0 < counted["received"].min() < counted["due"].min()
     assert wave["sends"] == [
@@ -162,20 +164,20 @@ def test_calls_and_who_rang_have_a_line_where_the_study_calls(
     done("wave", "open", folder, "one")
     assert "Calls:" not in done("status", folder).out
     with opened(folder, clock=lambda: NOW) as study:
-        arms = study.store.assignment("one").filter(pl.col("arm") != "control").head(4)
+        arms = study.store.waves.assignment("one").filter(pl.col("arm") != "control").head(4)
         rows = queued(arms["unit_id"].to_list(), arms["arm"].to_list(), channel="voice")
-        study.store.queue_messages(rows, NOW)
-        ids = [row.outbox_id for row in study.store.claim_messages("voice", "w", NOW, 60, 3)]
-        study.store.begin_and_record("w", ids, [], NOW, 60)
+        study.store.outbox.queue(rows, NOW)
+        ids = [row.outbox_id for row in study.store.outbox.claim("voice", "w", NOW, 60, 3)]
+        study.store.outbox.begin_and_record("w", ids, [], NOW, 60)
         results = [Recorded(ids[0], "answered"), Recorded(ids[1], "failed", "busy")]
-        study.store.record_results("w", results, NOW)
+        study.store.outbox.record("w", results, NOW)
         call_back(study, None, "+254700000001", "r1")
         call_back(study, None, "+254700000001", "r1")  # told twice
         call_back(study, None, "+254700000001", "r2")
     facts = done("status", folder, "--json").facts
     assert facts["calls"] == {"n_messages": 4, "n_calls": 3, "n_answered": 1}
-    assert facts["events"]["n_flashes"] == 2
-    line = "Calls: 3 begun for 4 messages; messages answered: 1; times that people rang: 2."
+    assert facts["events"]["n_missed_calls"] == 2
+    line = "Calls: 3 begun for 4 messages; messages answered: 1; missed calls: 2."
     assert line in done("status", folder).out
 
 
@@ -186,20 +188,20 @@ def test_where_no_receipts_come_the_report_counts_what_was_sent_by_send(
     folder, _ = make_field_study(tmp_path)
     done("wave", "open", folder, "one")
     with opened(folder, clock=lambda: NOW) as study:
-        units = study.store.assignment("one").filter(arm="peers")["unit_id"].head(3).to_list()
+        units = study.store.waves.assignment("one").filter(arm="peers")["unit_id"].head(3).to_list()
         first = queued(units, ["peers"] * 3)
         key = pl.concat_str("message_key", pl.lit("-second"))
-        study.store.queue_messages(
+        study.store.outbox.queue(
             pl.concat([first, first.with_columns(slot=pl.lit(1, pl.Int64), message_key=key)]), NOW
         )
-        ids = [row.outbox_id for row in study.store.claim_messages("sms", "w", NOW, 60, 5)]
-        study.store.begin_and_record("w", ids, [], NOW, 60)
-        study.store.record_results("w", [Recorded(row, "sent") for row in ids], NOW)
-        rows = study.store.outbox_rows("one")
-        (wave,) = delivery_contents(study)
+        ids = [row.outbox_id for row in study.store.outbox.claim("sms", "w", NOW, 60, 5)]
+        study.store.outbox.begin_and_record("w", ids, [], NOW, 60)
+        study.store.outbox.record("w", [Recorded(row, "sent") for row in ids], NOW)
+        rows = study.store.deliveries.rows("one")
+        (wave,) = report_contents(study).deliveries
     out = [rows.filter(slot=slot, state="sent").height for slot in (0, 1)]
     assert sum(out) == 5
-    assert [(row.send, row.due, row.received) for row in wave.sends] == [
+    assert wave.sends.select("send", "due", "received").rows() == [
         (1, 3, out[0]),
         (2, 3, out[1]),
     ]

@@ -205,7 +205,7 @@ def test_a_bad_people_file_is_named_and_imports_nothing(
     from wavewise.store import Store
 
     with Store.open(f"sqlite:///{folder / 'study.db'}") as store:
-        assert store.n_units() == 0
+        assert store.units.count() == 0
 
 
 def test_skip_bad_imports_the_sound_rows(tmp_path: Path) -> None:
@@ -262,8 +262,8 @@ def test_a_killed_open_leaves_all_or_nothing(tmp_path: Path) -> None:
         from wavewise.store import Store
 
         with Store.open(f"sqlite:///{study / 'study.db'}") as store:
-            row = store.wave("one")
-            seen.add(None if row is None else store.assignment("one").height)
+            row = store.waves.get("one")
+            seen.add(None if row is None else store.waves.assignment("one").height)
     assert seen <= {None, 10_000}
 
 

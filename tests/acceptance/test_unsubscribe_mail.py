@@ -16,9 +16,9 @@ from mail_server import mail_server
 from outbox_rows import queued
 from sending_study import make_sending_study
 from study_folders import call, done
-from wavewise.fieldwork.key_ring import KeyRing
+from wavewise.fieldwork.contact_details import KeyRing
 from wavewise.server.app import build_app
-from wavewise.server.settings import Settings
+from wavewise.server.authentication import Settings
 from wavewise.store import to_us
 from wavewise.workflow.study import Study, open_study
 from web_server import running
@@ -74,7 +74,7 @@ def make_mail_study(folder: Path, text: str) -> Path:
 
 def queue_tomorrow(study: Study) -> None:
     """A second message for everybody, due tomorrow."""
-    drawn = study.store.assignment("one")
+    drawn = study.store.waves.assignment("one")
     rows = queued(drawn["unit_id"].to_list(), drawn["arm"].to_list(), channel="email")
     due = pl.lit(to_us(study.clock() + timedelta(days=1)), pl.Int64)
     rows = rows.with_columns(
@@ -83,7 +83,7 @@ def queue_tomorrow(study: Study) -> None:
         next_at_utc_us=due,
         message_key="later-" + pl.col("unit_id"),
     )
-    assert study.store.queue_messages(rows, study.clock()) == N
+    assert study.store.outbox.queue(rows, study.clock()) == N
 
 
 def test_the_link_in_the_mail_ends_all_messages(
@@ -110,14 +110,14 @@ def test_the_link_in_the_mail_ends_all_messages(
         assert letter["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
         assert letter.get_content().splitlines()[-1] == f"No more messages: {link}"
         assert httpx2.get(link).status_code == 200
-        assert study.store.refusals().is_empty()
+        assert study.store.opt_outs.all().is_empty()
         one_click = {"List-Unsubscribe": "One-Click"}
         assert httpx2.post(link, data=one_click).status_code == 200
 
-        assert study.store.refusals().select("unit_id", "source").rows() == [
+        assert study.store.opt_outs.all().select("unit_id", "source").rows() == [
             ("p000002", "unsubscribe link")
         ]
-        rows = study.store.outbox_rows().sort("unit_id", "slot")
+        rows = study.store.deliveries.rows().sort("unit_id", "slot")
         states = rows.filter(slot=1).select("unit_id", "state", "reason").rows()
         assert states == [
             (f"p{i:06d}", *(("cancelled", "refused") if i == 2 else ("queued", None)))

@@ -14,13 +14,12 @@ import web_server
 from call_providers import Provider, post, provider_running
 from calling_study import SIP, Book, calling_study, states
 from telephones import a_line, free_ports, need_baresip, press_when_answered
-from wavewise.fieldwork.channels.registry import open_channel
-from wavewise.fieldwork.channels.settings import Secrets, read_channels
-from wavewise.fieldwork.key_ring import KeyRing
+from wavewise.fieldwork.channels.settings import Secrets, open_channel, read_channels
+from wavewise.fieldwork.contact_details import KeyRing
 from wavewise.server.app import build_app
-from wavewise.server.settings import Settings
-from wavewise.workflow.observe import close_wave
-from wavewise.workflow.send import Ways, run_worker, send
+from wavewise.server.authentication import Settings
+from wavewise.workflow.run.observe import close_wave
+from wavewise.workflow.send.worker import SendPlan, run_worker, send
 from wavewise.workflow.study import Study
 
 
@@ -28,7 +27,7 @@ from wavewise.workflow.study import Study
 def test_telephones_ring_and_what_is_heard_becomes_an_outcome(tmp_path: Path) -> None:
     need_baresip()
     sip, control, rtp = free_ports(3)
-    settings = SIP.format(sip=sip + 5_000, control=control + 7_000, rtp=rtp + 30_000)
+    settings = SIP.format(sip=sip, control=control + 7_000, rtp=rtp + 30_000)
 
     async def call_everybody(study: Study) -> None:
         async with (
@@ -43,8 +42,8 @@ def test_telephones_ring_and_what_is_heard_becomes_an_outcome(tmp_path: Path) ->
                 asyncio.create_task(press_when_answered(first, [(1.0, "1")])),
                 asyncio.create_task(press_when_answered(third, [(1.0, "9")])),
             ]
-            channels = read_channels(tmp_path / "channels.toml")
-            await run_worker(study, Ways(channels, Secrets(), book), "nothing is due")
+            channels = read_channels(tmp_path / "channels.toml", study.spec.flows)
+            await run_worker(study, SendPlan(channels, Secrets(), book), "nothing is due")
             for owner in owners:
                 owner.cancel()
 
@@ -54,14 +53,14 @@ def test_telephones_ring_and_what_is_heard_becomes_an_outcome(tmp_path: Path) ->
         assert found["answers"][0] == "answered"
         assert found["stops"][0] == "answered"
         assert found["silent"] == ("queued", "no answer")  # the schedule calls twice
-        assert study.store.refused_units("voice").to_list() == ["stops"]
-        events = study.store.events()
+        assert study.store.opt_outs.units("voice").to_list() == ["stops"]
+        events = study.store.events.all()
         assert events.select("unit_id", "kind", "item").rows() == [
             ("answers", "exercises_started", "1")
         ]
         later = replace(study, clock=lambda: datetime.now(UTC) + timedelta(days=9))
         close_wave(later, "one")
-        outcomes = study.store.outcomes("one").sort("unit_id")
+        outcomes = study.store.waves.outcomes("one").sort("unit_id")
         assert outcomes["engaged"].to_list() == [1, 0, 0]
         assert outcomes["engaged.trials"].to_list() == [1, 1, 1]
 
@@ -111,7 +110,7 @@ serve_url = "SERVE"
         n_before = len(Provider.asked)
         send(study, book=Book(numbers))  # whoever rang is called at once, not in two hours
         assert [form["To"] for _, form in Provider.asked[n_before:]] == [numbers["silent"]]
-        events = study.store.events().select("unit_id", "kind", "item").rows()
+        events = study.store.events.all().select("unit_id", "kind", "item").rows()
         assert events == [("answers", "exercises_started", "1"), ("silent", "flash", None)]
 
 
@@ -143,7 +142,7 @@ from = "+254711000000"
             ended = post(digits.get("callbackUrl"), {**form, "dtmfDigits": "9"})
             assert ET.fromstring(ended.text).find("Play").get("url").endswith("greeting.wav")
             assert httpx2.post(f"{base}/v1/calls/africas-talking?token=x").status_code == 403
-        assert study.store.refused_units("voice").to_list() == ["stops"]
+        assert study.store.opt_outs.units("voice").to_list() == ["stops"]
 
 
 def test_wrong_settings_of_lines_are_named(tmp_path: Path) -> None:

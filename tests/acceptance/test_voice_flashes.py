@@ -16,19 +16,17 @@ import pytest
 from calling_study import SIP, calling_study, states
 from telephones import a_line, free_ports, need_baresip, press_when_answered
 from wavewise.fieldwork.channels.settings import Secrets, read_channels
-from wavewise.fieldwork.key_ring import KeyRing
-from wavewise.workflow.calls import VOICE, call_again
-from wavewise.workflow.contact_changes import list_changes, restore_contact
-from wavewise.workflow.contacts import ContactBook
-from wavewise.workflow.refusals import refuse
-from wavewise.workflow.rings import FLASH, UNKNOWN_CALLER, call_back
-from wavewise.workflow.send import Ways, run_worker
+from wavewise.fieldwork.contact_details import KeyRing
+from wavewise.workflow.contacts.contacts import ContactBook, list_changes, restore_contact
+from wavewise.workflow.contacts.opt_outs import opt_out
+from wavewise.workflow.send.calls import FLASH, UNKNOWN_CALLER, VOICE, call_again, call_back
+from wavewise.workflow.send.worker import SendPlan, run_worker
 from wavewise.workflow.study import Study
 
 PHONES = {"parent": "+254700000001", "refuses": "+254700000002", "later": "+254700000003"}
 
 
-async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     ends = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < ends, "it did not happen in time"
@@ -38,7 +36,6 @@ async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
 def settings_and_number() -> tuple[str, str]:
     """Settings of lines on free ports, and the address that people ring."""
     sip, control, rtp = free_ports(3)
-    sip += 5_000
     text = SIP.format(sip=sip, control=control + 7_000, rtp=rtp + 30_000)
     return text, f"sip:study@127.0.0.1:{sip}"
 
@@ -46,10 +43,10 @@ def settings_and_number() -> tuple[str, str]:
 @asynccontextmanager
 async def working(study: Study, ring: KeyRing | None) -> AsyncIterator[None]:
     """A worker that goes on until the block ends."""
-    channels = read_channels(study.folder / "channels.toml")
+    channels = read_channels(study.folder / "channels.toml", study.spec.flows)
     book = None if ring is None else ContactBook(study.store, ring)
     stop = asyncio.Event()
-    ways = Ways(channels, Secrets(), book, ring=ring)
+    ways = SendPlan(channels, Secrets(), book, ring=ring)
     worker = asyncio.create_task(run_worker(study, ways, "stopped", stop))
     try:
         yield
@@ -59,7 +56,7 @@ async def working(study: Study, ring: KeyRing | None) -> AsyncIterator[None]:
 
 
 def flash_events(study: Study) -> list[str]:
-    return study.store.events(kinds=[FLASH])["unit_id"].sort().to_list()
+    return study.store.events.all(kinds=[FLASH])["unit_id"].sort().to_list()
 
 
 @pytest.mark.system
@@ -76,16 +73,16 @@ def test_who_rings_is_called_back_and_whoever_refused_is_not(tmp_path: Path) -> 
         ):
             phones = {"parent": parent_address, "refuses": refuses_address}
             with calling_study(tmp_path, channels, phones=phones, ring=ring) as study:
-                refuse(study, ["refuses"], "by hand", "word of mouth")
-                study.store.pause_messages(study.clock())  # until the next try is two hours off
+                opt_out(study, ["refuses"], "by hand", "word of mouth")
+                study.store.outbox.pause(study.clock())  # until the next try is two hours off
                 async with working(study, ring):
-                    waiting = study.store.waiting_messages
+                    waiting = study.store.calls.waiting
                     await until(lambda: len(waiting(VOICE, ["parent"])) == 1)
                     (row,) = waiting(VOICE, ["parent"])
                     later = study.clock() + timedelta(hours=2)
                     us = round(later.timestamp() * 1e6)
-                    study.store.postpone_messages([row.outbox_id], us, us + 1)
-                    study.store.resume_messages()
+                    study.store.outbox.postpone([row.outbox_id], us, us + 1)
+                    study.store.outbox.resume()
                     for phone in (stranger, refuses, parent):
                         await phone.command("dial", number)
                     await until(lambda: len(flash_events(study)) == 3)
@@ -95,7 +92,7 @@ def test_who_rings_is_called_back_and_whoever_refused_is_not(tmp_path: Path) -> 
                     await until(lambda: states(study)["parent"][0] == "answered")
                     owner.cancel()
                 assert states(study)["refuses"] == ("cancelled", "refused")
-                found = study.store.events(kinds=["exercises_started"])
+                found = study.store.events.all(kinds=["exercises_started"])
                 assert found["unit_id"].to_list() == ["parent"]
 
     asyncio.run(run())
@@ -118,16 +115,16 @@ def test_a_number_that_is_typed_during_a_call_is_called_from_then_on(tmp_path: P
                 owner.cancel()
                 book = ContactBook(study.store, ring)
                 assert book.addresses(VOICE, ["parent"]) == {"parent": "700000009"}
-                (change,) = study.store.contact_changes("parent").to_dicts()
+                (change,) = study.store.contacts.changes("parent").to_dicts()
                 assert (change["source"], change["channel"]) == ("call", VOICE)
-                former = (change["former_key_id"], change["former_sealed"])
+                former = (change["former_key_id"], change["former_encrypted"])
                 assert ring.open("parent", VOICE, *former) == address
                 for name in ("study.db", "study.db-wal"):
                     assert b"700000009" not in (tmp_path / name).read_bytes()
-                assert "call" in list_changes(study).text
+                assert "call" in list_changes(study).summary()
                 restore_contact(study, "parent", ring=ring)
                 assert book.addresses(VOICE, ["parent"]) == {"parent": address}
-                assert study.store.contact_changes("parent")["source"].to_list() == [
+                assert study.store.contacts.changes("parent")["source"].to_list() == [
                     "call",
                     "restored by hand",
                 ]
@@ -137,7 +134,7 @@ def test_a_number_that_is_typed_during_a_call_is_called_from_then_on(tmp_path: P
 
 @pytest.mark.system
 def test_an_opt_out_call_cancels_at_once_even_if_the_worker_dies(tmp_path: Path) -> None:
-    """The refusal is on disk while the last prompt still plays; kill -9 leaves no line behind."""
+    """The opt-out is on disk while the last prompt still plays; kill -9 leaves no line behind."""
     need_baresip()
     channels, _ = settings_and_number()
     ring = KeyRing.new()
@@ -156,13 +153,13 @@ main()
                 command = [sys.executable, "-c", worker, "send", str(tmp_path), "--until-done"]
                 with subprocess.Popen(command, env=environment, start_new_session=True) as process:
                     owner = asyncio.create_task(press_when_answered(parent, [(1.0, "9")]))
-                    refused = study.store.refused_units
-                    await until(lambda: refused(VOICE).to_list() == ["parent"], 40.0)
+                    refused = study.store.opt_outs.units
+                    await until(lambda: refused(VOICE).to_list() == ["parent"], 90.0)
                     process.kill()
                 owner.cancel()
                 assert states(study)["parent"][0] in {"sending", "answered"}
-                (refusal,) = study.store.refusals().to_dicts()
-                assert refusal["source"] == "opt-out call"
+                (opt_out,) = study.store.opt_outs.all().to_dicts()
+                assert opt_out["source"] == "opt-out call"
         control = read_channels(tmp_path / "channels.toml")["voice"].options["control_port"]
         await until(lambda: not listens(int(control)) and not listens(int(control) + 10))
 
@@ -179,10 +176,10 @@ def listens(port: int) -> bool:
 def test_each_call_of_a_set_has_time_of_its_own(tmp_path: Path) -> None:
     """Three calls two hours apart take longer than a message may be late: all three go out."""
     with calling_study(tmp_path, '[voice]\nprovider = "file"\n', phones=PHONES) as study:
-        from wavewise.workflow.outgoing import queue_wave
+        from wavewise.workflow.send.queue import queue_wave
 
         queue_wave(study, "one", study.clock())
-        (row, *_) = study.store.waiting_messages(VOICE, ["parent"])
+        (row, *_) = study.store.calls.waiting(VOICE, ["parent"])
         more = {**row.content, "attempts": {"most": 3, "every_hours": 2.0}}
         due = row.due_at_utc_us
         for n_calls, hours in ((1, 2), (2, 4)):
@@ -198,7 +195,7 @@ def test_nothing_that_is_due_later_is_brought_forward(tmp_path: Path) -> None:
     ring = KeyRing.new()
     channels = '[voice]\nprovider = "file"\n'
     with calling_study(tmp_path, channels, phones=PHONES, ring=ring) as study:
-        from wavewise.workflow.outgoing import queue_wave
+        from wavewise.workflow.send.queue import queue_wave
 
         queue_wave(study, "one", study.clock())
         early = replace(study, clock=lambda: datetime.now(UTC) - timedelta(hours=1))

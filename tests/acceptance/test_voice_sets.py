@@ -18,7 +18,7 @@ from calling_study import SIP
 from set_clock import Clock, use_clock
 from sipp import flash, need_sipp, telephones
 from study_folders import done
-from telephones import free_ports, need_baresip, write_tone
+from telephones import free_ports, is_free, need_baresip, write_tone
 
 pytestmark = pytest.mark.system
 
@@ -110,10 +110,11 @@ def opened_study(folder: Path, clock: Clock, ports: list[int]) -> tuple[Path, li
     done("people", "import", study, folder / "people.csv", "--key-file", key)
     done("wave", "open", study, "one")
     with study_module.open_study(study) as opened:
-        arms = dict(opened.store.assignment("one").select("unit_id", "arm").iter_rows())
+        arms = dict(opened.store.waves.assignment("one").select("unit_id", "arm").iter_rows())
     return study, [unit for unit in ids if arms[unit] != "control"]
 
 
+@pytest.mark.full
 def test_engagement_is_successes_out_of_nine_sets(tmp_path: Path, clock: Clock) -> None:
     need_baresip()
     need_sipp()
@@ -145,9 +146,11 @@ def test_engagement_is_successes_out_of_nine_sets(tmp_path: Path, clock: Clock) 
     done("wave", "close", study, "one")
     expected = {unit: _successes(plan) for unit, plan in plan_of.items()}
     with study_module.open_study(study) as opened:
-        rows = opened.store.outcomes("one").select("unit_id", "engaged", "engaged.trials").rows()
-        outbox = opened.store.outbox_rows()
-        refusals = opened.store.refusals()
+        rows = (
+            opened.store.waves.outcomes("one").select("unit_id", "engaged", "engaged.trials").rows()
+        )
+        outbox = opened.store.deliveries.rows()
+        opt_outs = opened.store.opt_outs.all()
     assert {unit: n for unit, n, _ in rows} == {
         f"phone-{i}": expected.get(f"phone-{i}", 0) for i in range(9)
     }
@@ -157,7 +160,7 @@ def test_engagement_is_successes_out_of_nine_sets(tmp_path: Path, clock: Clock) 
     assert outbox["attempts"].sum() == n_calls
     failed = outbox.filter(state="failed").select("unit_id", "slot", "reason").rows()
     assert failed == [(treated[4], 0, "busy (3 calls)")]
-    assert refusals.select("unit_id", "source").rows() == [(treated[3], "opt-out call")]
+    assert opt_outs.select("unit_id", "source").rows() == [(treated[3], "opt-out call")]
     assert outbox.filter(unit_id=treated[3])["state"].to_list()[:3] == ["answered"] * 3
     analysis = done("analyze", study, "one", "--json").facts
     assert {row["arm"] for row in analysis["effects"][0]["rows"]} >= {"T1", "T2"}
@@ -172,9 +175,9 @@ def _flash(study: Path, folder: Path, clock: Clock, unit: str, port: int, at: da
     """Ring the study's number while a worker runs that has nothing else to do."""
     import asyncio
 
-    from wavewise.workflow.keys import read_key_file
-    from wavewise.workflow.rings import FLASH
-    from wavewise.workflow.send import find_ways, run_worker
+    from wavewise.workflow.contacts.keys import read_key_file
+    from wavewise.workflow.send.calls import FLASH
+    from wavewise.workflow.send.worker import find_send_plan, run_worker
 
     clock.now = at
     options = (study / "channels.toml").read_text().split("sip_port = ")[1]
@@ -184,19 +187,21 @@ def _flash(study: Path, folder: Path, clock: Clock, unit: str, port: int, at: da
 
     async def ring() -> None:
         with study_module.open_study(study) as opened:
-            opened.store.pause_messages(clock.now)  # the call itself comes with the next worker
+            opened.store.outbox.pause(clock.now)  # the call itself comes with the next worker
             stop = asyncio.Event()
-            ways = find_ways(opened, key)
+            ways = find_send_plan(opened, key)
             worker = asyncio.create_task(run_worker(opened, ways, "stopped", stop))
+            while is_free(int(options.split()[0])):  # the line is not there yet
+                await asyncio.sleep(0.1)
             await asyncio.sleep(1.5)
             await asyncio.to_thread(flash, folder, number, unit, port, hangs_up=True)
-            for _ in range(100):
-                if opened.store.events(kinds=[FLASH]).height:
+            for _ in range(600):
+                if opened.store.events.all(kinds=[FLASH]).height:
                     break
                 await asyncio.sleep(0.05)
             stop.set()
             await worker
-            assert opened.store.events(kinds=[FLASH])["unit_id"].to_list() == [unit]
-            opened.store.resume_messages()
+            assert opened.store.events.all(kinds=[FLASH])["unit_id"].to_list() == [unit]
+            opened.store.outbox.resume()
 
     asyncio.run(ring())

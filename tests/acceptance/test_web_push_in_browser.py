@@ -8,8 +8,9 @@ import pytest
 from fastapi import FastAPI, Response
 
 import web_server
+from system_packages import lacking
 from wavewise.server.app import build_app
-from wavewise.server.settings import Settings
+from wavewise.server.authentication import Settings
 from wavewise.workflow.study import open_study
 
 PAGE = """<!doctype html><title>page</title><script>
@@ -41,7 +42,7 @@ def page_app(folder: Path) -> FastAPI:
 def test_the_push_event_shows_what_was_sent(tmp_path: Path) -> None:
     program = shutil.which("chromium")
     if program is None:
-        pytest.skip("no chromium; apt-get install chromium")
+        lacking("chromium")
     from playwright.sync_api import sync_playwright
 
     sent = {"title": "Hola", "body": "¿Y Ana?", "key": "k1"}
@@ -60,12 +61,13 @@ def test_the_push_event_shows_what_was_sent(tmp_path: Path) -> None:
             lambda event: found.extend(r["registrationId"] for r in event["registrations"]),
         )
         session.send("ServiceWorker.enable")
-        page.wait_for_timeout(500)
+        while not found:  # the browser has a time-out of its own for the page
+            page.wait_for_timeout(100)
         session.send(
             "ServiceWorker.deliverPushMessage",
             {"origin": base, "registrationId": found[-1], "data": json.dumps(sent)},
         )
-        page.wait_for_function("window.shown.length === 1", timeout=10_000)
+        page.wait_for_function("window.shown.length === 1", timeout=60_000)
         assert page.evaluate("window.shown[0]") == sent
         titles = page.evaluate(
             "navigator.serviceWorker.ready.then(r => r.getNotifications())"

@@ -1,6 +1,5 @@
 """A whole study on PostgreSQL, and the report in a real browser."""
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -10,6 +9,7 @@ import pytest
 
 from postgres_server import new_database, running_postgres
 from study_folders import STUDY, done, events, people
+from system_packages import lacking
 from wavewise.store import Store
 
 BROWSER_FLAGS = (
@@ -45,7 +45,7 @@ def _whole_study(folder: Path, url: str) -> dict[str, object]:
     for wave, day in (("one", "2024-03-10"), ("two", "2024-04-05")):
         opened = done("wave", "open", folder, wave, *store, "--json").facts
         with Store.open(url) as opened_store:
-            drawn[wave] = opened_store.assignment(wave)
+            drawn[wave] = opened_store.waves.assignment(wave)
         done("observe", folder, events(folder, drawn[wave], day, wave), *store)
         done("wave", "close", folder, wave, *store)
         decided = done("decide", folder, wave, *store, "--json").facts
@@ -62,10 +62,7 @@ def _whole_study(folder: Path, url: str) -> dict[str, object]:
 def test_the_report_opens_in_a_browser_without_a_network(tmp_path: Path) -> None:
     browser = shutil.which("chromium")
     if browser is None:
-        reason = "Chromium is missing: install Debian's package 'chromium'"
-        if os.environ.get("WAVEWISE_REQUIRE_SYSTEM") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        lacking("chromium")
     facts = done("demo", "--units", "2000", "--out", tmp_path / "demo", "--json").facts
     page = Path(str(facts["report"])).resolve()
     with tempfile.TemporaryDirectory() as profile:

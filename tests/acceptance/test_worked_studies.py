@@ -25,6 +25,7 @@ def _run(repository: Path, name: str, data: Path, out: Path, *more: str) -> str:
     return run.stdout
 
 
+@pytest.mark.full
 @pytest.mark.data
 def test_get_out_the_vote(repository: Path, shared_data: Path, tmp_path: Path) -> None:
     file = shared_data / "gotv" / "GerberGreenLarimer_APSR_2008_social_pressure.csv.gz"
@@ -34,13 +35,14 @@ def test_get_out_the_vote(repository: Path, shared_data: Path, tmp_path: Path) -
     assert "neighbors" in page.lower()
     assert "180,002 clusters" in page
     # rules learned on even households, tested on odd ones, against the strongest letter for all
-    assert "No: forest and best send everybody the same." in told
+    assert "No: forest and best send everybody the same message." in told
     assert "forest minus best is exactly 0 (standard error 0)" in told
     assert "No: untuned forest does worse than best" in told
     page = (tmp_path / "study" / "targeting" / "index.html").read_text(encoding="utf-8")
-    assert "Does it pay to choose the message for each of the voters?" in page
+    assert "Does it pay to choose the letter for each voter?" in page
 
 
+@pytest.mark.full
 @pytest.mark.data
 def test_precision_agriculture(repository: Path, shared_data: Path, tmp_path: Path) -> None:
     file = shared_data / "pad" / "pad_combined_outcomes.csv"
@@ -49,6 +51,7 @@ def test_precision_agriculture(repository: Path, shared_data: Path, tmp_path: Pa
     assert "method-2" in told
 
 
+@pytest.mark.full
 def test_demo_finds_the_truth_and_repeats_itself(tmp_path: Path) -> None:
     first = done("demo", "--units", "3000", "--seed", "4", "--out", tmp_path / "a", "--json").facts
     again = done("demo", "--units", "3000", "--seed", "4", "--out", tmp_path / "b", "--json").facts

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from wavewise.estimate.ate import ate
+from wavewise.estimate.effects.ate import ate
 
 ARMS = ("Civic Duty", "Hawthorne", "Self", "Neighbors")
 DIFFERENCE = (0.017899, 0.025736, 0.048513, 0.081310)
@@ -39,7 +39,7 @@ def check(result, estimates, std_errors):
 
 
 def test_units(voters):
-    result = ate(voters["outcome"], voters["arm"], "Control", arms=("Control", *ARMS))
+    result = ate(voters["outcome"], voters["arm"], control="Control", arms=("Control", *ARMS))
     check(result, DIFFERENCE, HC2)
     assert result.names == ARMS
     assert result.control_mean.estimate == pytest.approx(0.296638, abs=1e-6)
@@ -50,7 +50,7 @@ def test_units(voters):
 
 def test_households(voters):
     options = {"cluster": voters["household"], "se": "CR1"}
-    result = ate(voters["outcome"], voters["arm"], "Control", **options)
+    result = ate(voters["outcome"], voters["arm"], control="Control", **options)
     check(result, DIFFERENCE, CR1)
     assert result.control_mean.std_error == pytest.approx(0.001310, abs=1e-6)
     assert result.n_clusters == 180_002
@@ -58,6 +58,6 @@ def test_households(voters):
 
 def test_households_within_blocks(voters):
     options = {"strata": voters["block"], "cluster": voters["household"], "se": "CR1"}
-    result = ate(voters["outcome"], voters["arm"], "Control", **options)
+    result = ate(voters["outcome"], voters["arm"], control="Control", **options)
     check(result, WITH_BLOCKS, CR1_WITH_BLOCKS)
     assert result.n_strata == 10_000

@@ -5,7 +5,7 @@ import pytest
 from scipy import integrate, optimize, stats
 from scipy.special import ndtr
 
-from wavewise.estimate.multivariate_t import MultivariateT
+from wavewise.estimate.numerics.multivariate_t import MultivariateT
 
 HALF = {n: np.full((n, n), 0.5) + 0.5 * np.eye(n) for n in range(1, 17)}
 

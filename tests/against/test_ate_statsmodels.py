@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from wavewise.estimate.ate import ate
+from wavewise.estimate.effects.ate import ate
 
 with warnings.catch_warnings():  # the peers' imports warn about their own dependencies
     warnings.simplefilter("ignore")

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from wavewise.estimate import beta_binomial
-from wavewise.estimate.quadrature_best import best_of
-from wavewise.estimate.quadrature_beta import LogitBetas
+from wavewise.estimate.bayes.beta_best import LogitBetas, best_of
 
 mp.mp.dps = 30
 

@@ -1,11 +1,11 @@
-"""Effects on those reached, their covariance and first stages against linearmodels, run live."""
+"""Complier average causal effects, covariance and first stages against linearmodels, run live."""
 
 import warnings
 
 import numpy as np
 import pytest
 
-from wavewise.estimate.cace import cace
+from wavewise.estimate.effects.instruments import cace
 
 with warnings.catch_warnings():  # the peer's imports warn about their own dependencies
     warnings.simplefilter("ignore")

@@ -8,7 +8,7 @@ intervals cover .889 (.0125), mean width .547, average effect .407 (truth .3989)
 import numpy as np
 import pytest
 
-from wavewise.estimate.causal_forest import causal_forest
+from wavewise.estimate.forest.causal_forest import causal_forest
 
 GRF_MSE, GRF_MSE_ERROR = 0.0419, 0.0028
 GRF_COVERAGE, GRF_COVERAGE_ERROR = 0.889, 0.0125

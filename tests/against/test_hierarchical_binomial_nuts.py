@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wavewise.estimate import arm_draws
-from wavewise.estimate.binomial_priors import (
+from wavewise.estimate.bayes import draws as arm_draws
+from wavewise.estimate.binomial.model import hierarchical_binomial
+from wavewise.estimate.binomial.priors import (
     BinomialPrior,
     Flat,
     HalfNormal,
@@ -20,7 +21,6 @@ from wavewise.estimate.binomial_priors import (
     Normal,
     StudentT,
 )
-from wavewise.estimate.hierarchical_binomial import hierarchical_binomial
 
 HERE = Path(__file__).with_name("hierarchical_binomial")
 DATA = json.loads((HERE / "data.json").read_text())

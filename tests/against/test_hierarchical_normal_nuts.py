@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from normal_panels import REFERENCE, simulate
-from wavewise.estimate.hierarchical_normal import hierarchical_normal
-from wavewise.estimate.normal_priors import scaled_priors, study_priors
+from wavewise.estimate.normal.model import hierarchical_normal
+from wavewise.estimate.normal.priors import scaled_priors, study_priors
 
 STORED = json.loads(
     (Path(__file__).parent / "hierarchical_normal_nuts" / "reference.json").read_text()

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from normal_panels import Shape, simulate
-from wavewise.estimate.hierarchical_normal import hierarchical_normal
-from wavewise.estimate.normal_priors import NormalPriors, SdPrior
+from wavewise.estimate.normal.model import hierarchical_normal
+from wavewise.estimate.normal.priors import NormalPriors, SdPrior
 
 # scale / df is the middle of the inverse chi-square, narrow at 400 degrees of freedom
 FIXED_PERIODS = NormalPriors(period=SdPrior("inverse-chi-square", 400_000.0, 400.0))

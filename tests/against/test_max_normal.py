@@ -9,7 +9,7 @@ import pytest
 from scipy import integrate, optimize, stats
 from scipy.special import ndtr, owens_t
 
-from wavewise.estimate.max_normal import independent_bound, max_abs_quantile
+from wavewise.estimate.numerics.multivariate_t import independent_bound, max_abs_quantile
 
 PROBS = (0.8, 0.95, 0.995)
 
@@ -162,7 +162,7 @@ def test_order_and_signs_of_coordinates():
 def test_same_digits_on_any_number_of_threads():
     code = (
         "import numpy as np\n"
-        "from wavewise.estimate.max_normal import max_abs_quantile\n"
+        "from wavewise.estimate.numerics.multivariate_t import max_abs_quantile\n"
         "m = np.random.default_rng(0).normal(size=(16, 16))\n"
         "for s in (0.0, 30.0):\n"
         "    c = m @ m.T + s\n"

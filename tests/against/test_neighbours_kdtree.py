@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from wavewise.estimate.neighbours import neighbours
+from wavewise.estimate.matching.neighbours import neighbours
 
 
 @pytest.mark.parametrize(("n", "p", "k"), [(4000, 2, 10), (4000, 13, 50), (1500, 40, 5)])

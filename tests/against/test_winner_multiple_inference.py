@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wavewise.estimate.winner import winner
+from wavewise.estimate.adaptive.winner import winner
 
 STORED = json.loads((Path(__file__).parent / "winner" / "output.json").read_text("utf-8"))
 ROWS = STORED["rows"]
 
 
 def ours(row, method):
-    found = winner(row["estimate"], row["cov"], method, rank=row["rank"])
+    found = winner(row["estimate"], row["cov"], method=method, rank=row["rank"])
     return np.array([found.conf_low, found.estimate, found.conf_high])
 
 

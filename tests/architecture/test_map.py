@@ -1,4 +1,4 @@
-"""The map is true: folders, public names, size of files, what may be imported."""
+"""The map is true: folders, public names, length of functions, what may be imported."""
 
 import ast
 import re
@@ -13,7 +13,6 @@ import wavewise
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "wavewise"
 FILES = sorted(SOURCE.rglob("*.py"))
-LONGEST_FILE = 420
 LONGEST_FUNCTION = 60
 
 
@@ -23,6 +22,8 @@ def test_every_folder_is_on_the_map() -> None:
     unwritten = {name for name in folders if f"`{name}/`" not in text}
     empty = {name for name in folders if len(list((SOURCE / name).glob("*.py"))) == 1}
     assert unwritten <= empty
+    known = {path.name for path in SOURCE.rglob("*") if path.is_dir()}
+    assert set(re.findall(r"`(\w+)/`", text)) <= known
     assert len(text.splitlines()) < 60
 
 
@@ -45,9 +46,8 @@ def test_names_that_scripts_rely_on() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_files_and_functions_stay_small(path: Path) -> None:
+def test_functions_stay_short(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= LONGEST_FILE
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = [item for item in node.body if not _is_docstring(item)]
@@ -70,7 +70,7 @@ def _is_docstring(node: ast.stmt) -> bool:
 def test_heavy_packages_load_late(statement: str, heavy: set[str]) -> None:
     code = f"{statement}\nimport sys\nprint(*sorted(sys.modules))"
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
     )
     assert not heavy & set(run.stdout.split())
 

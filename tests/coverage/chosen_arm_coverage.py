@@ -36,7 +36,7 @@ def one(design, rng, draws):
     again = experiment_again(design, d.outcome, d.arm, d.cluster)
     for truths in TRUTHS:
         found = ww.estimate.bootstrap_chosen_arm(
-            table.arm_estimate, errors, again, rng=rng, draws=draws, level=LEVEL, truths=truths
+            table.arm_estimate, errors, again, rng=rng, n_draws=draws, level=LEVEL, truths=truths
         )
         bounds[f"bootstrap, {truths}"] = (found.conf_low, found.conf_high)
     ends = np.array([bounds[f"bootstrap, {truths}"] for truths in TRUTHS])

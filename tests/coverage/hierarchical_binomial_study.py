@@ -14,11 +14,11 @@ import numpy as np
 from scipy import stats
 
 from wavewise.errors import EstimationError
-from wavewise.estimate.binomial_priors import BinomialPrior, HalfNormal, HalfT, Normal
-from wavewise.estimate.hierarchical_binomial import hierarchical_binomial
+from wavewise.estimate.binomial.model import hierarchical_binomial
+from wavewise.estimate.binomial.priors import BinomialPrior, HalfNormal, HalfT, Normal
 
 SHAPES = {
-    # name: (arms, clusters, units a cluster, trials a unit, prior, overdispersed)
+    # name: (arms, clusters, units per cluster, trials a unit, prior, overdispersed)
     "few clusters": (2, 4, 12, 2, BinomialPrior(Normal(1.5), HalfNormal(1)), False),
     "schools": (3, 30, 9, 9, BinomialPrior(Normal(1.5), HalfNormal(1)), False),
     "yes or no": (2, 20, 10, 1, BinomialPrior(Normal(1.5), HalfNormal(1)), False),

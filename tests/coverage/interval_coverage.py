@@ -17,7 +17,7 @@ import coverage_costly
 import coverage_intervals
 import coverage_plan
 from coverage_plan import Work, chunks, collected
-from wavewise.parallel import run_chunks, task_hash
+from wavewise.shared.parallel import run_chunks, task_hash
 
 
 def run(folder, order=None, **options):

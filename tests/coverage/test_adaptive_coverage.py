@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from wavewise.estimate.adaptive_aipw import adaptive_aipw
-from wavewise.estimate.batched_ols import batched_ols
-from wavewise.estimate.weighted_m import weighted_m
+from wavewise.estimate.adaptive.aipw import adaptive_aipw
+from wavewise.estimate.adaptive.batched_ols import batched_ols
+from wavewise.estimate.adaptive.weighted_m import weighted_m
 from wavewise.simulated.adaptive_waves import AdaptiveDesign, simulate_adaptive_waves
 
 LEVEL = 0.9

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wavewise.estimate.ate import ate
+from wavewise.estimate.effects.ate import ate
 
 LEVEL = 0.9
 
@@ -111,6 +111,7 @@ def test_small_samples(name):
     within(study(draw, 400, 8), slack)
 
 
+@pytest.mark.full
 def test_joint_intervals():
     within(study(joint, 120, 9), 0.01)
 

@@ -26,7 +26,7 @@ def test_intervals_cover_at_their_level_over_the_prior(kind, prior):
     for _ in range(n_studies):
         theta = truths(rng, prior, n_arms)
         trials = rng.integers(0, 60, n_arms)
-        posterior = beta_binomial(rng.binomial(trials, theta), trials, prior)
+        posterior = beta_binomial(rng.binomial(trials, theta), trials, prior=prior)
         low, high = posterior.cred_int(LEVEL, kind).T
         hits += int(((low <= theta) & (theta <= high)).sum())
     assert within(hits, n_arms * n_studies, LEVEL)
@@ -53,7 +53,7 @@ def adaptive_study(rng, n_waves, wave_size, n_arms, prior):
         counts = rng.multinomial(wave_size, shares)
         successes = successes + rng.binomial(counts, theta)
         trials = trials + counts
-        posterior = beta_binomial(successes, trials, prior)
+        posterior = beta_binomial(successes, trials, prior=prior)
         shares = exploration_shares(posterior)
     return theta, posterior
 

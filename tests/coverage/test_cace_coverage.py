@@ -1,9 +1,9 @@
-"""How often intervals of the effect on those reached hold it."""
+"""How often intervals of the complier average causal effect hold it."""
 
 import numpy as np
 import pytest
 
-from wavewise.estimate.cace import cace
+from wavewise.estimate.effects.instruments import cace
 
 LEVEL, TRUTH = 0.9, 0.8
 

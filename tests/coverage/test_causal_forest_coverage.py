@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import bdtr, bdtrc
 
-from wavewise.estimate.causal_forest import causal_forest
+from wavewise.estimate.forest.causal_forest import causal_forest
 
 NAMES = np.array(["control", "a", "b"])
 SHARES = dict.fromkeys(NAMES, 1 / 3)
@@ -49,6 +49,7 @@ def within(found, n, low, high):
     return bdtrc(found - 1, n, high) > 1e-4 and bdtr(found, n, low) > 1e-4
 
 
+@pytest.mark.full
 def test_intervals_hold_a_constant_effect():
     assert within(hits(40, constant, min_arm_leaf=5), 40, 0.93, 1.0)
     assert within(hits(40, constant, min_arm_leaf=40, shrink=False), 40, 0.9, 1.0)

@@ -25,6 +25,7 @@ def check(name, n_sims, seed):
     assert low <= covers * n_sims <= high
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", list(SHAPES))
 def test_calibration(name):
     check(name, SMALL.get(name, 150), 5)

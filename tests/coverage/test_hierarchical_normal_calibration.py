@@ -24,6 +24,7 @@ def check(found, n_runs):
         assert (np.abs(hits.mean(axis=0) - prob) < 4.5 * error + 0.005).all(), prob
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", SHAPES)
 def test_small_study(name):
     check(calibrate(name, SMALL, seed=20), SMALL)

@@ -54,7 +54,7 @@ def test_bootstrap_of_clustered_adaptive_waves(means, n, draws):
         table = ww.estimate.weighted_m(d.outcome, d.arm, d.propensity, cluster=d.cluster)
         again = experiment_again(design, d.outcome, d.arm, d.cluster)
         found = ww.estimate.bootstrap_chosen_arm(
-            table.arm_estimate, table.std_error[:4], again, rng=rng, draws=draws, level=LEVEL
+            table.arm_estimate, table.std_error[:4], again, rng=rng, n_draws=draws, level=LEVEL
         )
         held += found.conf_low <= d.truth[found.arm] <= found.conf_high
     assert held / n > LEVEL - 4 * np.sqrt(LEVEL * (1 - LEVEL) / n)

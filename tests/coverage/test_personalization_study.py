@@ -39,6 +39,7 @@ def check_size(n):
     assert (helps < 0.05 + bound(0.05, n)).all()
 
 
+@pytest.mark.full
 def test_intervals_of_policies_and_curves_cover_in_small():
     check_coverage(60)
 

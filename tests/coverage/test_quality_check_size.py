@@ -10,32 +10,32 @@ N, ALPHA = 400, 0.05
 
 def missing(r):
     arm = r.permutation(np.repeat(["a", "b", "c"], [60, 40, 20]))
-    return checks.missing_outcomes(np.where(r.random(120) < 0.3, np.nan, 1.0), arm, alpha=ALPHA)
+    return checks.missing_outcomes(np.where(r.random(120) < 0.3, np.nan, 1.0), arm, size=ALPHA)
 
 
 def late(r):
     y, arm = r.exponential(30, 300), r.choice(["a", "b"], 300)
-    return checks.late_deliveries(y, arm, r.random(300) < 0.2, alpha=ALPHA)
+    return checks.late_deliveries(y, arm, r.random(300) < 0.2, size=ALPHA)
 
 
 def drift(r):
     wave = np.repeat([1, 2, 3], 60)
-    return checks.control_drift(r.exponential(size=180), ["control"] * 180, wave, alpha=ALPHA)
+    return checks.control_drift(r.exponential(size=180), ["control"] * 180, wave, size=ALPHA)
 
 
 def dose(r):
     arm = r.permutation(np.repeat(["a", "b", "c"], 50))
-    return checks.dose_by_arm(r.binomial(9, 0.7, 150), np.full(150, 9), arm, alpha=ALPHA)
+    return checks.dose_by_arm(r.binomial(9, 0.7, 150), np.full(150, 9), arm, size=ALPHA)
 
 
 def clusters(r):
     school = np.repeat(np.arange(30), 12)
     y = (r.normal(45, 15, 360) + 6 * r.normal(size=30)[school]).round()
-    return checks.implausible_clusters(y, school, alpha=ALPHA)
+    return checks.implausible_clusters(y, school, size=ALPHA)
 
 
 def heaping(r):
-    return checks.heaping(r.normal(60, 20, 400).round(), alpha=ALPHA)
+    return checks.heaping(r.normal(60, 20, 400).round(), size=ALPHA)
 
 
 @pytest.mark.parametrize(

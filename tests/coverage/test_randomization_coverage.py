@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from wavewise.estimate.randomization_test import randomization_test
+from wavewise.estimate.adaptive.randomization import randomization_test
 
 ALPHA = 0.1
 
@@ -23,7 +23,7 @@ def test_size_with_adaptive_waves():
         outcomes = np.stack([y, y], axis=1)
         arm = two_waves(rng, outcomes)
         found = randomization_test(
-            y, arm, lambda r, o=outcomes: two_waves(r, o), draws=99, rng=rng, intervals=False
+            y, arm, lambda r, o=outcomes: two_waves(r, o), n_draws=99, rng=rng, intervals=False
         )
         low += found.p_value <= ALPHA
     assert abs(low / n - ALPHA) < 4 * np.sqrt(ALPHA * (1 - ALPHA) / n)
@@ -36,7 +36,7 @@ def test_intervals_hold_a_constant_effect():
         drawn = rng.permutation(arm)
         y = rng.exponential(size=24) + 0.7 * drawn
         found = randomization_test(
-            y, drawn, lambda r: r.permutation(arm), draws=199, rng=rng, level=1 - ALPHA
+            y, drawn, lambda r: r.permutation(arm), n_draws=199, rng=rng, level=1 - ALPHA
         )
         held += found.intervals[0, 0] <= 0.7 <= found.intervals[0, 1]
     assert abs(held / n - (1 - ALPHA)) < 4 * np.sqrt(ALPHA * (1 - ALPHA) / n)
@@ -52,7 +52,7 @@ def test_unequal_variances_without_a_difference_in_means():
         y = rng.normal(size=50) * np.where(drawn == 1, 4, 1)
         for kind in low:
             found = randomization_test(
-                y, drawn, lambda r: r.permutation(arm), statistic=kind, draws=99, rng=rng,
+                y, drawn, lambda r: r.permutation(arm), statistic=kind, n_draws=99, rng=rng,
                 intervals=False,
             )  # fmt: skip
             low[kind] += found.p_value <= ALPHA

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wavewise.estimate.winner import winner
+from wavewise.estimate.adaptive.winner import winner
 
 LEVEL = 0.9
 
@@ -12,7 +12,7 @@ def simulate(mean, cov, method, n, rank=0, seed=11):
     """Shares of intervals that hold the truth, and of estimates above it."""
     rng = np.random.default_rng(seed)
     x = rng.multivariate_normal(mean, cov, size=n)
-    found = [winner(row, cov, method, LEVEL, rank) for row in x]
+    found = [winner(row, cov, method=method, level=LEVEL, rank=rank) for row in x]
     truth = np.array([mean[w.arm] for w in found])
     holds = [w.conf_low <= t <= w.conf_high for w, t in zip(found, truth, strict=True)]
     above = [w.estimate > t for w, t in zip(found, truth, strict=True)]
@@ -57,7 +57,7 @@ def test_hybrid_holds_where_estimates_are_often_tied():
     """Discrete outcomes: arms of 40 units with a share of a half tie at the top in a sixth."""
     rng, n_units, n = np.random.default_rng(13), 40, 3000
     share = rng.binomial(n_units, 0.5, size=(n, 4)) / n_units
-    found = [winner(row, np.full(4, 0.25 / n_units), "hybrid", LEVEL) for row in share]
+    found = [winner(row, np.full(4, 0.25 / n_units), method="hybrid", level=LEVEL) for row in share]
     tied = np.array([w.n_tied > 0 for w in found])
     holds = np.array([w.conf_low <= 0.5 <= w.conf_high for w in found])
     assert 0.1 < tied.mean() < 0.3

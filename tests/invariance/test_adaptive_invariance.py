@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavewise.estimate.adaptive_aipw import adaptive_aipw
-from wavewise.estimate.batched_ols import batched_ols
-from wavewise.estimate.weighted_m import weighted_m
+from wavewise.estimate.adaptive.aipw import adaptive_aipw
+from wavewise.estimate.adaptive.batched_ols import batched_ols
+from wavewise.estimate.adaptive.weighted_m import weighted_m
 from wavewise.simulated.adaptive_waves import AdaptiveDesign, simulate_adaptive_waves
 
 
@@ -15,7 +15,7 @@ def fitted(y, arm, share, wave):
     return [
         weighted_m(y, arm, own),
         adaptive_aipw(y, arm, share, wave),
-        adaptive_aipw(y, arm, share, wave, weights="constant"),
+        adaptive_aipw(y, arm, share, wave, weighting="constant"),
         batched_ols(y, arm, wave),
     ]
 

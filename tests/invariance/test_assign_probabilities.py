@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import bdtr, bdtrc
 
-from wavewise.randomize.dealing import deal
-from wavewise.randomize.parts import whole_parts
-from wavewise.randomize.rounding import round_counts
+from wavewise.randomize.rounding import integer_shares, round_counts, shuffle_into_arms
 
 N_DRAWS = 20_000
 # Chance that any one of a test's comparisons falls outside, were the probabilities right.
@@ -31,7 +29,7 @@ def within_binomial_bounds(hits, probability, n_draws=N_DRAWS):
 def draw_many(sizes, share, seed):
     """Arm codes of all units, over many draws; (n_draws, n_units)."""
     sizes = np.array(sizes)
-    parts = whole_parts(np.array(share, dtype=float), int(sizes.sum()))
+    parts = integer_shares(np.array(share, dtype=float), int(sizes.sum()))
     stratum = np.repeat(np.arange(sizes.size), sizes)
     rng = np.random.default_rng(seed)
     empty = np.empty(0, dtype=np.int64)
@@ -39,7 +37,7 @@ def draw_many(sizes, share, seed):
     for r in range(N_DRAWS):
         counts = round_counts(sizes, parts, rng)
         bits = rng.integers(0, 2**64, stratum.size, dtype=np.uint64)
-        draws[r] = deal(stratum, empty, counts, bits)
+        draws[r] = shuffle_into_arms(stratum, empty, counts, bits)
     return draws, stratum
 
 

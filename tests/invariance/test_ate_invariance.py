@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavewise.estimate.ate import ate
+from wavewise.estimate.effects.ate import ate
 
 few = settings(max_examples=12, deadline=None, derandomize=True)
 KINDS = ["HC2", "HC3", "HC1", "CR1", "CR2"]

@@ -5,7 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from wavewise.estimate import beta_binomial
-from wavewise.estimate.quadrature_best import best_of
+from wavewise.estimate.bayes.beta_best import best_of
 
 ARMS = st.lists(
     st.tuples(st.integers(0, 3000), st.integers(0, 3000)).map(sorted), min_size=2, max_size=7
@@ -14,7 +14,7 @@ few = settings(max_examples=40, deadline=None, derandomize=True)
 
 
 def posterior_of(pairs, prior=(1.0, 1.0)):
-    return beta_binomial([y for y, _ in pairs], [n for _, n in pairs], prior)
+    return beta_binomial([y for y, _ in pairs], [n for _, n in pairs], prior=prior)
 
 
 @few

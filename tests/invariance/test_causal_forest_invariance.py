@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wavewise.estimate.causal_forest import causal_forest
+from wavewise.estimate.forest.causal_forest import causal_forest
 
 NAMES = np.array(["control", "a", "b", "c"])
 
@@ -38,6 +38,20 @@ def test_the_order_of_rows_changes_nothing(binary):
     np.testing.assert_array_equal(first.std_error_oob[order], second.std_error_oob)
     np.testing.assert_array_equal(first.effects(X[:50]), second.effects(X[:50]))
     assert first.provenance.data_hash == second.provenance.data_hash
+
+
+def test_clusters_and_ids_go_together():
+    X, code, outcome = make(n=600)
+    order, unit, school = (
+        np.random.default_rng(3).permutation(600),
+        np.arange(600),
+        np.arange(600) % 60,
+    )
+    first = fit(X, NAMES[code], outcome, unit=unit, cluster=school)
+    second = fit(
+        X[order], NAMES[code][order], outcome[order], unit=unit[order], cluster=school[order]
+    )
+    np.testing.assert_array_equal(first.effects_oob[order], second.effects_oob)
 
 
 def test_equal_rows_are_told_apart_by_their_ids():

@@ -47,7 +47,7 @@ CHECKS = {
         known(d)["outcome"], names[known(d)["arm"]], known(d)["late"], period=known(d)["period"]
     ),
     "drift": lambda d, names: checks.control_drift(
-        d["outcome"], names[d["arm"]], d["wave"], "control"
+        d["outcome"], names[d["arm"]], d["wave"], control="control"
     ),
     "dose": lambda d, names: checks.dose_by_arm(d["delivered"], d["due"], names[d["arm"]]),
 }  # fmt: skip

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavewise.estimate.hierarchical_binomial import hierarchical_binomial
+from wavewise.estimate.binomial.model import hierarchical_binomial
 
 few = settings(deadline=None, max_examples=8, derandomize=True)
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from normal_panels import Shape, simulate
-from wavewise.estimate.hierarchical_normal import hierarchical_normal
-from wavewise.estimate.normal_priors import NormalPriors, SdPrior
+from wavewise.estimate.normal.model import hierarchical_normal
+from wavewise.estimate.normal.priors import NormalPriors, SdPrior
 
 FEW = settings(max_examples=8, deadline=None)
 SHAPES = st.builds(

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavewise.estimate.chosen_arm import bootstrap_chosen_arm
-from wavewise.estimate.confidence_sequence import confidence_sequence
-from wavewise.estimate.randomization_test import randomization_test
+from wavewise.estimate.adaptive.bootstrap import bootstrap_chosen_arm
+from wavewise.estimate.adaptive.confidence_sequence import confidence_sequence
+from wavewise.estimate.adaptive.randomization import randomization_test
 from wavewise.simulated.adaptive_waves import AdaptiveDesign, simulate_adaptive_waves
 
 
@@ -76,7 +76,7 @@ def test_randomization_test_on_any_number_of_processes():
 
     found = [
         randomization_test(
-            y, arm, shuffled, draws=400, rng=np.random.default_rng(5), n_jobs=n_jobs
+            y, arm, shuffled, n_draws=400, rng=np.random.default_rng(5), n_jobs=n_jobs
         ).to_dict()
         for n_jobs in (1, 2)
     ]
@@ -89,7 +89,7 @@ def simulate(means, rng):
 
 def chosen(values, errors, n_jobs=1, simulator=simulate):
     return bootstrap_chosen_arm(
-        values, errors, simulator, rng=np.random.default_rng(7), draws=200, n_jobs=n_jobs
+        values, errors, simulator, rng=np.random.default_rng(7), n_draws=200, n_jobs=n_jobs
     )
 
 

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavewise.decide.personalize import personalize
-from wavewise.decide.policy_tree import policy_tree
-from wavewise.estimate.neighbours import neighbours
+from wavewise.decide.policy import personalize
+from wavewise.decide.tree_search import policy_tree
+from wavewise.estimate.matching.neighbours import neighbours
 from wavewise.evaluate import cost_curve, doubly_robust_scores, policy_contrast, toc
 
 SHARES = {"control": 0.5, "a": 0.25, "b": 0.25}

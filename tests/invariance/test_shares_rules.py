@@ -30,7 +30,7 @@ def test_sum_floor_and_control(weights, rule, control_share, part):
     floor = part * (1 - control_share) / (len(weights) + matched)
     if matched:
         floor = part / (len(weights) + 1) * (1 - control_share)
-    wave = shares(probabilities(weights), rule, control_share=control_share, floor=floor)
+    wave = shares(probabilities(weights), rule=rule, control_share=control_share, floor=floor)
     assert abs(wave.sum() - 1) < 1e-12
     assert wave[: len(weights)].min() >= floor
     if control_share > 0 and not matched:
@@ -46,8 +46,8 @@ def test_the_order_of_arms_does_not_matter(weights, rule, floor, random):
     order = list(range(len(weights)))
     random.shuffle(order)
     prob = probabilities(weights)
-    first = shares(prob, rule, control_share=0.05, floor=floor / 2)
-    second = shares(prob[order], rule, control_share=0.05, floor=floor / 2)
+    first = shares(prob, rule=rule, control_share=0.05, floor=floor / 2)
+    second = shares(prob[order], rule=rule, control_share=0.05, floor=floor / 2)
     np.testing.assert_allclose(first[[*order, -1]], second, rtol=1e-11, atol=1e-300)
 
 
@@ -55,7 +55,7 @@ def test_the_order_of_arms_does_not_matter(weights, rule, floor, random):
 @given(WEIGHTS, ADAPTIVE)
 def test_a_likelier_arm_never_gets_less(weights, rule):
     prob = probabilities(weights)
-    wave = shares(prob, rule)[: prob.size]
+    wave = shares(prob, rule=rule)[: prob.size]
     assert (np.diff(wave[np.argsort(prob)]) >= -1e-12).all()
 
 

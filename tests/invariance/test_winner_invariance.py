@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavewise.estimate.winner import winner
+from wavewise.estimate.adaptive.winner import winner
 
 
 @settings(max_examples=40, deadline=None)
@@ -20,9 +20,9 @@ def test_order_scale_and_origin(seed, n_arms, method, scale, shift):
     mixed = rng.normal(size=(n_arms, n_arms))
     cov, x = mixed @ mixed.T + 0.2 * np.eye(n_arms), 2 * rng.normal(size=n_arms)
     order, rank = rng.permutation(n_arms), int(rng.integers(n_arms))
-    found = winner(x, cov, method, rank=rank)
+    found = winner(x, cov, method=method, rank=rank)
     moved = winner(
-        scale * x[order] + shift, scale**2 * cov[np.ix_(order, order)], method, rank=rank
+        scale * x[order] + shift, scale**2 * cov[np.ix_(order, order)], method=method, rank=rank
     )
     assert order[moved.arm] == found.arm
     ours = np.array([found.conf_low, found.estimate, found.conf_high])
@@ -37,7 +37,7 @@ def test_order_scale_and_origin(seed, n_arms, method, scale, shift):
 def test_worst_of_the_negatives_is_the_best(seed, method):
     rng = np.random.default_rng(seed)
     x, v = rng.normal(size=5), rng.uniform(0.3, 2, 5)
-    best, worst = winner(x, v, method), winner(-x, v, method, rank=4)
+    best, worst = winner(x, v, method=method), winner(-x, v, method=method, rank=4)
     assert best.arm == worst.arm
     assert np.allclose([best.conf_low, best.estimate, best.conf_high],
                        [-worst.conf_high, -worst.estimate, -worst.conf_low], rtol=1e-7)  # fmt: skip

@@ -13,9 +13,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import CheckConstraint, Connection, inspect
+from sqlalchemy import CheckConstraint, Connection, MetaData, inspect
 
-from wavewise.store import Store, migrate, schema
+from wavewise.store import Store, schema
+from wavewise.store import engine as migrate
 from wavewise.store.engine import WRITE, engine_for
 
 NOW = datetime(2023, 10, 9, tzinfo=UTC)
@@ -106,26 +107,26 @@ def test_downgrade_leaves_nothing_behind(url: str) -> None:
         command.downgrade(configured(connection), "base")
         assert inspect(connection).get_table_names() == ["alembic_version"]
     with Store.open(url) as store:
-        assert store.n_units() == 0
+        assert store.units.count() == 0
 
 
 def test_older_database_is_migrated_and_keeps_its_rows(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Store.open(url) as store:
-        store.put_result("w1", "analysis", {"kept": True}, NOW)
+        store.results.put("w1", "analysis", {"kept": True}, NOW)
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts)
     (scripts / "versions" / "9999_test.py").write_text(LATER)
     monkeypatch.setattr(migrate, "SCRIPTS", scripts)
     monkeypatch.setattr(migrate, "HEAD", "test_later")
     monkeypatch.setattr("wavewise.store.store.HEAD", "test_later")
-    with Store.open(url) as store, store._reading() as connection:
+    with Store.open(url) as store, store.reading() as connection:
         columns = [column["name"] for column in inspect(connection).get_columns("unit")]
         assert migrate.current_revision(connection, url) == "test_later"
     assert "erased_at_utc_us" in columns
     with Store.open(url) as store:
-        assert store.latest_result("w1", "analysis").payload == {"kept": True}
+        assert store.results.latest("w1", "analysis").payload == {"kept": True}
 
 
 def test_failed_migration_changes_nothing(
@@ -142,7 +143,7 @@ def test_failed_migration_changes_nothing(
         patched.setattr("wavewise.store.store.HEAD", "test_later")
         with pytest.raises(RuntimeError, match="half-way"):
             Store.open(url)
-    with Store.open(url) as store, store._reading() as connection:
+    with Store.open(url) as store, store.reading() as connection:
         columns = [column["name"] for column in inspect(connection).get_columns("unit")]
     assert "erased_at_utc_us" not in columns
 
@@ -151,8 +152,8 @@ def test_database_of_the_first_tables_gets_the_later_ones(url: str) -> None:
     with connected(url) as connection:
         command.upgrade(configured(connection), "0001")
     with Store.open(url) as store:
-        assert store.score_deliveries().is_empty()
-        assert store.frozen_scores("w1").is_empty()
+        assert store.scores.deliveries().is_empty()
+        assert store.scores.frozen("w1").is_empty()
 
 
 def test_events_of_an_older_database_stay_and_are_known_by_their_ids(url: str) -> None:
@@ -163,9 +164,46 @@ def test_events_of_an_older_database_stay_and_are_known_by_their_ids(url: str) -
         row = schema.event.insert().values(**old, received_at_utc_us=6)
         connection.execute(row)
     events = pl.DataFrame([old, {**old, "event_id": "e2"}])
-    with Store.open(url) as store, store._reading() as connection:
+    with Store.open(url) as store, store.reading() as connection:
         assert inspect(connection).get_indexes("event") == []
     with Store.open(url) as store:
-        added = store.add_events(events, NOW)
+        added = store.events.add(events, NOW)
         assert (added.n_new, added.n_repeated) == (1, 1)
-        assert store.events()["received_at_utc_us"].to_list()[0] == 6
+        assert store.events.all()["received_at_utc_us"].to_list()[0] == 6
+
+
+def test_opt_outs_and_contact_details_of_an_older_database_keep_their_rows(url: str) -> None:
+    """0009 renames what 0003 and 0006 made: rows, nulls and indexes move along."""
+    times = {"at_utc_us": 5, "received_at_utc_us": 6}
+    said = [
+        {"refusal_id": "r1", "unit_id": "a", "channel": None, "source": "by hand", **times},
+        {"refusal_id": "r2", "unit_id": "b", "channel": "sms", "source": "stop keyword", **times},
+    ]
+    back = {"unit_id": "b", "channel": "sms", "source": "start keyword", "at_utc_us": 7}
+    detail = {"unit_id": "a", "channel": "sms", "key_id": "k", "sealed": "x", "lookup": "y"}
+    with connected(url) as connection:
+        command.upgrade(configured(connection), "0008")
+        tables = MetaData()
+        tables.reflect(connection)
+        old = tables.tables
+        connection.execute(old["refusal"].insert(), said)
+        connection.execute(
+            old["resumption"].insert(), [{"resumption_id": "s1", **back, "received_at_utc_us": 8}]
+        )
+        connection.execute(
+            old["unit"].insert(), [{"unit_id": "a", "fields_json": "{}", "imported_at_utc_us": 1}]
+        )
+        connection.execute(old["contact"].insert(), [{**detail, "imported_at_utc_us": 2}])
+    with Store.open(url) as store:
+        rows = store.opt_outs.all().select("opt_out_id", "unit_id", "channel").rows()
+        assert rows == [("r1", "a", None), ("r2", "b", "sms")]
+        assert store.opt_outs.opt_ins()["opt_in_id"].to_list() == ["s1"]
+        assert store.opt_outs.units("sms").to_list() == ["a"]
+        assert store.contacts.find()["encrypted"].to_list() == ["x"]
+    with Store.open(url) as store, store.reading() as connection:
+        names = inspect(connection).get_table_names()
+        assert {"opt_out", "opt_in"} <= set(names)
+        assert not {"refusal", "resumption"} & set(names)
+        assert [i["name"] for i in inspect(connection).get_indexes("opt_out")] == [
+            "ix_opt_out_unit_id"
+        ]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from wavewise.estimate.adaptive_aipw import adaptive_aipw
-from wavewise.estimate.batched_ols import batched_ols
-from wavewise.estimate.weighted_m import weighted_m
+from wavewise.estimate.adaptive.aipw import adaptive_aipw
+from wavewise.estimate.adaptive.batched_ols import batched_ols
+from wavewise.estimate.adaptive.weighted_m import weighted_m
 from wavewise.simulated.adaptive_waves import AdaptiveDesign, simulate_adaptive_waves
 
 
@@ -97,12 +97,12 @@ def test_aipw_by_loops(data, weights):
             left *= kept
     q = (h * gamma).sum(0) / h.sum(0)
     part = h * (gamma - q) / h.sum(0)
-    found = adaptive_aipw(data.outcome, data.arm, data.propensities, data.wave, weights=weights)
+    found = adaptive_aipw(data.outcome, data.arm, data.propensities, data.wave, weighting=weights)
     assert np.allclose(found.arm_estimate, q, rtol=1e-9)
     assert np.allclose(found.arm_cov, part.T @ part, rtol=1e-8, atol=1e-12)
     cluster = np.array([f"school-{i % 7}" for i in range(n)])
     clustered = adaptive_aipw(
-        data.outcome, data.arm, data.propensities, data.wave, weights=weights, cluster=cluster
+        data.outcome, data.arm, data.propensities, data.wave, weighting=weights, cluster=cluster
     )
     cov = np.zeros((3, 3))
     for name in set(cluster):

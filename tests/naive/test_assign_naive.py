@@ -110,7 +110,7 @@ def plain_rounding():
     """The rounding module with nothing compiled."""
     path = Path(package.__file__).with_name("rounding.py")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wavewise.randomize.compiled.compiled", lambda function: function)
+        patch.setattr("wavewise.shared.compiled.compiled", lambda function: function)
         spec = importlib.util.spec_from_file_location("plain_rounding", path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

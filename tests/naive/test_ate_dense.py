@@ -7,7 +7,7 @@ cluster, and one vector as long as the data for each cluster (Pustejovsky and Ti
 import numpy as np
 import pytest
 
-from wavewise.estimate.ate import ate
+from wavewise.estimate.effects.ate import ate
 
 
 def dense(y, arm, arms, *, strata=None, covariates=None, cluster=None, weights=None, interact=True):

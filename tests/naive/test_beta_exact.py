@@ -90,7 +90,7 @@ def test_prob_optimal_and_regret_lie_within_monte_carlo_error():
 
 
 def test_contrast_is_that_of_the_draws():
-    posterior = beta_binomial([3, 60], [20, 1000], (0.5, 0.5), arms=["few", "many"])
+    posterior = beta_binomial([3, 60], [20, 1000], prior=(0.5, 0.5), arms=["few", "many"])
     contrast = posterior.contrast("few", "many")
     draws = posterior.draws(200_000, np.random.default_rng(7))
     difference = draws[:, 0] - draws[:, 1]

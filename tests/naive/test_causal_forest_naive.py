@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from wavewise.estimate.causal_forest import causal_forest
-from wavewise.estimate.forest_engine import Units, apply_trees, grow_trees
-from wavewise.estimate.forest_error import bag_std_error
-from wavewise.estimate.forest_shrink import fit_shrinkage, parts_of_arms
-from wavewise.estimate.forest_sort import MOVED
+from wavewise.estimate.forest.causal_forest import causal_forest
+from wavewise.estimate.forest.engine import Units, apply_trees, grow_trees
+from wavewise.estimate.forest.grow import MOVED
+from wavewise.estimate.forest.model import bag_std_error
+from wavewise.estimate.forest.shrinkage import fit_shrinkage, parts_of_arms
 
 N_ARMS = 3
 
@@ -121,9 +121,9 @@ def test_halves_are_drawn_within_arms_and_pairs_of_groups_are_complements():
 @pytest.mark.parametrize("n_arms", [2, 3, 5])
 def test_the_first_split_is_the_best_by_the_definition(n_arms):
     """Score of every threshold from pseudo-outcomes, on the units of the split half."""
-    from wavewise.estimate.forest_engine import _columns, _data, _rules
-    from wavewise.estimate.forest_grow import add_units, new_half, new_work
-    from wavewise.estimate.forest_split import score_all
+    from wavewise.estimate.forest.engine import _columns, _data, _rules
+    from wavewise.estimate.forest.grow import add_units, new_half, new_work
+    from wavewise.estimate.forest.split import score_all
 
     units = make_units(6, n=300, n_arms=n_arms)
     data, columns = _data(units), _columns(units)
@@ -156,9 +156,8 @@ def test_the_first_split_is_the_best_by_the_definition(n_arms):
 
 @pytest.mark.parametrize("n", [900, MOVED + 900])
 def test_sorting_keeps_the_order_whether_rows_move_or_only_their_places(n):
-    from wavewise.estimate.forest_engine import _columns, _data, _rules
-    from wavewise.estimate.forest_grow import new_half, new_work
-    from wavewise.estimate.forest_sort import partition
+    from wavewise.estimate.forest.engine import _columns, _data, _rules
+    from wavewise.estimate.forest.grow import new_half, new_work, partition
 
     units = make_units(10, n=n)
     data, columns = _data(units), _columns(units)
@@ -181,7 +180,7 @@ def test_standard_errors_by_hand():
     rng = np.random.default_rng(8)
     half = rng.normal(0, 2, size=(4000, 1))
     trees = half + rng.normal(0, 1, size=(4000, 2))
-    from wavewise.estimate.forest_engine import GroupSums
+    from wavewise.estimate.forest.engine import GroupSums
 
     middle, apart = trees.mean(1), trees[:, 0] - trees[:, 1]
     sums = GroupSums(
@@ -250,7 +249,7 @@ def test_centring_is_what_it_says():
         rng=rng,
         min_arm_leaf=20,
         shrink=False,
-        centre=False,
+        residualize=False,
     )
     trees, bins = forest._model.trees, forest._model.binning.bins(X)
     effects = trees.means[:, 1] - trees.means[:, 0]

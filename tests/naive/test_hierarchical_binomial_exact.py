@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from wavewise.estimate.binomial_counts import collapse, read_rows, to_cells
-from wavewise.estimate.binomial_overdispersed import OverdispersedPosterior, _tally
-from wavewise.estimate.binomial_posterior import LogPosterior
-from wavewise.estimate.binomial_priors import BinomialPrior, HalfNormal, Normal
-from wavewise.estimate.hierarchical_binomial import hierarchical_binomial
-from wavewise.estimate.hierarchical_success import over_new_clusters
-from wavewise.estimate.normal_importance import Peak, importance, split_t
+from wavewise.estimate.binomial.data import collapse, read_rows, to_cells
+from wavewise.estimate.binomial.model import hierarchical_binomial
+from wavewise.estimate.binomial.overdispersed import OverdispersedPosterior, _tally
+from wavewise.estimate.binomial.posterior import LogPosterior
+from wavewise.estimate.binomial.priors import BinomialPrior, HalfNormal, Normal
+from wavewise.estimate.binomial.success import over_new_clusters
+from wavewise.estimate.numerics.importance import Peak, importance, split_t
 
 
 def naive_cluster(log_lik):

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 
 from normal_panels import Shape, simulate
-from wavewise.estimate.normal_chart import SdPosterior
-from wavewise.estimate.normal_marginal import coefficient_moments, log_likelihood
-from wavewise.estimate.normal_panel import read_panel
-from wavewise.estimate.normal_priors import scaled_priors, study_priors
-from wavewise.estimate.normal_sums import panel_sums
+from wavewise.estimate.normal.data import panel_sums, read_panel
+from wavewise.estimate.normal.marginal import SdPosterior, coefficient_moments, log_likelihood
+from wavewise.estimate.normal.priors import scaled_priors, study_priors
 
 SHAPES = {
     "unbalanced": Shape(30, 4, 3, effects=(1.0, 2.0), missing=0.3, seed=1),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wavewise.decide.policy_tree import policy_tree
+from wavewise.decide.tree_search import policy_tree
 
 
 def best_value(bins, scores, depth, least):

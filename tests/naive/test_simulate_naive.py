@@ -29,7 +29,7 @@ def _unit_by_unit(rates: list[float], waves: tuple[int, ...], rule: str, rng):
             trials[k] += 1
         posterior = ww.estimate.beta_binomial(successes, trials, arms=arms)
         if wave < len(waves) - 1:
-            shares = dict(zip(arms, ww.decide.shares(posterior, rule), strict=True))
+            shares = dict(zip(arms, ww.decide.shares(posterior, rule=rule), strict=True))
     chosen = int(ww.decide.best_arm(posterior).arm)
     best = int(np.argmax(rates))
     return max(rates) - rates[chosen], posterior.policy_regret[chosen], trials[best]
@@ -40,7 +40,9 @@ def test_without_clusters() -> None:
     rng = np.random.default_rng(8)
     for rule in ("exploration", "Thompson"):
         slow = [_unit_by_unit(rates, waves, rule, rng) for _ in range(N)]
-        fast = E.simulate(E.Design(3, waves, rule=rule), {"rate": rates}, 4_000, rng)
+        fast = E.simulate(
+            E.Design(3, waves, rule=rule), {"rate": rates}, n_simulations=4_000, rng=rng
+        )
         regret, believed, units = zip(*slow, strict=True)
         assert _gap(fast.realized_regret, list(regret)) < 4
         assert _gap(fast.posterior_regret, list(believed)) < 4
@@ -76,7 +78,9 @@ def test_with_clusters() -> None:
     rng = np.random.default_rng(9)
     slow = [_clustered(rng) for _ in range(60)]
     design = E.Design(3, (120, 120), clusters=[16] * 15, trials=4)
-    fast = E.simulate(design, {"beta": [-1.0, -0.6, -1.3], "kappa": 0.5}, 400, rng)
+    fast = E.simulate(
+        design, {"beta": [-1.0, -0.6, -1.3], "kappa": 0.5}, n_simulations=400, rng=rng
+    )
     found, believed = zip(*slow, strict=True)
     assert _gap(fast.best_arm_found, list(found)) < 4
     assert _gap(fast.posterior_regret, list(believed)) < 4

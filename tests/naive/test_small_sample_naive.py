@@ -5,7 +5,7 @@ import pytest
 
 import wavewise as ww
 from wavewise.errors import InputError
-from wavewise.estimate.small_sample import small_sample_sandwich
+from wavewise.estimate.adaptive.weighted_m import small_sample_sandwich
 
 C = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 1, 0], [-1, 0, 1]])
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy import integrate, special
 
-from wavewise.estimate.hierarchical_success import over_new_clusters
+from wavewise.estimate.binomial.success import over_new_clusters
 
 TOLERANCE = 5e-4  # .05 percentage points: the printed coefficients have two decimals
 

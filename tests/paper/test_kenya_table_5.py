@@ -54,10 +54,10 @@ def test_panel_b_is_the_projection_interval_of_panel_a(
 ) -> None:
     panel = printed["table_5"][column]
     std_error = (np.array(panel["high"]) - np.array(panel["low"])) / (2 * 1.959964)
-    found = ww.estimate.winner(panel["mean"], std_error**2, "projection")
+    found = ww.estimate.winner(panel["mean"], std_error**2, method="projection")
     assert found.arm == 1
     assert np.allclose(found.conf, panel["winner"][1:], atol=0.0101)
     # the others are narrower by more than rounding
     for method in ("hybrid", "conditional"):
-        other = ww.estimate.winner(panel["mean"], std_error**2, method)
+        other = ww.estimate.winner(panel["mean"], std_error**2, method=method)
         assert other.conf_high < panel["winner"][2] - 0.0101

@@ -8,11 +8,11 @@ from pathlib import Path
 import polars as pl
 
 from telephones import write_tone
-from wavewise.fieldwork.key_ring import KeyRing
-from wavewise.workflow.contacts import sealed_contacts
-from wavewise.workflow.open_wave import open_wave
-from wavewise.workflow.people import import_people
-from wavewise.workflow.registry import register
+from wavewise.fieldwork.contact_details import KeyRing
+from wavewise.workflow.contacts.contacts import encrypted_contacts
+from wavewise.workflow.prepare.people import import_people
+from wavewise.workflow.prepare.registration import register
+from wavewise.workflow.run.open_wave import open_wave
 from wavewise.workflow.study import Study, open_study
 
 STUDY = """
@@ -87,7 +87,7 @@ def calling_study(
     phones: Mapping[str, str] | None = None,
     ring: KeyRing | None = None,
 ) -> Iterator[Study]:
-    """Phones that are due one call each since a minute ago; sealed numbers where there is a key."""
+    """Phones that are due one call each since a minute ago; encrypted numbers if there is a key."""
     phones = phones or {"answers": "+1", "silent": "+1", "stops": "+1"}
     due = datetime.now(UTC) - timedelta(minutes=1)
     values = {"day": f"{due:%a}".lower(), "at": f"{due:%H:%M}", "starts": f"{due:%Y-%m-%d}"}
@@ -106,8 +106,8 @@ def calling_study(
         import_people(study, folder / "people.csv")
         if ring is not None:
             ids = pl.Series(list(phones))
-            sealed = sealed_contacts(ids, {"voice": pl.Series(list(phones.values()))}, ring)
-            study.store.put_contacts(sealed, study.clock(), channels=["voice"], of=ids)
+            encrypted = encrypted_contacts(ids, {"voice": pl.Series(list(phones.values()))}, ring)
+            study.store.contacts.put(encrypted, study.clock(), channels=["voice"], of=ids)
         open_wave(study, "one")
         yield study
 
@@ -123,5 +123,5 @@ class Book:
 
 
 def states(study: Study) -> dict[str, tuple[str, str | None]]:
-    rows = study.store.outbox_rows().select("unit_id", "state", "reason")
+    rows = study.store.deliveries.rows().select("unit_id", "state", "reason")
     return {unit: (state, reason) for unit, state, reason in rows.iter_rows()}

@@ -26,7 +26,7 @@ def bootstrap(cell, rng):
     keep("chosen arm, usual beside it", lambda: table.conf_int()[best], d.truth[best])
     again = experiment_again(design, d.outcome, d.arm, d.cluster)
     found = tried(lambda: ww.estimate.bootstrap_chosen_arm(
-        table.arm_estimate, table.std_error[:4], again, rng=rng, draws=BOOTSTRAP_DRAWS,
+        table.arm_estimate, table.std_error[:4], again, rng=rng, n_draws=BOOTSTRAP_DRAWS,
     ))  # fmt: skip
     bounds = np.full(2, np.nan) if found is None else (found.conf_low, found.conf_high)
     keep(name, lambda: bounds, d.truth[best])
@@ -39,7 +39,7 @@ def test_size(cell, rng):
     d = simulate_adaptive_waves(design, rng)
     fixed = np.repeat(d.outcome[:, None], d.truth.size, axis=1)
     found = tried(lambda: ww.estimate.randomization_test(
-        d.outcome, d.arm, lambda r: assign_again(design, fixed, r), draws=TEST_DRAWS, rng=rng,
+        d.outcome, d.arm, lambda r: assign_again(design, fixed, r), n_draws=TEST_DRAWS, rng=rng,
         intervals=False,
     ))  # fmt: skip
     if found is None:
@@ -60,7 +60,7 @@ def fisher(cell, rng):
     )
     d = simulate_adaptive_waves(design, rng)
     found = ww.estimate.randomization_test(
-        d.outcome, d.arm, lambda r, y: assign_again(design, y, r), draws=INTERVAL_DRAWS, rng=rng,
+        d.outcome, d.arm, lambda r, y: assign_again(design, y, r), n_draws=INTERVAL_DRAWS, rng=rng,
         adaptive=True,
     )  # fmt: skip
     keep = Kept()
@@ -96,7 +96,7 @@ def policies(cell, rng):
     which = rng.integers(0, 2, n)
     y = (rng.random(n) < prob[units, np.where(which == 0, rule, other)]) * 1.0
     keep("paired_contrast", lambda: _bounds(ww.evaluate.paired_contrast(
-        np.array(["rule", "other"])[which], y, rule, other, policies=("rule", "other"),
+        y, np.array(["rule", "other"])[which], rule, other, policies=("rule", "other"),
         cluster=cluster, se="HC2" if cluster is None else "CR2")), gain)  # fmt: skip
     return keep.rows
 

@@ -4,7 +4,7 @@ import numpy as np
 
 import wavewise as ww
 from wavewise.errors import WavewiseError
-from wavewise.estimate.binomial_priors import BinomialPrior, HalfNormal, Normal
+from wavewise.estimate.binomial.priors import BinomialPrior, HalfNormal, Normal
 from wavewise.simulated.adaptive_waves import AdaptiveDesign, simulate_adaptive_waves
 
 EFFECTS = {
@@ -79,7 +79,7 @@ def repetition(cell, rng):
     given = (d.outcome, d.arm, d.propensities, d.wave)
     for weights in ("two-point", "constant"):
         tables[weights] = tried(lambda w=weights: ww.estimate.adaptive_aipw(
-            *given, weights=w, cluster=cluster))  # fmt: skip
+            *given, weighting=w, cluster=cluster))  # fmt: skip
         keep(f"adaptive_aipw {weights}", contrasts(tables[weights]), truth)
     keep("batched_ols", contrasts(
         tried(lambda: ww.estimate.batched_ols(d.outcome, d.arm, d.wave))), truth)  # fmt: skip

@@ -91,7 +91,7 @@ def chunks(passes=None, parts=PARTS):
 
 @dataclass(frozen=True)
 class Work:
-    """The task of `wavewise.parallel.run_chunks`: what it gives depends on the number alone."""
+    """The task of `run_chunks`: what it gives depends on the number alone."""
 
     order: tuple[Chunk, ...]
     parts: tuple[Part, ...] = PARTS

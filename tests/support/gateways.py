@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from system_packages import lacking
 
 SMPP_SERVER = """
 const smpp = require('smpp');
@@ -50,7 +50,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def wait_for(port: int, seconds: float = 15.0) -> None:
+def wait_for(port: int, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -80,7 +80,7 @@ def mosquitto(folder: Path, password: str | None = None) -> Iterator[int]:
     """A broker; with a password, for the user `study` alone."""
     program = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
     if program is None:
-        pytest.skip("no mosquitto; apt-get install mosquitto")
+        lacking("mosquitto")
     port, lines = free_port(), ["persistence false"]
     lines.append(f"listener {port} 127.0.0.1")
     if password is None:
@@ -105,8 +105,10 @@ def smpp_package() -> Path:
     import os
 
     base = Path(os.environ.get("WAVEWISE_NODE", Path(__file__).resolve().parents[2] / ".node"))
-    if shutil.which("node") is None or not (base / "node_modules" / "smpp").is_dir():
-        pytest.skip(f"no SMPP server; npm install --prefix {base.name} smpp (Debian: nodejs, npm)")
+    if shutil.which("node") is None:
+        lacking("nodejs", "npm", "npm:smpp")
+    if not (base / "node_modules" / "smpp").is_dir():
+        lacking("npm", "npm:smpp")
     return base
 
 

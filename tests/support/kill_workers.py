@@ -97,7 +97,7 @@ def kill_workers(
 def _end(study: Path, store_url: str | None) -> None:
     """The leases of the dead end, and one worker sends the rest."""
     with Store.open(store_url or f"sqlite:///{study / 'study.db'}") as store:
-        store.sweep_leases(datetime.now(UTC) + timedelta(hours=1))
+        store.outbox.sweep_leases(datetime.now(UTC) + timedelta(hours=1))
     worker = start(study, store_url)
     _, errors = worker.communicate(timeout=1_800)
     if worker.returncode:

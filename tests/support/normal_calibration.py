@@ -10,8 +10,8 @@ import numpy as np
 
 from normal_panels import Shape, simulate
 from wavewise.errors import EstimationError
-from wavewise.estimate.hierarchical_normal import hierarchical_normal
-from wavewise.estimate.normal_priors import NormalPriors, SdPrior
+from wavewise.estimate.normal.model import hierarchical_normal
+from wavewise.estimate.normal.priors import NormalPriors, SdPrior
 
 PRIORS = NormalPriors(
     cluster=SdPrior(), unit=SdPrior(scale=2.0), noise=SdPrior(), period=SdPrior(scale=0.5),

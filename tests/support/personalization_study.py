@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from wavewise.decide import personalize, uniform
-from wavewise.estimate.causal_forest import causal_forest
+from wavewise.estimate.forest.causal_forest import causal_forest
 from wavewise.evaluate import (
     best_linear_projection,
     calibration,

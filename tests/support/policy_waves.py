@@ -8,12 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
+from wavewise.shared.streams import stream
 from wavewise.simulated import FamilyWorld
-from wavewise.streams import stream
-from wavewise.workflow.observe import close_wave, observe
-from wavewise.workflow.open_wave import open_wave, window_start
-from wavewise.workflow.people import import_people
-from wavewise.workflow.registry import register
+from wavewise.workflow.prepare.people import import_people
+from wavewise.workflow.prepare.registration import register
+from wavewise.workflow.run.observe import close_wave, observe
+from wavewise.workflow.run.open_wave import open_wave, window_start
 from wavewise.workflow.study import Study, open_study
 
 
@@ -39,7 +39,7 @@ def run_wave(study: Study, wave_id: str, world: FamilyWorld) -> Study:
     """Open, observe and close a wave; the study on the day after."""
     wave = study.wave(wave_id)
     open_wave(at(study, wave_id, 0), wave_id)
-    sent = study.store.assignment(wave_id)
+    sent = study.store.waves.assignment(wave_id)
     if wave.held_out_share:
         sent = sent.with_columns(
             arm=pl.when("held_out").then(pl.lit("nothing")).otherwise("content")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from system_packages import lacking
 
 _OPTIONS = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=50"
 
@@ -49,10 +49,7 @@ def running_postgres() -> Iterator[str]:
     """URL (without a database) of a server that ends with the block; skips where there is none."""
     programs = _programs()
     if programs is None:
-        reason = "PostgreSQL is missing: install Debian's package 'postgresql'"
-        if os.environ.get("WAVEWISE_REQUIRE_SYSTEM") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        lacking("postgresql")
     folder = Path(tempfile.mkdtemp(prefix="wavewise-pg-"))
     if _account():
         shutil.chown(folder, **_account())

@@ -4,34 +4,32 @@ The numbers are made up to be plausible and to agree with one another; they are 
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
+import polars as pl
+
+from wavewise.design.spec import Outcome
+from wavewise.estimate import BetaBinomial
 from wavewise.report import (
     ArmRow,
     DecisionContents,
-    Density,
     EffectRow,
-    EffectsContents,
-    Outcome,
-    PosteriorContents,
-    PosteriorRow,
-    ReasonRow,
+    OutcomeEffects,
+    OutcomePosterior,
     ReportContents,
-    ShareRow,
     TruthContents,
     TruthRow,
     WaveContents,
 )
-from wavewise.results import CheckResult
+from wavewise.shared.results import CheckResult, NotEstimable, Provenance
 
-LOGIN = Outcome(
-    "login",
-    "weekly login rate",
-    description="Any login to the platform within seven days of the message.",
-)
-VOTED = Outcome("voted", "turnout", description="Voted in the August 2006 primary election.")
-MINUTES = Outcome(
-    "minutes", "minutes of practice", kind="continuous", unit="minutes", primary=False
-)
+LOGIN = Outcome(id="login", label="weekly login rate", kind="any", primary=True)
+VOTED = Outcome(id="voted", label="turnout", kind="any", primary=True)
+MINUTES = Outcome(id="minutes", label="minutes of practice", kind="sum", unit="minutes")
 
 MESSAGES = {
     "control": "no message",
@@ -64,31 +62,102 @@ def effect(
     )
 
 
-def belief(arm: str, successes: int, trials: int, prob: float, regret: float) -> PosteriorRow:
-    """A row with a normal approximation to the beta posterior."""
-    mean = (1 + successes) / (2 + trials)
-    sd = math.sqrt(mean * (1 - mean) / (trials + 3))
-    return PosteriorRow(
-        arm, mean, mean - 1.96 * sd, mean + 1.96 * sd, prob, regret, successes, trials
-    )
+@dataclass(frozen=True)
+class MadeEffects:
+    """Effects with numbers of one's own, in place of an estimator's."""
+
+    made: Sequence[EffectRow]
+    mean: float = 0.2
+    n_control: int = 0
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    method: str = "least squares"
+    control: str = "control"
+    level: float = 0.95
+
+    def to_frame(self) -> pl.DataFrame:
+        names = [name for name in vars(self.made[0]) if "adjusted" not in name] if self.made else []
+        rows = [{name: getattr(row, name) for name in names} for row in self.made]
+        return pl.DataFrame(rows, schema=None if rows else {"std_error": pl.Float64})
+
+    def adjusted(self, _: str) -> Any:
+        rows = [
+            {"arm": row.arm, "p_value": row.p_adjusted, "conf_low": row.adjusted_low,
+             "conf_high": row.adjusted_high}
+            for row in self.made
+        ]  # fmt: skip
+        return SimpleNamespace(to_frame=lambda: pl.DataFrame(rows))
+
+    @property
+    def not_estimable(self) -> dict[str, NotEstimable]:
+        return {arm: NotEstimable(reason) for arm, reason in self.reasons.items()}
+
+    @property
+    def control_mean(self) -> Any:
+        return SimpleNamespace(estimate=self.mean, n_units=self.n_control)
+
+    @property
+    def provenance(self) -> Provenance:
+        return Provenance(self.method, "")
 
 
-def density(row: PosteriorRow) -> Density:
-    """A normal curve over three and a half standard deviations."""
-    sd = (row.high - row.low) / 3.92
-    steps = [i * 3.5 / 80 for i in range(-80, 81)]
-    heights = tuple(math.exp(-0.5 * z * z) / (sd * math.sqrt(2 * math.pi)) for z in steps)
-    return Density(row.arm, tuple(row.mean + z * sd for z in steps), heights)
-
-
-def posterior(rows: list[PosteriorRow], learned_on: tuple[str, ...]) -> PosteriorContents:
-    return PosteriorContents(
-        LOGIN,
-        tuple(rows),
-        model="Beta-binomial for each arm, prior Beta(1, 1)",
-        densities=tuple(density(row) for row in rows),
+def effects_on(
+    outcome: Outcome,
+    rows: Sequence[EffectRow],
+    *,
+    contrasts: Sequence[EffectRow] = (),
+    best_minus_next: EffectRow | None = None,
+    learned_on: tuple[str, ...] = (),
+    registered: bool = True,
+    **made: Any,
+) -> OutcomeEffects:
+    """Effects on an outcome with numbers of one's own."""
+    adjusted = any(row.p_adjusted is not None for row in rows)
+    effects: Any = MadeEffects(rows, **made)
+    others: Any = MadeEffects(contrasts) if contrasts else None
+    return OutcomeEffects(
+        outcome,
+        effects,
+        estimator="ols",
+        registered=registered,
         learned_on=learned_on,
+        adjustment="holm" if adjusted else "none",
+        contrasts=others,
+        best_minus_next=best_minus_next,
     )
+
+
+@dataclass(frozen=True)
+class Belief:
+    """Counts of an arm, and what its posterior is to say of it."""
+
+    arm: str
+    successes: int
+    trials: int
+    prob_optimal: float
+    policy_regret: float
+
+
+def posterior(
+    rows: Sequence[Belief], learned_on: tuple[str, ...] = (), outcome: Outcome = LOGIN
+) -> OutcomePosterior:
+    """A beta-binomial posterior whose probabilities and regrets are given."""
+    successes = np.array([row.successes for row in rows])
+    trials = np.array([row.trials for row in rows])
+    arms = tuple(row.arm for row in rows)
+    with np.errstate(divide="ignore"):
+        log_prob = np.log([row.prob_optimal for row in rows])
+    found = BetaBinomial(
+        arms,
+        successes,
+        trials,
+        np.ones((len(rows), 2)),
+        log_prob,
+        np.array([row.policy_regret for row in rows]),
+        Provenance("beta-binomial", ""),
+    )
+    totals = pl.DataFrame({"arm": arms, "successes": successes, "trials": trials})
+    model = "Beta-binomial for each arm, prior Beta(1, 1)"
+    return OutcomePosterior(outcome, found, totals, learned_on, model)
 
 
 def checks(passed: bool | None, n_units: int, n_arms: int) -> tuple[CheckResult, ...]:
@@ -135,18 +204,18 @@ def demo() -> ReportContents:
         "reminder": 0.024,
     }
     after_1 = [
-        belief("teacher", 386, 1600, 0.58, 0.0041),
-        belief("peers", 343, 1600, 0.06, 0.031),
-        belief("parent", 380, 1600, 0.35, 0.0078),
-        belief("future", 335, 1600, 0.009, 0.036),
-        belief("reminder", 311, 1600, 0.00008, 0.051),
+        Belief("teacher", 386, 1600, 0.58, 0.0041),
+        Belief("peers", 343, 1600, 0.06, 0.031),
+        Belief("parent", 380, 1600, 0.35, 0.0078),
+        Belief("future", 335, 1600, 0.009, 0.036),
+        Belief("reminder", 311, 1600, 0.00008, 0.051),
     ]
     after_2 = [
-        belief("teacher", 1244, 5120, 0.93, 0.0002),
-        belief("peers", 482, 2240, 0.002, 0.029),
-        belief("parent", 1043, 4640, 0.067, 0.018),
-        belief("future", 446, 2160, 0.0006, 0.037),
-        belief("reminder", 356, 1840, 0.00000003, 0.049),
+        Belief("teacher", 1244, 5120, 0.93, 0.0002),
+        Belief("peers", 482, 2240, 0.002, 0.029),
+        Belief("parent", 1043, 4640, 0.067, 0.018),
+        Belief("future", 446, 2160, 0.0006, 0.037),
+        Belief("reminder", 356, 1840, 0.00000003, 0.049),
     ]
     rows = (
         effect("teacher", 0.0581, 0.0080, 5120, n_arms=5),
@@ -155,29 +224,24 @@ def demo() -> ReportContents:
         effect("future", 0.0209, 0.0101, 2160, n_arms=5),
         effect("reminder", 0.0071, 0.0107, 1840, n_arms=5),
     )
-    effects = EffectsContents(
+    effects = effects_on(
         LOGIN,
-        "control",
-        0.185,
         rows,
-        control_n_units=4000,
+        mean=0.185,
+        n_control=4000,
         best_minus_next=effect("teacher minus parent", 0.0179, 0.0086, 9760),
-        joint_p_value=1e-12,
-        estimator="OLS with wave and stratum effects, HC2 standard errors",
-        adjustment="Bonferroni",
+        method="least squares with wave and stratum effects, HC2 standard errors",
         learned_on=("wave-1", "wave-2"),
     )
-    minutes = EffectsContents(
+    minutes = effects_on(
         MINUTES,
-        "control",
-        21.4,
         tuple(
             effect(arm, value, 0.52, 3000, n_arms=5)
             for arm, value in {"teacher": 2.9, "parent": 2.2, "peers": 0.9, "future": -0.4}.items()
         ),
-        not_estimable=(ReasonRow("reminder", "no unit of this arm has an outcome"),),
-        estimator="OLS with wave and stratum effects, HC2 standard errors",
-        adjustment="Bonferroni",
+        mean=21.4,
+        reasons={"reminder": "no unit of this arm has an outcome"},
+        method="least squares with wave and stratum effects, HC2 standard errors",
         learned_on=("wave-1", "wave-2"),
     )
     truth = {"control": 0.18, "teacher": 0.24, "parent": 0.225}
@@ -204,7 +268,7 @@ def demo() -> ReportContents:
                 allocation="equal, control 20 %",
                 checks=checks(True, 10_000, 6),
                 posterior=posterior(after_1, ("wave-1",)),
-                next_shares=tuple(ShareRow(arm, share) for arm, share in second.items()),
+                next_shares=second,
             ),
             WaveContents(
                 "wave-2",
@@ -251,18 +315,16 @@ def pairs() -> ReportContents:
             for label in labels
         ),
     )
-    effects = EffectsContents(
+    effects = effects_on(
         LOGIN,
-        "control",
-        0.36,
         rows,
-        control_n_units=100_000,
+        mean=0.36,
+        n_control=100_000,
         contrasts=tuple(
             effect(f"first message {name}, any second", 0.004 + 0.001 * i, 0.0017, 100_000)
             for i, name in enumerate(names)
         ),
-        estimator="OLS with stratum effects, HC2 standard errors",
-        adjustment="Bonferroni",
+        method="least squares with stratum effects, HC2 standard errors",
         learned_on=("school-year",),
     )
     return ReportContents(
@@ -301,14 +363,12 @@ def get_out_the_vote() -> ReportContents:
         effect("Self", 0.048885, 0.003063, 38_218, n_arms=4),
         effect("Neighbors", 0.081838, 0.003134, 38_201, n_arms=4),
     )
-    effects = EffectsContents(
+    effects = effects_on(
         VOTED,
-        "control",
-        0.296638,
         rows,
-        control_n_units=191_243,
-        estimator="OLS with block effects, standard errors clustered on household (CR1)",
-        adjustment="Bonferroni",
+        mean=0.296638,
+        n_control=191_243,
+        method="least squares with block effects, standard errors clustered on household (CR1)",
     )
     return ReportContents(
         title="Does social pressure bring people to vote?",

@@ -3,32 +3,28 @@
 import math
 
 from sample_contents import LOGIN
-from wavewise.report.contents import ReasonRow
-from wavewise.report.evaluation_contents import (
-    CalibrationGroup,
+from wavewise.report.effects import EffectRow
+from wavewise.report.evaluation import (
     CalibrationRow,
-    CoefficientRow,
     ContrastRow,
-    CurvePoint,
     CurveRow,
-    EvaluationContents,
-    Measured,
+    Evaluation,
     PolicyRow,
     SpendRow,
 )
 
 
-def measured(estimate: float, std_error: float) -> Measured:
+def measured(estimate: float, std_error: float, name: str = "") -> EffectRow:
     """An estimate with its normal interval."""
     p = math.erfc(abs(estimate) / std_error / math.sqrt(2)) if std_error else None
     width = 1.96 * std_error
-    return Measured(estimate, std_error, estimate - width, estimate + width, p)
+    return EffectRow(name, estimate, std_error, estimate - width, estimate + width, p)
 
 
 def curve(priority: str, height: float, *, causal: bool = True) -> CurveRow:
     """A ranking whose gain falls to nothing as everybody is messaged."""
     points = tuple(
-        CurvePoint(i / 100, height * (1 - i / 100), 0.004 * math.sqrt(100 / i) * (1 - i / 101))
+        (i / 100, height * (1 - i / 100), 0.004 * math.sqrt(100 / i) * (1 - i / 101))
         for i in range(1, 101)
     )
     return CurveRow(
@@ -51,38 +47,37 @@ def spending(difference: float, std_error: float) -> tuple[SpendRow, ...]:
 
 def evaluation(
     *, gain: float = 0.004, std_error: float = 0.003, share_differs: float = 0.6
-) -> EvaluationContents:
+) -> Evaluation:
     """Four policies in which the forest beats the best message by `gain`."""
-    return EvaluationContents(
+    return Evaluation(
         wave="phase-2",
         learned_on=("phase-1",),
         outcome=LOGIN,
         level=0.95,
         n_units=100_000,
         policies=(
-            PolicyRow("best", "everybody gets parent+parent", measured(0.038, 0.003), 50_000,
+            PolicyRow("best", "everybody gets parent+parent", measured(0.038, 0.003),
                       measured(0.037, 0.004), 0.0384),
             PolicyRow("forest", "the largest predicted effect", measured(0.038 + gain, 0.003),
-                      50_000, measured(0.044, 0.004), 0.0441),
-            PolicyRow("random", "one of 16 by lot", measured(0.03, 0.002), 50_000, None, 0.0301),
+                      measured(0.044, 0.004), 0.0441),
+            PolicyRow("random", "one of 16 at random", measured(0.03, 0.002), None, 0.0301),
         ),
         contrasts=(
             ContrastRow("forest", "best", measured(gain, std_error), share_differs,
                         measured(gain + 0.001, 1.3 * std_error), 0.0057),
             ContrastRow("best", "random", measured(0.008, 0.003), 1.0,
-                        ReasonRow("best minus random", "the policy random draws by chance"),
-                        0.0083),
+                        "the policy random draws by chance", 0.0083),
         ),
         message="parent+parent",
         curves=(curve("forest", 0.03), curve("predicted outcome", -0.001, causal=False)),
         spending=spending(0.01, 0.002),
         calibration=(
             CalibrationRow("forest", measured(0.9, 0.2), tuple(
-                CalibrationGroup(0.02 + 0.01 * i, 0.021 + 0.009 * i, 0.006, 20_000)
+                (0.02 + 0.01 * i, 0.021 + 0.009 * i, 0.006, 20_000)
                 for i in range(5)
             )),
         ),
-        projection=(CoefficientRow("grade", measured(-0.01, 0.002)),),
+        projection=(measured(-0.01, 0.002, "grade"),),
         ceiling=0.0538,
         baseline=0.36,
     )  # fmt: skip

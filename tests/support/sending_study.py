@@ -6,9 +6,9 @@ from pathlib import Path
 import polars as pl
 
 from wavewise.store import Store
-from wavewise.workflow.open_wave import open_wave
-from wavewise.workflow.people import import_people
-from wavewise.workflow.registry import register
+from wavewise.workflow.prepare.people import import_people
+from wavewise.workflow.prepare.registration import register
+from wavewise.workflow.run.open_wave import open_wave
 from wavewise.workflow.study import Study, open_study
 
 STUDY = """
@@ -88,7 +88,7 @@ def outbox(folder: Path, store_url: str | None = None) -> pl.DataFrame:
     """The outbox's rows."""
     url = store_url or f"sqlite:///{folder / 'study.db'}"
     with Store.open(url) as store:
-        return store.outbox_rows()
+        return store.deliveries.rows()
 
 
 def by_state(rows: pl.DataFrame) -> dict[str, int]:

@@ -1,7 +1,6 @@
 """A clock that a test sets, for every verb of the command line."""
 
 from datetime import datetime
-from functools import partial
 
 import pytest
 
@@ -21,5 +20,5 @@ class Clock:
 def use_clock(patch: pytest.MonkeyPatch, now: datetime) -> Clock:
     """From here on studies open with this clock."""
     clock = Clock(now)
-    patch.setattr(study_module, "open_study", partial(study_module.open_study, clock=clock))
+    patch.setattr(study_module, "utc_now", clock)
     return clock

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from system_packages import lacking
 
 TONES = Path("/usr/share/sip-tester")  # keys as RFC 2833 events, of Debian's package
 _HEAD = """[last_Via:]
@@ -28,7 +28,7 @@ a=fmtp:101 0-15"""
 
 def need_sipp() -> None:
     if shutil.which("sipp") is None:
-        pytest.skip("no SIPp; apt-get install sip-tester")
+        lacking("sip-tester")
 
 
 def _send(text: str, options: str = "") -> str:
@@ -141,7 +141,7 @@ def flash(folder: Path, number: str, caller: str, port: int, *, hangs_up: bool) 
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=90,
         stdin=subprocess.DEVNULL,
         cwd=folder,
     )
@@ -164,7 +164,7 @@ def telephones(folder: Path, does: dict[int, str]) -> Iterator[None]:
         )
     try:
         yield
-        codes = {port: process.wait(15) for port, process in running.items()}
+        codes = {port: process.wait(90) for port, process in running.items()}
         assert set(codes.values()) <= {0}, {does[port]: code for port, code in codes.items()}
     finally:
         for process in running.values():
@@ -174,4 +174,4 @@ def telephones(folder: Path, does: dict[int, str]) -> Iterator[None]:
 
 def _sipp(script: Path, port: int) -> list[str]:
     own = ["-sf", str(script), "-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(port)]
-    return ["sipp", *own, "-m", "1", "-timeout", "20", "-timeout_error", "-nostdin"]
+    return ["sipp", *own, "-m", "1", "-timeout", "60", "-timeout_error", "-nostdin"]

@@ -151,4 +151,4 @@ def assignment(folder: Path, wave: str) -> pl.DataFrame:
     from wavewise.store import Store
 
     with Store.open(f"sqlite:///{folder / 'study.db'}") as store:
-        return store.assignment(wave)
+        return store.waves.assignment(wave)

@@ -1,6 +1,7 @@
 """Telephones on loopback for tests: sounds to play, a phone that answers and presses keys."""
 
 import asyncio
+import atexit
 import math
 import shutil
 import socket
@@ -10,8 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
+from system_packages import lacking
 from wavewise.fieldwork.voice.baresip import BaresipLine, LineSettings, open_line
 
 RATE_HZ = 8_000
@@ -19,7 +19,7 @@ RATE_HZ = 8_000
 
 def need_baresip() -> None:
     if shutil.which("baresip") is None:
-        pytest.skip("no baresip; apt-get install baresip-core")
+        lacking("baresip-core")
 
 
 def write_tone(path: Path, hertz: float, seconds: float) -> None:
@@ -60,20 +60,57 @@ def _power(part: tuple[int, ...], pitch: float, rate: int) -> float:
     return 2 * (c * c + s * s) / (len(part) * total)
 
 
+class _Window:
+    """Five hundred ports that are this process's alone: it holds the first as long as it lives.
+
+    Ports further up (7,000, 12,000, 20,000 and 30,000) go with them and lie in nobody's window.
+    """
+
+    FIRST, SIZE, N = 20_000, 500, 13
+    held: socket.socket | None = None
+    at = 0
+
+    @classmethod
+    def take(cls, n: int) -> list[int]:
+        if cls.held is None:
+            cls.held = next(filter(None, map(cls._hold, range(cls.N))), None)
+        assert cls.held is not None, "all windows of ports are taken"
+        first = cls.held.getsockname()[1]
+        if cls.at + 10 * (n + 1) > cls.SIZE:
+            cls.at = 0
+        found: list[int] = []
+        while len(found) < n:
+            cls.at += 10
+            assert cls.at < cls.SIZE, "others use ports of this window"
+            if is_free(first + cls.at):
+                found.append(first + cls.at)
+        return found
+
+    @classmethod
+    def _hold(cls, number: int) -> socket.socket | None:
+        held = socket.socket()
+        try:
+            held.bind(("127.0.0.1", cls.FIRST + number * cls.SIZE))
+        except OSError:
+            held.close()
+            return None
+        atexit.register(held.close)
+        return held
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        try:
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
 def free_ports(n: int) -> list[int]:
-    """Ports that nobody uses, 10 apart: SIP takes its neighbour for TLS."""
-    found: list[int] = []
-    port = 20_000 + (hash(str(Path.cwd())) % 1_000) * 10
-    while len(found) < n:
-        port += 10
-        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            try:
-                tcp.bind(("127.0.0.1", port))
-                udp.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-    return found
+    """Ports that nobody uses, 10 apart: SIP takes its neighbour for TLS. No two calls share one."""
+    return _Window.take(n)
 
 
 @asynccontextmanager

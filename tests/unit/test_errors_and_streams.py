@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from wavewise import errors
-from wavewise.results import CheckResult, NotEstimable, hash_arrays, read_only
-from wavewise.streams import stream
+from wavewise.shared.results import CheckResult, NotEstimable, hash_arrays, read_only
+from wavewise.shared.streams import stream
 
 CLASSES = [
     cls
@@ -76,7 +76,7 @@ def test_not_estimable_is_no_number() -> None:
 
 def test_checks_have_three_outcomes() -> None:
     verdicts = [CheckResult("n", "s", passed, "t").verdict for passed in (True, False, None)]
-    assert verdicts == ["pass", "fail", "no verdict"]
+    assert verdicts == ["pass", "fail", "inconclusive"]
 
 
 def test_hashes_see_names_values_and_order_but_not_string_width() -> None:

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 import wavewise as ww
 from wavewise.errors import InputError, UnavailableError
-from wavewise.parallel import run_chunks, task_hash
+from wavewise.shared.parallel import run_chunks, task_hash
 
 
 def _squares(number: int) -> dict[str, np.ndarray]:
@@ -49,14 +50,16 @@ def test_a_killed_worker_costs_time_only(tmp_path: Path) -> None:
 
 
 def test_progress_shows_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rich.console import Console
+    import rich.console
 
-    from wavewise.cli import progress
+    from wavewise.cli import plan
 
-    text = io.StringIO()
-    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=text, force_terminal=True))
-    with progress.chunk_progress("experiments") as show:
-        run_chunks(_squares, 3, progress=show)
+    text, console = io.StringIO(), rich.console.Console
+    monkeypatch.setattr(
+        rich.console, "Console", lambda **_: console(file=text, force_terminal=True)
+    )
+    with plan.of_simulations() as show:
+        run_chunks(_squares, 3, progress=partial(show, "experiments"))
     assert "time left" in text.getvalue()
     assert "3/3" in text.getvalue()
 
@@ -73,7 +76,7 @@ def test_a_cluster_with_a_killed_worker_gives_the_same_bytes() -> None:
     distributed = pytest.importorskip("distributed")
     design = ww.evaluate.Design(arms=3, waves=(60, 60))
     truth, n = {"rate": [0.2, 0.25, 0.3]}, 4_000
-    here = ww.evaluate.simulate(design, truth, n, np.random.default_rng(1))
+    here = ww.evaluate.simulate(design, truth, n_simulations=n, rng=np.random.default_rng(1))
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
     ) as cluster:
@@ -86,7 +89,7 @@ def test_a_cluster_with_a_killed_worker_gives_the_same_bytes() -> None:
                 os.kill(killed[0], signal.SIGKILL)
 
         there = ww.evaluate.simulate(
-            design, truth, n, np.random.default_rng(1),
+            design, truth, n_simulations=n, rng=np.random.default_rng(1),
             scheduler=cluster.scheduler_address, progress=kill,
         )  # fmt: skip
     assert killed
@@ -103,7 +106,8 @@ def test_tasks_that_differ_in_anything_have_folders_of_their_own() -> None:
         task_hash(*parts)
         for parts in ((design, prior), (design, near), (other, prior), (design, prior, 1),
                       (design.with_(rule="tempered", options={"temper": 0.5}), prior),
-                      (E.Guess(0.3, [0.1, 0.2], 0.1),), (E.Guess(0.3, [0.1, 0.2], 0.2),))
+                      (E.Assumptions(0.3, [0.1, 0.2], 0.1),),
+                      (E.Assumptions(0.3, [0.1, 0.2], 0.2),))
     }  # fmt: skip
     assert len(hashes) == 7
     again = E.Design(3, (60, 60), clusters=[20] * 6)

@@ -3,30 +3,29 @@
 Functions on posteriors or plain arrays, with no study at all. Each loads on first use.
 """
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from wavewise.lazy import LazyPackage
+from wavewise.shared.renamed import current_name
 
 if TYPE_CHECKING:
-    from wavewise.decide.allocation import NextShares, next_shares
     from wavewise.decide.another_wave import StopOrGo, stop_or_go
-    from wavewise.decide.choice import BestArm, best_arm
-    from wavewise.decide.exploration import exploration_shares
-    from wavewise.decide.fractions import with_control, with_floor
-    from wavewise.decide.personalize import (
+    from wavewise.decide.arm_choice import BestArm, best_arm
+    from wavewise.decide.evidence import with_control, with_floor
+    from wavewise.decide.policy import (
+        Policy,
         best_on_average,
-        cautious,
+        load_policy,
         personalize,
         random_policy,
+        safe_policy,
+        target,
         uniform,
         uniform_best,
     )
-    from wavewise.decide.policy import Policy, load_policy
-    from wavewise.decide.policy_tree import policy_tree
-    from wavewise.decide.targeting import target
-    from wavewise.decide.wave_shares import shares
+    from wavewise.decide.rules import exploration_shares
+    from wavewise.decide.tree_search import policy_tree
+    from wavewise.decide.wave_shares import NextShares, next_shares, shares
 
 __all__ = [
     "BestArm",
@@ -35,13 +34,13 @@ __all__ = [
     "StopOrGo",
     "best_arm",
     "best_on_average",
-    "cautious",
     "exploration_shares",
     "load_policy",
     "next_shares",
     "personalize",
     "policy_tree",
     "random_policy",
+    "safe_policy",
     "shares",
     "stop_or_go",
     "target",
@@ -53,29 +52,33 @@ __all__ = [
 
 _HOMES = {
     "Policy": "wavewise.decide.policy",
-    "best_on_average": "wavewise.decide.personalize",
-    "cautious": "wavewise.decide.personalize",
+    "best_on_average": "wavewise.decide.policy",
+    "safe_policy": "wavewise.decide.policy",
     "load_policy": "wavewise.decide.policy",
-    "personalize": "wavewise.decide.personalize",
-    "policy_tree": "wavewise.decide.policy_tree",
-    "random_policy": "wavewise.decide.personalize",
-    "target": "wavewise.decide.targeting",
-    "uniform": "wavewise.decide.personalize",
-    "uniform_best": "wavewise.decide.personalize",
-    "BestArm": "wavewise.decide.choice",
-    "NextShares": "wavewise.decide.allocation",
+    "personalize": "wavewise.decide.policy",
+    "policy_tree": "wavewise.decide.tree_search",
+    "random_policy": "wavewise.decide.policy",
+    "target": "wavewise.decide.policy",
+    "uniform": "wavewise.decide.policy",
+    "uniform_best": "wavewise.decide.policy",
+    "BestArm": "wavewise.decide.arm_choice",
+    "NextShares": "wavewise.decide.wave_shares",
     "StopOrGo": "wavewise.decide.another_wave",
-    "best_arm": "wavewise.decide.choice",
-    "exploration_shares": "wavewise.decide.exploration",
-    "next_shares": "wavewise.decide.allocation",
+    "best_arm": "wavewise.decide.arm_choice",
+    "exploration_shares": "wavewise.decide.rules",
+    "next_shares": "wavewise.decide.wave_shares",
     "shares": "wavewise.decide.wave_shares",
     "stop_or_go": "wavewise.decide.another_wave",
-    "with_control": "wavewise.decide.fractions",
-    "with_floor": "wavewise.decide.fractions",
+    "with_control": "wavewise.decide.evidence",
+    "with_floor": "wavewise.decide.evidence",
 }
 
 
+_FORMER = {"cautious": "safe_policy"}  # taken for one version
+
+
 def __getattr__(name: str) -> Any:
+    name = current_name("ww.decide", name, _FORMER)
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'wavewise.decide' has no attribute {name!r}")
@@ -83,6 +86,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-sys.modules[__name__].__class__ = LazyPackage

@@ -1,30 +1,86 @@
 """Stop, or run another wave: what it is expected to teach, against what it costs."""
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from wavewise.decide.another_wave_text import sentence
-from wavewise.decide.choice import best_arm
-from wavewise.decide.evidence import log_prob_of
-from wavewise.decide.foresight import NOTHING, Foresight, foresee_normal
-from wavewise.decide.foresight_beta import foresee_beta
-from wavewise.decide.posterior import Posterior, checked_posterior
+from wavewise.decide.arm_choice import best_arm
+from wavewise.decide.evidence import Posterior, checked_posterior, log_prob_of
 from wavewise.decide.rules import RuleName, rule_named
-from wavewise.decide.stakes import Stakes
-from wavewise.decide.value_draws import outcome_variance, value_draws
+from wavewise.decide.value_of_information import (
+    NOTHING,
+    SampleInformation,
+    outcome_variance,
+    sample_information_beta,
+    sample_information_normal,
+    value_draws,
+)
 from wavewise.decide.wave_shares import WaveOptions, arm_and_control_shares
-from wavewise.decide.whole_units import planned_units
 from wavewise.errors import InputError
-from wavewise.estimate.beta_binomial import BetaBinomial
-from wavewise.results import FloatArray, IntArray, NotEstimable, Provenance, hash_arrays, read_only
+from wavewise.estimate.bayes.beta_binomial import BetaBinomial
+from wavewise.shared.results import (
+    FloatArray,
+    IntArray,
+    NotEstimable,
+    Provenance,
+    Record,
+    Result,
+    hash_arrays,
+    plain,
+    read_only,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["StopOrGo", "stop_or_go"]
+__all__ = ["StopOrGo", "planned_units", "stop_or_go"]
+
+
+# What is at stake in another wave: its costs, and who gains how much from a better choice.
+
+
+@dataclass(frozen=True)
+class ProgrammeValues(Record):
+    """Costs of another wave and the worth of a better choice, in the same money."""
+
+    n_next: int  # Units in the next wave.
+    cost_per_unit: float
+    cost_per_wave: float
+    beneficiaries: float  # How many will get the chosen arm.
+    # Worth of one success, or of one unit of the outcome, to one of them.
+    value_per_success: float
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not (np.isfinite(value) and value >= 0):
+                raise InputError(f"{name}: found {value}; needed a finite number of at least 0")
+        if self.n_next != int(self.n_next) or self.n_next < 1:
+            raise InputError(
+                f"n_next: found {self.n_next}; needed a whole number of units, 1 or more"
+            )
+
+    @property
+    def cost(self) -> float:
+        """Of the whole wave."""
+        return float(self.cost_per_wave + self.cost_per_unit * self.n_next)
+
+    def worth(self, per_beneficiary: float) -> float:
+        """Money for a gain in the outcome of every beneficiary."""
+        return float(self.beneficiaries * self.value_per_success * per_beneficiary)
+
+    def to_array(self) -> FloatArray:
+        """The five numbers, (5,)."""
+        return np.array(list(asdict(self).values()), dtype=np.float64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stakes as plain values, for JSON."""
+        return {**{name: float(value) for name, value in asdict(self).items()}, **self._whole()}
+
+    def _whole(self) -> dict[str, int]:
+        return {"n_next": int(self.n_next)}
+
 
 Verdict = Literal["go on", "stop", "too close to call"]
 
@@ -34,7 +90,7 @@ _FEWEST_DRAWS = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class StopOrGo:
+class StopOrGo(Result, kind="stop or go"):
     """Whether another wave is worth its cost.
 
     Parameters
@@ -81,7 +137,7 @@ class StopOrGo:
     gain_mc_error: float
     gain_at_most: float
     cost: float
-    stakes: Stakes
+    stakes: ProgrammeValues
     provenance: Provenance
     text: str
 
@@ -98,23 +154,21 @@ class StopOrGo:
             return NotEstimable("the wave is expected to gain nothing")
         return self.cost / worth
 
-    def to_dict(self) -> dict[str, Any]:
-        """The decision as plain values, for JSON."""
-        known = self.break_even
+    def _facts(self) -> dict[str, Any]:
         return {
-            "version": 1,
-            "kind": "stop or go",
-            **{field.name: _plain(getattr(self, field.name)) for field in fields(self)},
+            **super()._facts(),
+            "units": _or_reason(self.units),
+            "stakes": self.stakes.to_dict(),
             "net_gain": self.net_gain,
-            "break_even": _plain(known),
+            "break_even": _or_reason(self.break_even),
         }
 
-    def to_frame(self) -> "pl.DataFrame":
-        """One row an arm: its units in the next wave (null where none are planned)."""
-        import polars as pl  # noqa: PLC0415 - half the import time of the package
+    def _frame(self) -> "pl.DataFrame":
+        """One row per arm: its units in the next wave (null where none are planned)."""
+        import polars as pl
 
         none = isinstance(self.units, NotEstimable)
-        units = [None] * len(self.arms) if none else _plain(self.units)
+        units = [None] * len(self.arms) if none else plain(self.units)
         return pl.DataFrame({"arm": list(self.arms), "n_units": pl.Series(units, dtype=pl.Int64)})
 
     def summary(self) -> str:
@@ -212,7 +266,7 @@ def stop_or_go(
     ('go on', 0.00127, 2537)
     """
     known = checked_posterior(posterior)
-    stakes = Stakes(
+    stakes = ProgrammeValues(
         n_next=n_next,
         cost_per_unit=cost_per_unit,
         cost_per_wave=cost_per_wave,
@@ -224,7 +278,9 @@ def stop_or_go(
     if regret > 0:
         units = _units(known, n_next, rule, control_share, options)
         observed = _observations(units, trials_per_unit)
-        ahead, method = _foresee(known, observed, draws, outcome_sd, trials_per_unit, rng, n_draws)
+        ahead, method = _sample_information(
+            known, observed, draws, outcome_sd, trials_per_unit, rng, n_draws
+        )
     else:
         units = NotEstimable("the posterior leaves no doubt of the best arm, so none are needed")
         ahead, method = NOTHING, "no doubt of the best arm"
@@ -232,11 +288,7 @@ def stop_or_go(
 
 
 def _units(
-    posterior: Posterior,
-    n_next: int,
-    rule: str,
-    control_share: float,
-    options: WaveOptions,
+    posterior: Posterior, n_next: int, rule: str, control_share: float, options: WaveOptions
 ) -> IntArray:
     log_prob = log_prob_of(posterior)
     arms, control = arm_and_control_shares(log_prob, rule_named(rule), control_share, **options)
@@ -251,7 +303,7 @@ def _observations(units: IntArray, trials_per_unit: float) -> FloatArray:
     return np.asarray(units * float(trials_per_unit))
 
 
-def _foresee(
+def _sample_information(
     posterior: Posterior,
     observed: FloatArray,
     draws: npt.ArrayLike | None,
@@ -259,11 +311,11 @@ def _foresee(
     trials_per_unit: float,
     rng: np.random.Generator | None,
     n_draws: int,
-) -> tuple[Foresight, str]:
+) -> tuple[SampleInformation, str]:
     if isinstance(posterior, BetaBinomial):
         best = int(np.argmin(posterior.policy_regret))
         trials: IntArray = np.round(observed).astype(np.int64)
-        return foresee_beta(posterior.a, posterior.b, trials, best), _EXACT
+        return sample_information_beta(posterior.a, posterior.b, trials, best), _EXACT
     if rng is None or n_draws < _FEWEST_DRAWS:
         raise InputError(
             f"rng, n_draws: found {'no generator' if rng is None else f'{n_draws} draws'}; needed "
@@ -275,14 +327,14 @@ def _foresee(
         noise = variance / observed
     gaps = np.asarray(posterior.policy_regret) - np.min(posterior.policy_regret)
     covariance = np.atleast_2d(np.cov(values, rowvar=False))
-    return foresee_normal(gaps, covariance, noise, rng, n_draws), _NORMAL
+    return sample_information_normal(gaps, covariance, noise, rng, n_draws), _NORMAL
 
 
 def _weighed(
     posterior: Posterior,
-    stakes: Stakes,
+    stakes: ProgrammeValues,
     units: IntArray | NotEstimable,
-    ahead: Foresight,
+    ahead: SampleInformation,
     method: str,
     rule: RuleName,
 ) -> StopOrGo:
@@ -323,11 +375,70 @@ def _verdict(gain: float, error: float, cost: float) -> Verdict:
     return "go on" if gain > cost else "stop"
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, NotEstimable):
-        return {"not_estimable": value.reason}
-    if isinstance(value, Stakes | Provenance):
-        return value.to_dict()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return list(value) if isinstance(value, tuple) else value
+def _or_reason(value: Any) -> Any:
+    return {"not_estimable": value.reason} if isinstance(value, NotEstimable) else value
+
+
+# The sentence of a decision to stop or to go on, from the same numbers.
+
+
+def sentence(
+    verdict: str,
+    arm: str,
+    stakes: ProgrammeValues,
+    regret: float,
+    reduction: float,
+    ahead: SampleInformation,
+    error: float,
+) -> str:
+    """What to do and why, in plain words."""
+    today = f"Choosing {arm} today is expected to lose {regret:.2g} in units of the outcome"
+    if regret == 0:
+        return (
+            f"Stop: {today.replace('lose 0', 'lose nothing')}, so that there is nothing to learn."
+        )
+    start = {"go on": "Go on", "stop": "Stop"}.get(verdict, "Too close to call")
+    gain = stakes.worth(reduction)
+    compare = {"go on": "more than", "stop": "not more than"}.get(verdict, "about")
+    text = (
+        f"{start}: a wave of {stakes.n_next:,} units is expected to gain {_money(gain)} for "
+        f"{stakes.beneficiaries:,.0f} beneficiaries, {compare} its cost of {_money(stakes.cost)}. "
+        f"{today}; the wave recovers {reduction:.2g} of it, and changes the choice with "
+        f"probability {ahead.prob_change:.2g}."
+    )
+    if stakes.worth(regret) <= stakes.cost:
+        most = _money(stakes.worth(regret))
+        text += f" Even perfect knowledge would be worth no more than {most}."
+    if error > 0:
+        text += f" The gain is known to +- {error:.2g} (one Monte-Carlo standard error)."
+    if verdict == "too close to call":
+        text += " Simulate with more draws, or decide on other grounds."
+    return text
+
+
+def _money(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
+
+
+# Whole units per arm in a wave that is still a plan.
+
+
+def planned_units(shares: FloatArray, n_units: int, first: FloatArray) -> IntArray:
+    """Whole units of each arm: the share times the wave, largest remainders up, (n_arms,).
+
+    Notes
+    -----
+    For planning only. What is drawn in the field is rounded at random, so that each unit's
+    probability is the share.
+
+    Examples
+    --------
+    >>> planned_units(np.array([0.5, 0.25, 0.25]), 7, np.array([0.0, 1.0, 2.0])).tolist()
+    [3, 2, 2]
+    """
+    exact = shares * n_units
+    units = np.floor(exact + 1e-9).astype(np.int64)
+    missing = n_units - int(units.sum())
+    order = np.lexsort((first, -np.round(exact - units, 9)))
+    units[order[: max(missing, 0)]] += 1
+    return units

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from wavewise.design.arms import Arm
+from wavewise.design.waves import Arm
 from wavewise.errors import Fault
 
 __all__ = ["Known", "listing", "refer"]

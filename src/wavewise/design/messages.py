@@ -27,11 +27,6 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 def placeholders(text: str) -> list[str]:
     """Names of the per-unit fields in a text, e.g. ``child_name`` in ``Read with {child_name}``.
 
-    Raises
-    ------
-    ValueError
-        If a brace is not closed, or a field has no name.
-
     Examples
     --------
     >>> placeholders("{teacher_name} recommends that {child_name} practise.")
@@ -142,12 +137,13 @@ class Schedule(Frozen):
 
 
 class Keywords(Frozen):
-    """Words of the study's own by which people refuse messages, or take a refusal back."""
+    """Keywords of this study by which people opt out of messages, or opt in again."""
 
     stop: tuple[str, ...] = ()
-    """Words that refuse, beside those that always do, such as STOP, ALTO and ACHA."""
+    """Opt-out keywords, in addition to those that always count, such as STOP, ALTO and ACHA."""
     start: tuple[str, ...] = ()
-    """Words that take a refusal by word back, beside those that always do, such as START."""
+    """Opt-in keywords, which reverse an opt-out by keyword, in addition to those that always
+    count, such as START."""
 
 
 class Derived(Frozen):

@@ -6,11 +6,8 @@ from typing import Any
 
 from wavewise.design.known import Known, listing, refer
 from wavewise.design.messages import Flow, FlowStep, Message, placeholders
-from wavewise.design.outcomes import Outcome
-from wavewise.design.periods import period_faults
-from wavewise.design.plan import Model, Planning
-from wavewise.design.wave_references import wave_faults
-from wavewise.design.wave_times import schedule_faults
+from wavewise.design.spec import Model, Outcome, Planning
+from wavewise.design.wave_references import period_faults, schedule_faults, wave_faults
 from wavewise.errors import Fault
 
 __all__ = ["reference_faults"]
@@ -20,15 +17,7 @@ PHONE_KEYS = frozenset("0123456789*#")
 
 
 def reference_faults(sound: Mapping[str, Any], raw: Mapping[str, Any]) -> list[Fault]:
-    """Faults between entries.
-
-    Parameters
-    ----------
-    sound : mapping of str to entries
-        The entries of each section that are valid by themselves.
-    raw : mapping
-        The whole file as read.
-    """
+    """Faults between entries."""
     known = Known(sound, raw)
     checks: tuple[Callable[[Known], Iterator[Fault]], ...] = (
         _repeated_names,

@@ -34,7 +34,6 @@ __all__ = [
     "tagged",
 ]
 
-
 # For editors: JSON Schema cannot say "a letter of any script".
 _LOOSE_IDENTIFIER = r"""^[^\s._+\-][^\s"'\[\]{}()/\\,;:]*$"""
 TAG = "form: "  # marks a union's branch in the place of a fault, where it is no part of the path
@@ -160,9 +159,7 @@ ClockTime = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d$"}),
 ]
 CalendarDay = Annotated[
-    date,
-    BeforeValidator(_day),
-    WithJsonSchema({"type": "string", "format": "date"}),
+    date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})
 ]
 DeliveryChoice = Annotated[
     Literal["first", "latest"] | date,
@@ -172,9 +169,7 @@ DeliveryChoice = Annotated[
     ),
 ]
 Identifier = Annotated[
-    str,
-    BeforeValidator(_identifier),
-    Field(json_schema_extra={"pattern": _LOOSE_IDENTIFIER}),
+    str, BeforeValidator(_identifier), Field(json_schema_extra={"pattern": _LOOSE_IDENTIFIER})
 ]
 TimeZone = Annotated[str, BeforeValidator(_time_zone)]
 Identifiers = Annotated[
@@ -196,10 +191,7 @@ class Frozen(BaseModel):
     """A part of the spec: frozen, and no key that is not known."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
 

@@ -2,16 +2,25 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, time, timedelta
+from itertools import pairwise
 
-from wavewise.design.arms import Arm, expand_arms
 from wavewise.design.known import Known, listing, refer
 from wavewise.design.messages import Schedule
-from wavewise.design.wave_times import wave_time_faults
-from wavewise.design.waves import AllocationRule, SharesByStratum, UnitsShare, UnitsWhere, Wave
+from wavewise.design.spec import Outcome
+from wavewise.design.waves import (
+    AllocationRule,
+    Arm,
+    SharesByStratum,
+    UnitsShare,
+    UnitsWhere,
+    Wave,
+    expand_arms,
+)
 from wavewise.errors import Fault
 
-__all__ = ["wave_faults"]
+__all__ = ["first_periods", "own_period", "period_faults", "schedule_faults", "wave_faults"]
 
 SHARE_TOLERANCE = 1e-9
 
@@ -179,3 +188,182 @@ def _share_vector(
         yield Fault(
             path, f"no share for {listing(missing)}", "a share for each arm", "0 is a share too"
         )
+
+
+# Occasions on which a score is taken, and when in them each wave began.
+
+
+def first_periods(outcome: Outcome, wave_ids: Sequence[str]) -> Mapping[str, str] | None:
+    """Wave: the first period after it began; None where the study file does not say.
+
+    Where `begins` is left out, one period more than waves means: the first period is before all
+    waves, and a further one after each.
+
+    Examples
+    --------
+    >>> score = Outcome(id="reading", kind="score", periods=("E2", "M3", "E3"))
+    >>> first_periods(score, ["wave-1", "wave-2"])
+    {'wave-1': 'M3', 'wave-2': 'E3'}
+    >>> first_periods(score, ["wave-1"]) is None
+    True
+    """
+    if outcome.begins:
+        return outcome.begins
+    if outcome.periods and len(outcome.periods) == len(wave_ids) + 1:
+        return dict(zip(wave_ids, outcome.periods[1:], strict=True))
+    return None
+
+
+def own_period(outcome: Outcome, wave_id: str, wave_ids: Sequence[str]) -> str:
+    """The period whose score is a wave's own outcome: the last one before the next wave began.
+
+    Examples
+    --------
+    >>> score = Outcome(id="reading", kind="score", periods=("E2", "M3", "E3"))
+    >>> [own_period(score, wave, ["wave-1", "wave-2"]) for wave in ("wave-1", "wave-2")]
+    ['M3', 'E3']
+    """
+    begins = first_periods(outcome, wave_ids)
+    if begins is None or wave_id not in begins:
+        return outcome.periods[-1]
+    place = {wave: outcome.periods.index(period) for wave, period in begins.items()}
+    later = [start for start in place.values() if start > place[wave_id]]
+    return outcome.periods[min(later) - 1] if later else outcome.periods[-1]
+
+
+def period_faults(known: Known) -> Iterator[Fault]:
+    """What is wrong with the periods of scores, and where a model needs to know more of them."""
+    waves = [wave.id for wave in known.entries("waves")]
+    for outcome in known.entries("outcomes"):
+        yield from _faults_of(outcome, f"outcomes['{outcome.id}']", known)
+    if len(waves) < len(known.names("waves")):
+        return
+    outcomes = {outcome.id: outcome for outcome in known.entries("outcomes")}
+    for model in known.table("models").values():
+        outcome = outcomes.get(model.outcome)
+        if model.kind == "hierarchical normal" and outcome is not None:
+            yield from _needed_by_model(outcome, waves)
+
+
+def _faults_of(outcome: Outcome, path: str, known: Known) -> Iterator[Fault]:
+    if outcome.kind != "score":
+        for name in ("periods", "begins"):
+            if getattr(outcome, name):
+                yield Fault(f"{path}.{name}", f"kind '{outcome.kind}'", "kind 'score' beside it")
+        return
+    if len(set(outcome.periods)) < len(outcome.periods):
+        yield Fault(f"{path}.periods", "a name twice", "names that differ", "rename one")
+    for wave, period in outcome.begins.items():
+        yield from refer(f"{path}.begins", wave, known.names("waves"), "a wave")
+        yield from refer(f"{path}.begins['{wave}']", period, set(outcome.periods), "a period")
+
+
+def _needed_by_model(outcome: Outcome, waves: Sequence[str]) -> Iterator[Fault]:
+    """The model compares scores before and after each wave began."""
+    if outcome.kind != "score" or not outcome.periods:
+        return
+    begins = first_periods(outcome, waves)
+    missing = [wave for wave in waves if begins is None or wave not in begins]
+    if missing:
+        example = ", ".join(f'"{wave}" = "{outcome.periods[-1]}"' for wave in missing)
+        yield Fault(
+            f"outcomes['{outcome.id}'].begins",
+            f"nothing for {', '.join(missing)}, with {len(outcome.periods)} periods",
+            "the first period after each wave began",
+            f"add begins = {{ {example} }}",
+        )
+
+
+# Faults of time: schedules, windows, and the order of waves.
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def last_send(schedule: Schedule, starts: date) -> date:
+    """Day of the last message of a schedule that begins on a date, or after it.
+
+    Examples
+    --------
+    >>> last_send(Schedule(days=("mon", "thu"), at="17:00", weeks=3), date(2023, 10, 9))
+    datetime.date(2023, 10, 26)
+    """
+    days = {(WEEKDAYS.index(day) - starts.weekday()) % 7 for day in schedule.days}
+    weeks, place = divmod(schedule.n_sends - 1, len(days))
+    return starts + timedelta(days=7 * weeks + sorted(days)[place])
+
+
+def first_day_after(wave: Wave) -> date:
+    """First day after a wave's outcome window."""
+    return wave.starts + timedelta(days=wave.window_days)
+
+
+def schedule_faults(known: Known) -> Iterator[Fault]:
+    """Faults of the schedules by themselves."""
+    for name, schedule in known.table("schedules").items():
+        path = f"schedules.{name}"
+        if schedule.weeks is not None and schedule.sets is not None:
+            found = f"{schedule.weeks} weeks and {schedule.sets} sets"
+            yield Fault(path, found, "weeks or sets", "take one of them out")
+        if len(set(schedule.days)) < len(schedule.days):
+            yield Fault(f"{path}.days", "a day that is there twice", "days that differ")
+        if schedule.quiet_hours is not None:
+            yield from _quiet_hours(schedule, schedule.quiet_hours, path)
+
+
+def _quiet_hours(schedule: Schedule, quiet: tuple[time, time], path: str) -> Iterator[Fault]:
+    begin, end = quiet
+    if begin == end:
+        found = f"{begin:%H:%M} to {end:%H:%M}"
+        yield Fault(f"{path}.quiet_hours", found, "two times of day that differ")
+    over_midnight = begin > end
+    is_after, is_before = schedule.at >= begin, schedule.at < end
+    if (is_after or is_before) if over_midnight else (is_after and is_before):
+        found = f"{schedule.at:%H:%M}, in the quiet hours {begin:%H:%M} to {end:%H:%M}"
+        yield Fault(f"{path}.at", found, "a time of day outside them")
+
+
+def wave_time_faults(known: Known) -> Iterator[Fault]:
+    """Faults of the waves' windows and of their order."""
+    waves: list[Wave] = known.entries("waves")
+    for wave in waves:
+        yield from _window(known, wave)
+        yield from _learned_in_time(known, wave)
+    for before, after in pairwise(waves):
+        if after.starts < before.starts:
+            found = f"{after.starts}, before wave '{before.id}' ({before.starts})"
+            yield Fault(f"waves['{after.id}'].starts", found, "waves in the order of time")
+
+
+def _window(known: Known, wave: Wave) -> Iterator[Fault]:
+    schedule = known.table("schedules").get(wave.schedule or "")
+    if not isinstance(schedule, Schedule) or len(set(schedule.days)) < len(schedule.days):
+        return
+    last = last_send(schedule, wave.starts)
+    if last >= first_day_after(wave):
+        end = first_day_after(wave) - timedelta(days=1)
+        found = f"{wave.window_days} days, to {end}, with the last message on {last}"
+        needed = "a window that does not end before the last message"
+        fix = f"give at least {(last - wave.starts).days + 1} days"
+        yield Fault(f"waves['{wave.id}'].window_days", found, needed, fix)
+
+
+def _learned_in_time(known: Known, wave: Wave) -> Iterator[Fault]:
+    earlier = {other.id: other for other in known.entries("waves")}
+    for name in sorted(set(_teachers(wave, known.wave_arms[wave.id]))):
+        teacher = earlier.get(name)
+        if teacher is None or name not in known.earlier(wave.id):
+            continue
+        free = first_day_after(teacher)
+        if wave.starts < free:
+            found = f"{wave.starts}, in the outcome window of wave '{name}' that it learns from"
+            path = f"waves['{wave.id}'].starts"
+            yield Fault(path, found, "a start after that window", f"start on {free} or later")
+
+
+def _teachers(wave: Wave, arms: Iterable[Arm]) -> Iterator[str]:
+    """Ids of the waves that a wave learns from."""
+    if isinstance(wave.shares, AllocationRule):
+        yield from wave.shares.learned_on
+    for arm in arms:
+        if arm.policy is not None:
+            yield from arm.policy.learned_on

@@ -4,19 +4,31 @@
 `hierarchical_normal` the posteriors that adaptive waves learn from. Each loads on first use.
 """
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from wavewise.lazy import LazyPackage
-
 if TYPE_CHECKING:
-    from wavewise.estimate.adaptive_aipw import adaptive_aipw
-    from wavewise.estimate.adaptive_table import AdaptiveEstimates
-    from wavewise.estimate.ate import Effects, ate
-    from wavewise.estimate.batched_ols import batched_ols
-    from wavewise.estimate.beta_binomial import BetaBinomial, beta_binomial
-    from wavewise.estimate.binomial_priors import (
+    from wavewise.estimate.adaptive.aipw import adaptive_aipw
+    from wavewise.estimate.adaptive.batched_ols import batched_ols
+    from wavewise.estimate.adaptive.bootstrap import ChosenArm, bootstrap_chosen_arm
+    from wavewise.estimate.adaptive.comparison import (
+        WinnerColumn,
+        WinnerTable,
+        adaptive_comparison,
+        winner_table,
+    )
+    from wavewise.estimate.adaptive.confidence_sequence import (
+        ConfidenceSequence,
+        confidence_sequence,
+    )
+    from wavewise.estimate.adaptive.randomization import RandomizationTest, randomization_test
+    from wavewise.estimate.adaptive.results import AdaptiveEstimates
+    from wavewise.estimate.adaptive.weighted_m import weighted_m
+    from wavewise.estimate.adaptive.winner import Winner, winner
+    from wavewise.estimate.bayes.beta_binomial import BetaBinomial, beta_binomial
+    from wavewise.estimate.binomial.model import hierarchical_binomial
+    from wavewise.estimate.binomial.predictive import posterior_predictive_check
+    from wavewise.estimate.binomial.priors import (
         BinomialPrior,
         Flat,
         HalfNormal,
@@ -25,38 +37,26 @@ if TYPE_CHECKING:
         Normal,
         StudentT,
     )
-    from wavewise.estimate.cace import Cace, cace
-    from wavewise.estimate.causal_forest import CausalForest, causal_forest
-    from wavewise.estimate.chosen_arm import ChosenArm, bootstrap_chosen_arm
-    from wavewise.estimate.confidence_sequence import ConfidenceSequence, confidence_sequence
-    from wavewise.estimate.contrasts import pair_margins
-    from wavewise.estimate.hierarchical_binomial import hierarchical_binomial
-    from wavewise.estimate.hierarchical_normal import HierarchicalNormal, hierarchical_normal
-    from wavewise.estimate.hierarchical_posterior import HierarchicalBinomial
-    from wavewise.estimate.hierarchical_predictive import posterior_predictive_check
-    from wavewise.estimate.hierarchical_sensitivity import (
-        PriorSensitivity,
-        prior_sensitivity,
-        score_prior_sensitivity,
-    )
-    from wavewise.estimate.neighbours import Neighbours, neighbours
-    from wavewise.estimate.normal_predictive import score_predictive_check
-    from wavewise.estimate.normal_priors import (
+    from wavewise.estimate.binomial.results import HierarchicalBinomial
+    from wavewise.estimate.effects.ate import ate
+    from wavewise.estimate.effects.instruments import Cace, cace
+    from wavewise.estimate.effects.results import Effects, pair_margins
+    from wavewise.estimate.forest.causal_forest import CausalForest, causal_forest
+    from wavewise.estimate.matching.neighbours import Neighbours, neighbours
+    from wavewise.estimate.normal.model import HierarchicalNormal, hierarchical_normal
+    from wavewise.estimate.normal.panels import ScorePanels, score_panels
+    from wavewise.estimate.normal.predictive import score_predictive_check
+    from wavewise.estimate.normal.priors import (
         NormalPriors,
         SdPrior,
         scaled_priors,
         study_priors,
         tried_priors,
     )
-    from wavewise.estimate.randomization_test import RandomizationTest, randomization_test
-    from wavewise.estimate.score_panels import ScorePanels, score_panels
-    from wavewise.estimate.weighted_m import weighted_m
-    from wavewise.estimate.winner import Winner, winner
-    from wavewise.estimate.winner_table import (
-        WinnerColumn,
-        WinnerTable,
-        adaptive_comparison,
-        winner_table,
+    from wavewise.estimate.sensitivity import (
+        PriorSensitivity,
+        prior_sensitivity,
+        score_prior_sensitivity,
     )
 
 __all__ = [
@@ -113,56 +113,56 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ChosenArm": "wavewise.estimate.chosen_arm",
-    "bootstrap_chosen_arm": "wavewise.estimate.chosen_arm",
-    "ConfidenceSequence": "wavewise.estimate.confidence_sequence",
-    "confidence_sequence": "wavewise.estimate.confidence_sequence",
-    "RandomizationTest": "wavewise.estimate.randomization_test",
-    "randomization_test": "wavewise.estimate.randomization_test",
-    "AdaptiveEstimates": "wavewise.estimate.adaptive_table",
-    "adaptive_aipw": "wavewise.estimate.adaptive_aipw",
-    "batched_ols": "wavewise.estimate.batched_ols",
-    "weighted_m": "wavewise.estimate.weighted_m",
-    "Neighbours": "wavewise.estimate.neighbours",
-    "neighbours": "wavewise.estimate.neighbours",
-    "Cace": "wavewise.estimate.cace",
-    "cace": "wavewise.estimate.cace",
-    "CausalForest": "wavewise.estimate.causal_forest",
-    "causal_forest": "wavewise.estimate.causal_forest",
-    "BetaBinomial": "wavewise.estimate.beta_binomial",
-    "BinomialPrior": "wavewise.estimate.binomial_priors",
-    "Effects": "wavewise.estimate.ate",
-    "Flat": "wavewise.estimate.binomial_priors",
-    "HalfNormal": "wavewise.estimate.binomial_priors",
-    "HalfT": "wavewise.estimate.binomial_priors",
-    "HierarchicalBinomial": "wavewise.estimate.hierarchical_posterior",
-    "HierarchicalNormal": "wavewise.estimate.hierarchical_normal",
-    "InverseChiSquare": "wavewise.estimate.binomial_priors",
-    "Normal": "wavewise.estimate.binomial_priors",
-    "NormalPriors": "wavewise.estimate.normal_priors",
-    "PriorSensitivity": "wavewise.estimate.hierarchical_sensitivity",
-    "ScorePanels": "wavewise.estimate.score_panels",
-    "score_panels": "wavewise.estimate.score_panels",
-    "SdPrior": "wavewise.estimate.normal_priors",
-    "StudentT": "wavewise.estimate.binomial_priors",
-    "ate": "wavewise.estimate.ate",
-    "beta_binomial": "wavewise.estimate.beta_binomial",
-    "hierarchical_binomial": "wavewise.estimate.hierarchical_binomial",
-    "hierarchical_normal": "wavewise.estimate.hierarchical_normal",
-    "pair_margins": "wavewise.estimate.contrasts",
-    "posterior_predictive_check": "wavewise.estimate.hierarchical_predictive",
-    "prior_sensitivity": "wavewise.estimate.hierarchical_sensitivity",
-    "scaled_priors": "wavewise.estimate.normal_priors",
-    "score_predictive_check": "wavewise.estimate.normal_predictive",
-    "score_prior_sensitivity": "wavewise.estimate.hierarchical_sensitivity",
-    "study_priors": "wavewise.estimate.normal_priors",
-    "tried_priors": "wavewise.estimate.normal_priors",
-    "Winner": "wavewise.estimate.winner",
-    "winner": "wavewise.estimate.winner",
-    "WinnerColumn": "wavewise.estimate.winner_table",
-    "WinnerTable": "wavewise.estimate.winner_table",
-    "adaptive_comparison": "wavewise.estimate.winner_table",
-    "winner_table": "wavewise.estimate.winner_table",
+    "ChosenArm": "wavewise.estimate.adaptive.bootstrap",
+    "bootstrap_chosen_arm": "wavewise.estimate.adaptive.bootstrap",
+    "ConfidenceSequence": "wavewise.estimate.adaptive.confidence_sequence",
+    "confidence_sequence": "wavewise.estimate.adaptive.confidence_sequence",
+    "RandomizationTest": "wavewise.estimate.adaptive.randomization",
+    "randomization_test": "wavewise.estimate.adaptive.randomization",
+    "AdaptiveEstimates": "wavewise.estimate.adaptive.results",
+    "adaptive_aipw": "wavewise.estimate.adaptive.aipw",
+    "batched_ols": "wavewise.estimate.adaptive.batched_ols",
+    "weighted_m": "wavewise.estimate.adaptive.weighted_m",
+    "Neighbours": "wavewise.estimate.matching.neighbours",
+    "neighbours": "wavewise.estimate.matching.neighbours",
+    "Cace": "wavewise.estimate.effects.instruments",
+    "cace": "wavewise.estimate.effects.instruments",
+    "CausalForest": "wavewise.estimate.forest.causal_forest",
+    "causal_forest": "wavewise.estimate.forest.causal_forest",
+    "BetaBinomial": "wavewise.estimate.bayes.beta_binomial",
+    "BinomialPrior": "wavewise.estimate.binomial.priors",
+    "Effects": "wavewise.estimate.effects.results",
+    "Flat": "wavewise.estimate.binomial.priors",
+    "HalfNormal": "wavewise.estimate.binomial.priors",
+    "HalfT": "wavewise.estimate.binomial.priors",
+    "HierarchicalBinomial": "wavewise.estimate.binomial.results",
+    "HierarchicalNormal": "wavewise.estimate.normal.model",
+    "InverseChiSquare": "wavewise.estimate.binomial.priors",
+    "Normal": "wavewise.estimate.binomial.priors",
+    "NormalPriors": "wavewise.estimate.normal.priors",
+    "PriorSensitivity": "wavewise.estimate.sensitivity",
+    "ScorePanels": "wavewise.estimate.normal.panels",
+    "score_panels": "wavewise.estimate.normal.panels",
+    "SdPrior": "wavewise.estimate.normal.priors",
+    "StudentT": "wavewise.estimate.binomial.priors",
+    "ate": "wavewise.estimate.effects.ate",
+    "beta_binomial": "wavewise.estimate.bayes.beta_binomial",
+    "hierarchical_binomial": "wavewise.estimate.binomial.model",
+    "hierarchical_normal": "wavewise.estimate.normal.model",
+    "pair_margins": "wavewise.estimate.effects.results",
+    "posterior_predictive_check": "wavewise.estimate.binomial.predictive",
+    "prior_sensitivity": "wavewise.estimate.sensitivity",
+    "scaled_priors": "wavewise.estimate.normal.priors",
+    "score_predictive_check": "wavewise.estimate.normal.predictive",
+    "score_prior_sensitivity": "wavewise.estimate.sensitivity",
+    "study_priors": "wavewise.estimate.normal.priors",
+    "tried_priors": "wavewise.estimate.normal.priors",
+    "Winner": "wavewise.estimate.adaptive.winner",
+    "winner": "wavewise.estimate.adaptive.winner",
+    "WinnerColumn": "wavewise.estimate.adaptive.comparison",
+    "WinnerTable": "wavewise.estimate.adaptive.comparison",
+    "adaptive_comparison": "wavewise.estimate.adaptive.comparison",
+    "winner_table": "wavewise.estimate.adaptive.comparison",
 }
 
 
@@ -174,6 +174,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-sys.modules[__name__].__class__ = LazyPackage

@@ -3,35 +3,52 @@
 Functions on arrays and frozen policies, with no study at all. Each loads on first use.
 """
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from wavewise.lazy import LazyPackage
+from wavewise.shared.renamed import current_name
 
 if TYPE_CHECKING:
     from wavewise.evaluate import checks
-    from wavewise.evaluate.assigned import mixture_propensity
-    from wavewise.evaluate.calibration import Calibration, best_linear_projection, calibration
-    from wavewise.evaluate.contrast import PolicyEstimate, policy_contrast, policy_value
-    from wavewise.evaluate.cost_curve import CostCurve, cost_curve
-    from wavewise.evaluate.exercises import AnotherWave, ex_ante, ex_post, if_another_wave
+    from wavewise.evaluate.calibration_regression import (
+        Calibration,
+        best_linear_projection,
+        calibration,
+    )
+    from wavewise.evaluate.cost_curves import CostCurve, cost_curve
     from wavewise.evaluate.paired import PairedContrast, paired_contrast
-    from wavewise.evaluate.personalization import Guess, PersonalizationPower, personalization_power
-    from wavewise.evaluate.power import power
-    from wavewise.evaluate.power_result import Power
-    from wavewise.evaluate.regression import Coefficients
+    from wavewise.evaluate.policy_values import (
+        PolicyEstimate,
+        mixture_propensity,
+        policy_contrast,
+        policy_value,
+    )
+    from wavewise.evaluate.power_analysis import Power, power
     from wavewise.evaluate.scores import DoublyRobustScores, doubly_robust_scores
-    from wavewise.evaluate.sim_design import Design
-    from wavewise.evaluate.sim_observed import BootstrapTruth, PosteriorTruth
-    from wavewise.evaluate.sim_result import Comparison, Estimate, Simulated
-    from wavewise.evaluate.sim_truth import PriorTruth, VectorTruth
-    from wavewise.evaluate.simulate import compare, simulate
-    from wavewise.evaluate.toc import TargetingCurve, toc
-    from wavewise.evaluate.wave_plan import Benefit, Limits, WavePlan, plan_waves
+    from wavewise.evaluate.simulation.compare import compare, simulate
+    from wavewise.evaluate.simulation.design import Design
+    from wavewise.evaluate.simulation.exercises import (
+        AnotherWave,
+        BootstrapTruth,
+        PosteriorTruth,
+        ex_ante,
+        ex_post,
+        if_another_wave,
+    )
+    from wavewise.evaluate.simulation.personalization import (
+        Assumptions,
+        PersonalizationPower,
+        personalization_power,
+    )
+    from wavewise.evaluate.simulation.results import Comparison, Estimate, Simulated
+    from wavewise.evaluate.simulation.wave_plan import Benefit, Limits, WavePlan, plan_waves
+    from wavewise.evaluate.simulation.worlds import FixedTruth, PriorTruth
+    from wavewise.evaluate.standard_errors import Coefficients
+    from wavewise.evaluate.targeting import TargetingCurve, toc
 
 __all__ = [
     "AnotherWave",
+    "Assumptions",
     "Benefit",
     "BootstrapTruth",
     "Calibration",
@@ -41,7 +58,7 @@ __all__ = [
     "Design",
     "DoublyRobustScores",
     "Estimate",
-    "Guess",
+    "FixedTruth",
     "Limits",
     "PairedContrast",
     "PersonalizationPower",
@@ -51,7 +68,6 @@ __all__ = [
     "PriorTruth",
     "Simulated",
     "TargetingCurve",
-    "VectorTruth",
     "WavePlan",
     "best_linear_projection",
     "calibration",
@@ -74,49 +90,54 @@ __all__ = [
 ]
 
 _HOMES = {
-    "personalization_power": "wavewise.evaluate.personalization",
-    "PersonalizationPower": "wavewise.evaluate.personalization",
-    "Guess": "wavewise.evaluate.personalization",
-    "plan_waves": "wavewise.evaluate.wave_plan",
-    "WavePlan": "wavewise.evaluate.wave_plan",
-    "Limits": "wavewise.evaluate.wave_plan",
-    "Benefit": "wavewise.evaluate.wave_plan",
-    "PosteriorTruth": "wavewise.evaluate.sim_observed",
-    "BootstrapTruth": "wavewise.evaluate.sim_observed",
-    "if_another_wave": "wavewise.evaluate.exercises",
-    "ex_post": "wavewise.evaluate.exercises",
-    "ex_ante": "wavewise.evaluate.exercises",
-    "AnotherWave": "wavewise.evaluate.exercises",
-    "simulate": "wavewise.evaluate.simulate",
-    "compare": "wavewise.evaluate.simulate",
-    "VectorTruth": "wavewise.evaluate.sim_truth",
-    "Simulated": "wavewise.evaluate.sim_result",
-    "PriorTruth": "wavewise.evaluate.sim_truth",
-    "Estimate": "wavewise.evaluate.sim_result",
-    "Design": "wavewise.evaluate.sim_design",
-    "Comparison": "wavewise.evaluate.sim_result",
-    "Calibration": "wavewise.evaluate.calibration",
-    "Coefficients": "wavewise.evaluate.regression",
-    "CostCurve": "wavewise.evaluate.cost_curve",
+    "personalization_power": "wavewise.evaluate.simulation.personalization",
+    "PersonalizationPower": "wavewise.evaluate.simulation.personalization",
+    "Assumptions": "wavewise.evaluate.simulation.personalization",
+    "plan_waves": "wavewise.evaluate.simulation.wave_plan",
+    "WavePlan": "wavewise.evaluate.simulation.wave_plan",
+    "Limits": "wavewise.evaluate.simulation.wave_plan",
+    "Benefit": "wavewise.evaluate.simulation.wave_plan",
+    "PosteriorTruth": "wavewise.evaluate.simulation.exercises",
+    "BootstrapTruth": "wavewise.evaluate.simulation.exercises",
+    "if_another_wave": "wavewise.evaluate.simulation.exercises",
+    "ex_post": "wavewise.evaluate.simulation.exercises",
+    "ex_ante": "wavewise.evaluate.simulation.exercises",
+    "AnotherWave": "wavewise.evaluate.simulation.exercises",
+    "simulate": "wavewise.evaluate.simulation.compare",
+    "compare": "wavewise.evaluate.simulation.compare",
+    "FixedTruth": "wavewise.evaluate.simulation.worlds",
+    "Simulated": "wavewise.evaluate.simulation.results",
+    "PriorTruth": "wavewise.evaluate.simulation.worlds",
+    "Estimate": "wavewise.evaluate.simulation.results",
+    "Design": "wavewise.evaluate.simulation.design",
+    "Comparison": "wavewise.evaluate.simulation.results",
+    "Calibration": "wavewise.evaluate.calibration_regression",
+    "Coefficients": "wavewise.evaluate.standard_errors",
+    "CostCurve": "wavewise.evaluate.cost_curves",
     "DoublyRobustScores": "wavewise.evaluate.scores",
     "PairedContrast": "wavewise.evaluate.paired",
-    "PolicyEstimate": "wavewise.evaluate.contrast",
-    "Power": "wavewise.evaluate.power_result",
-    "TargetingCurve": "wavewise.evaluate.toc",
-    "best_linear_projection": "wavewise.evaluate.calibration",
-    "calibration": "wavewise.evaluate.calibration",
-    "cost_curve": "wavewise.evaluate.cost_curve",
+    "PolicyEstimate": "wavewise.evaluate.policy_values",
+    "Power": "wavewise.evaluate.power_analysis",
+    "TargetingCurve": "wavewise.evaluate.targeting",
+    "best_linear_projection": "wavewise.evaluate.calibration_regression",
+    "calibration": "wavewise.evaluate.calibration_regression",
+    "cost_curve": "wavewise.evaluate.cost_curves",
     "doubly_robust_scores": "wavewise.evaluate.scores",
-    "mixture_propensity": "wavewise.evaluate.assigned",
+    "mixture_propensity": "wavewise.evaluate.policy_values",
     "paired_contrast": "wavewise.evaluate.paired",
-    "policy_contrast": "wavewise.evaluate.contrast",
-    "policy_value": "wavewise.evaluate.contrast",
-    "power": "wavewise.evaluate.power",
-    "toc": "wavewise.evaluate.toc",
+    "policy_contrast": "wavewise.evaluate.policy_values",
+    "policy_value": "wavewise.evaluate.policy_values",
+    "power": "wavewise.evaluate.power_analysis",
+    "toc": "wavewise.evaluate.targeting",
 }
 
 
+# taken for one version
+_FORMER = {"Guess": "Assumptions", "VectorTruth": "FixedTruth"}
+
+
 def __getattr__(name: str) -> Any:
+    name = current_name("ww.evaluate", name, _FORMER)
     if name == "checks":
         return import_module("wavewise.evaluate.checks")
     if name in _HOMES:
@@ -126,6 +147,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-sys.modules[__name__].__class__ = LazyPackage

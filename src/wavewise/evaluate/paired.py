@@ -1,5 +1,6 @@
 """Two policies compared by the units randomized between them, by least squares with strata."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -7,18 +8,19 @@ import numpy as np
 import polars as pl
 
 from wavewise.errors import EstimationError, InputError
-from wavewise.estimate.ate import ate
-from wavewise.estimate.effect_table import Estimate, check_level
-from wavewise.estimate.labels import encode
-from wavewise.evaluate.inputs import one_number_a_unit
-from wavewise.evaluate.precision import interval, p_value
-from wavewise.results import NotEstimable, Provenance
+from wavewise.estimate.effects.ate import ate
+from wavewise.estimate.effects.table import Estimate, check_level
+from wavewise.evaluate.standard_errors import interval, p_value
+from wavewise.shared.inputs import aligned, encode, read_outcome
+from wavewise.shared.labels import Labels, label_text
+from wavewise.shared.renamed import renamed
+from wavewise.shared.results import NotEstimable, Provenance, Result
 
 __all__ = ["PairedContrast", "paired_contrast"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairedContrast:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PairedContrast(Result, kind="paired contrast"):
     """Policy a less policy b, for those who differ and for the whole population.
 
     Parameters
@@ -47,24 +49,21 @@ class PairedContrast:
     p_value: float
     n_units: int
     n_used: int
+    n_missing: int = 0
     level: float
     provenance: Provenance
 
-    def to_frame(self) -> pl.DataFrame:
+    def _frame(self) -> pl.DataFrame:
         """One row."""
         keep = ("estimate", "std_error", "conf_low", "conf_high", "p_value", "share_differs")
         row = {"contrast": self.name} | {key: getattr(self, key) for key in keep}
         return pl.DataFrame([row | {"n_units": self.n_units, "n_used": self.n_used}])
 
-    def to_dict(self) -> dict[str, Any]:
-        """The contrast as plain values, for JSON."""
+    def _facts(self) -> dict[str, Any]:
         return {
-            "version": 1,
-            "kind": "paired contrast",
-            **self.to_frame().to_dicts()[0],
+            **self._frame().to_dicts()[0],
             "level": self.level,
-            "among_differing": self.among_differing.to_dict(),
-            "provenance": self.provenance.to_dict(),
+            "among_differing": self.among_differing,
         }
 
     def summary(self) -> str:
@@ -76,9 +75,11 @@ class PairedContrast:
         )
 
 
+@renamed(policy_arm="arm")
+@aligned("outcome", "arm", "assigned_a", "assigned_b", "strata", "cluster")
 def paired_contrast(
-    policy_arm: Any,
     outcome: Any,
+    arm: Any,
     assigned_a: Any,
     assigned_b: Any,
     *,
@@ -92,13 +93,14 @@ def paired_contrast(
 
     Parameters
     ----------
-    policy_arm : array-like, shape (n_units,)
-        Policy to which each unit was randomized; others than the two are left out.
     outcome : array-like, shape (n_units,)
+        Units whose outcome is missing are left out and counted.
+    arm : array-like, shape (n_units,)
+        Policy to which each unit was randomized; others than the two are left out.
     assigned_a, assigned_b : array-like, shape (n_units,)
         The arm that each policy gives to each unit, for all units, as stored before randomization.
     policies : tuple of str
-        Names in `policy_arm`: the first less the second.
+        Names in `arm`: the first less the second.
     strata, cluster : array-like, shape (n_units,), optional
     se, level
         As in `ww.estimate.ate`.
@@ -121,13 +123,15 @@ def paired_contrast(
     >>> a, b = ["x", "x", "x", "x"] * 25, ["x", "y", "y", "x"] * 25
     >>> arm = ["forest", "forest", "best", "best"] * 25
     >>> y = [0, 1, 0, 1] * 24 + [0, 0, 0, 1]
-    >>> found = paired_contrast(arm, y, a, b, policies=("forest", "best"))
+    >>> found = paired_contrast(y, arm, a, b, policies=("forest", "best"))
     >>> round(found.estimate, 6), found.share_differs
     (0.48, 0.5)
     """
     check_level(level)
-    labels = encode(policy_arm, "policy_arm", np.size(outcome))
-    numbers = one_number_a_unit(outcome, "outcome", labels.codes.size)
+    policies = tuple(map(label_text, policies))  # type: ignore[assignment]
+    outcome, arm = _in_order(outcome, arm, policies)
+    numbers = read_outcome(outcome)
+    labels = encode(arm, "arm", numbers.size)
     names = np.array(labels.names, dtype=object)[labels.codes]
     lacking = [name for name in policies if name not in labels.names]
     if lacking or len(policies) != 2:
@@ -135,7 +139,7 @@ def paired_contrast(
             f"policies: found no unit of {', '.join(lacking)}; needed two of "
             f"{', '.join(labels.names)}"
         )
-    randomized = np.isin(names, policies)
+    randomized = np.isin(names, policies) & ~np.isnan(numbers)
     differs = _text(assigned_a, names.size) != _text(assigned_b, names.size)
     used = randomized & differs
     if not used.any():
@@ -143,10 +147,49 @@ def paired_contrast(
             f"the policies {policies[0]} and {policies[1]} give the same arm to all "
             f"{int(randomized.sum()):,} units: their difference is 0 by construction"
         )
-    kept = [None if v is None else np.asarray(v)[used] for v in (strata, cluster)]
-    effects = ate(numbers[used], names[used], policies[1], kept[0], None, kept[1], se, level)
+    effects = ate(
+        numbers[used],
+        names[used],
+        control=policies[1],
+        strata=_picked(strata, "strata", used),
+        cluster=_picked(cluster, "cluster", used),
+        se=se,
+        level=level,
+    )
     among = effects[policies[0]]
     return _whole(among, policies, randomized, used, effects.provenance)
+
+
+def _in_order(outcome: Any, arm: Any, policies: tuple[str, str]) -> tuple[Any, Any]:
+    """Outcome and arm, also where they come in the former order, the arm first."""
+    first, second = _labels(outcome), _labels(arm)
+    named = [
+        labels is not None and set(policies) <= set(labels.names) for labels in (first, second)
+    ]
+    if first is None or first.levels.dtype.kind != "O" or named != [True, False]:
+        return outcome, arm
+    warnings.warn(
+        "paired_contrast: the outcome now comes first, then the arm (outcome, arm, assigned_a, "
+        "assigned_b)",
+        DeprecationWarning,
+        stacklevel=5,
+    )
+    return arm, outcome
+
+
+def _labels(values: Any) -> Labels | None:
+    try:
+        return encode(values, "arm")
+    except InputError:
+        return None
+
+
+def _picked(values: Any, name: str, used: Any) -> Any:
+    """Labels of the units that are used."""
+    if values is None:
+        return None
+    labels = encode(values, name, used.size)
+    return labels.levels[labels.codes[used]]
 
 
 def _text(assigned: Any, n_units: int) -> Any:
@@ -155,11 +198,7 @@ def _text(assigned: Any, n_units: int) -> Any:
 
 
 def _whole(
-    among: Estimate,
-    policies: tuple[str, str],
-    randomized: Any,
-    used: Any,
-    origin: Provenance,
+    among: Estimate, policies: tuple[str, str], randomized: Any, used: Any, origin: Provenance
 ) -> PairedContrast:
     """The difference per unit of the population from that among those who differ."""
     d, s, df = among.estimate, among.std_error, among.df

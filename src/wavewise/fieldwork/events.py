@@ -1,17 +1,18 @@
 """Events: what units did, checked row by row before anything is kept."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from wavewise.errors import Fault, InputError
-from wavewise.fieldwork.cells import Cells
-from wavewise.fieldwork.faults import FaultLog
-from wavewise.fieldwork.times import read_times
-from wavewise.results import IntArray, read_only
+from wavewise.fieldwork.files.cells import Cells, kind_of, read_times, wrong_number, wrong_text
+from wavewise.fieldwork.files.faults import MOST_SHOWN, FaultLog
+from wavewise.shared.results import IntArray, read_only
 
-__all__ = ["CheckedEvents", "check_events"]
+__all__ = ["MOST_EVENTS", "check_events", "read_batch"]
 
 _EVENTS = {
     "event_id": pl.String,
@@ -25,25 +26,14 @@ _EVENTS = {
 
 @dataclass(frozen=True)
 class CheckedEvents:
-    """The events of a file, and what is wrong with the rest.
+    """The events of a file, and what is wrong with the rest."""
 
-    Parameters
-    ----------
-    events : DataFrame
-        One row a good row of the file, in its order: event_id, unit_id, kind, at_utc_us, value,
-        item. Empty where a fault is of the file as a whole.
-    faults : tuple of Fault
-        The first faults, at most 50.
-    n_faults : int
-        Number of all faults.
-    bad_rows : array of shape (n_bad_rows,)
-        Numbers of the rows that are left out of ``events``.
-    """
-
+    # One row a good row of the file, in its order: event_id, unit_id, kind, at_utc_us, value,
+    # item. Empty where a fault is of the file as a whole.
     events: pl.DataFrame
-    faults: tuple[Fault, ...]
-    n_faults: int
-    bad_rows: IntArray
+    faults: tuple[Fault, ...]  # The first faults, at most 50.
+    n_faults: int  # Number of all faults.
+    bad_rows: IntArray  # (n_bad_rows,): Numbers of the rows that are left out of ``events``.
     _error: InputError | None = None
 
     def raise_if_bad(self) -> None:
@@ -60,26 +50,7 @@ def check_events(
     first_row: int = 2,
     name: str = "events",
 ) -> CheckedEvents:
-    """The events of a file, with every fault by row and column.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns event_id, unit_id, kind (or event), at, and perhaps value and item.
-    kind : str or None
-        The kind of all events of a file without a column for it.
-    default_time_zone : str or None
-        IANA name for times without an offset; None makes such times faults.
-    first_row : int
-        Number of the first row, from :func:`wavewise.fieldwork.files.first_row`.
-    name : str
-        What to call the file in the error.
-
-    Returns
-    -------
-    CheckedEvents
-        The good rows and the faults.
-    """
+    """The events of a file, with every fault by row and column."""
     log = FaultLog()
     cells = Cells(frame, log, first_row)
     kind_column = "event" if "event" in frame.columns and "kind" not in frame.columns else "kind"
@@ -144,3 +115,76 @@ def _without(events: pl.DataFrame, places: IntArray) -> pl.DataFrame:
     is_good = np.ones(events.height, dtype=bool)
     is_good[places] = False
     return events.filter(pl.Series(is_good))
+
+
+# Events as JSON objects, one batch a request, read into the frame that files are read into.
+
+MOST_EVENTS = 1_000
+
+_TEXTS = ("event_id", "unit_id", "kind", "at", "item")
+_KEYS = {*_TEXTS, "value"}
+_NEEDED = ("event_id", "unit_id", "kind", "at")
+_SCHEMA = {**dict.fromkeys(_TEXTS, pl.String), "value": pl.Float64}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The good events of a batch, and what is wrong with the others."""
+
+    events: pl.DataFrame  # Columns event_id, unit_id, kind, at_utc_us, value, item.
+    # The first faults, at most 50, with paths such as ``events[3].at``.
+    faults: tuple[Fault, ...]
+    n_bad: int  # Number of events that were left out.
+
+
+def read_batch(objects: Sequence[Any], *, default_time_zone: str | None = None) -> Batch:
+    """The events of a batch. One that is wrong is reported, and leaves the others alone.
+
+    Examples
+    --------
+    >>> good = {"event_id": 1, "unit_id": "007", "kind": "login", "at": "2024-03-04T12:00:00Z"}
+    >>> batch = read_batch([good, {**good, "at": "noon"}])
+    >>> batch.events.height, batch.n_bad, batch.faults[0].path
+    (1, 1, 'events[1].at')
+    """
+    rows, places = [], []
+    faults: list[Fault] = []
+    for i, found in enumerate(objects):
+        wrong = _wrong(found)
+        if wrong is None:
+            rows.append(_row(found))
+            places.append(i)
+        else:
+            faults.append(replace(wrong, path=f"events[{i}]{wrong.path}"))
+    frame = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    checked = check_events(frame, default_time_zone=default_time_zone, first_row=0, name="events")
+    faults += [replace(fault, path=_path(fault, places)) for fault in checked.faults]
+    n_bad = len(objects) - checked.events.height
+    faults.sort(key=lambda fault: int(fault.path.partition("[")[2].partition("]")[0]))
+    return Batch(checked.events, tuple(faults[:MOST_SHOWN]), n_bad)
+
+
+def _row(found: dict[str, Any]) -> tuple[str | float | None, ...]:
+    value = found.get("value")
+    texts = (None if (t := found.get(key)) is None else str(t) for key in _TEXTS)
+    return (*texts, None if value is None else float(value))
+
+
+def _wrong(found: Any) -> Fault | None:
+    """What is wrong with the form of one event; None where it is sound. No content is shown."""
+    if not isinstance(found, dict):
+        return Fault(
+            "", f"a JSON {kind_of(found)}", "an object with event_id, unit_id, kind and at"
+        )
+    if unknown := found.keys() - _KEYS:
+        shown = sorted(str(key)[:40] for key in unknown)[:5]
+        return Fault("", f"the unknown keys {shown}", f"only {', '.join(sorted(_KEYS))}")
+    texts = (wrong_text(key, found.get(key), needed=key in _NEEDED) for key in _TEXTS)
+    return next(filter(None, texts), None) or wrong_number("value", found.get("value"))
+
+
+def _path(fault: Fault, places: Sequence[int]) -> str:
+    if fault.row is None:
+        return fault.path
+    column = f".{fault.column}" if fault.column else ""
+    return f"events[{places[fault.row]}]{column}"

@@ -4,38 +4,56 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import Literal, Protocol
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 
 from wavewise.errors import Fault, InputError
-from wavewise.fieldwork.outcome_rules import OutcomeRule
-from wavewise.fieldwork.outcome_tally import tally_of
+from wavewise.shared.results import IntArray
 
-__all__ = ["EventFlow", "OutcomeRule", "OutcomeValues", "outcome_values", "window_us"]
+__all__ = ["EventFlow", "OutcomeRule", "columns_needed", "outcome_values", "window_us"]
+
+
+# How an outcome is made from events.
+
+Kind = Literal["any", "count", "sum", "successes", "score"]
+
+
+@dataclass(frozen=True)
+class OutcomeRule:
+    """How one outcome is made from events."""
+
+    id: str  # The outcome's id.
+    # Whether there was an event (0 or 1); their number; the sum of their values; the number of
+    # distinct items with an event, out of ``trials``; the value of the last event.
+    kind: Kind
+    event: str  # The kind of event.
+    trials: int | None = None  # For successes: the number of items that were offered.
+
+    def __post_init__(self) -> None:
+        if self.kind == "successes" and (self.trials is None or self.trials < 1):
+            raise InputError(
+                f"outcome {self.id!r}: found trials {self.trials}; needed a number of 1 or more "
+                "for successes; say how many items each unit was offered"
+            )
+
 
 IN_WINDOW = "in"
 
 
 @dataclass(frozen=True)
 class EventFlow:
-    """Where the events of a wave went: each is counted once.
+    """Where the events of a wave went: each is counted once."""
 
-    Parameters
-    ----------
-    in_window, before, after : int
-        Events of the wave's units and of kinds that an outcome uses, by the unit's own window.
-    unknown_unit : int
-        Events of units that are not in the wave.
-    other_kind : int
-        Events of the wave's units of kinds that no outcome uses.
-    """
-
+    # in_window, before, after: Events of the wave's units and of kinds that an outcome uses, by
+    # the unit's own window.
     in_window: int
     before: int
     after: int
-    unknown_unit: int
-    other_kind: int
+    unknown_unit: int  # Events of units that are not in the wave.
+    other_kind: int  # Events of the wave's units of kinds that no outcome uses.
 
     def to_dict(self) -> dict[str, int]:
         """The counts as plain values, for JSON."""
@@ -44,22 +62,13 @@ class EventFlow:
 
 @dataclass(frozen=True)
 class OutcomeValues:
-    """Outcomes of the units of a wave.
+    """Outcomes of the units of a wave."""
 
-    Parameters
-    ----------
-    values : DataFrame
-        Column unit_id in ascending order, one column an outcome, and ``<id>.trials`` for
-        successes. Null is missing.
-    flow : EventFlow
-        Counts of events.
-    faults : tuple of Fault
-        What the events cannot say; the units concerned have null.
-    """
-
+    # Column unit_id in ascending order, one column an outcome, and ``<id>.trials`` for successes.
+    # Null is missing.
     values: pl.DataFrame
-    flow: EventFlow
-    faults: tuple[Fault, ...] = ()
+    flow: EventFlow  # Counts of events.
+    faults: tuple[Fault, ...] = ()  # What the events cannot say; the units concerned have null.
 
     def raise_if_bad(self) -> None:
         """Raise InputError with the faults where there is one."""
@@ -106,28 +115,6 @@ def outcome_values(
     default_time_zone: str,
 ) -> OutcomeValues:
     """Outcomes of units from the events in the window of each unit's own time zone.
-
-    Parameters
-    ----------
-    events : DataFrame or iterable of DataFrame
-        Columns event_id, unit_id, kind, at_utc_us, value, item, each event once; in batches of any
-        size and order, which are not kept. Of the columns event_id, value and item those suffice
-        that :func:`wavewise.fieldwork.outcome_tally.columns_needed` names.
-    units : DataFrame
-        Columns unit_id and time_zone (null: the default) of the wave's units.
-    outcomes : sequence of OutcomeRule
-        The outcomes.
-    starts : date
-        First day of the window, local.
-    window_days : int
-        Length of the window in local days, 1 or more.
-    default_time_zone : str
-        IANA name for units without one.
-
-    Returns
-    -------
-    OutcomeValues
-        One row a unit; the flow of events; faults.
 
     Notes
     -----
@@ -192,3 +179,173 @@ def _flow(counts: Counter[str]) -> EventFlow:
         unknown_unit=counts["unknown unit"],
         other_kind=counts["other kind"],
     )
+
+
+# Outcomes made from events that pass by in batches: memory holds sums, not events.
+
+Found = tuple[list[pl.Series], list[Fault]]
+
+
+class OutcomeCounter(Protocol):
+    """One outcome in the making. Events come with the place of their unit in ``place``."""
+
+    def add(self, events: pl.DataFrame) -> None:
+        """Take events of the outcome's kind in the units' windows."""
+        ...
+
+    def found(self) -> Found:
+        """Columns of the outcome, one row per unit, and faults."""
+        ...
+
+
+def tally_of(rule: OutcomeRule, n_units: int) -> OutcomeCounter:
+    """The tally of an outcome."""
+    kinds: dict[str, type[_Counts | _Sums | _Lasts | _Items]] = {
+        "sum": _Sums,
+        "score": _Lasts,
+        "successes": _Items,
+    }
+    return kinds.get(rule.kind, _Counts)(rule, n_units)
+
+
+def columns_needed(rules: Sequence[OutcomeRule]) -> tuple[str, ...]:
+    """Columns of events that some outcome uses."""
+    kinds = {rule.kind for rule in rules}
+    ids = ("event_id",) if "score" in kinds else ()
+    values = ("value",) if kinds & {"sum", "score"} else ()
+    items = ("item",) if "successes" in kinds else ()
+    return ("unit_id", "kind", "at_utc_us", *ids, *values, *items)
+
+
+class _Counts:
+    """Number of events a unit; 0 or 1 for "any"."""
+
+    def __init__(self, rule: OutcomeRule, n_units: int) -> None:
+        self._rule, self._n = rule, np.zeros(n_units, np.int64)
+
+    def add(self, events: pl.DataFrame) -> None:
+        self._n += np.bincount(events["place"].to_numpy(), minlength=self._n.size)
+
+    def found(self) -> Found:
+        values = pl.Series(self._rule.id, self._n)
+        return [values.clip(0, 1) if self._rule.kind == "any" else values], []
+
+
+class _Valued:
+    """What sums and scores share: units with an event without its value have no outcome."""
+
+    def __init__(self, rule: OutcomeRule, n_units: int) -> None:
+        self._rule, self._n_units = rule, n_units
+        self._n_lacking, self._lacks = 0, np.zeros(n_units, bool)
+
+    def _with_value(self, events: pl.DataFrame) -> pl.DataFrame:
+        lacking = events.filter(pl.col("value").is_null())["place"]
+        self._n_lacking += len(lacking)
+        self._lacks[lacking.to_numpy()] = True
+        return events
+
+    def _checked(self, values: pl.Series) -> Found:
+        if not self._n_lacking:
+            return [values], []
+        fault = Fault(
+            f"outcome {self._rule.id!r}",
+            f"{self._n_lacking:,} {self._rule.event!r} events of {int(self._lacks.sum()):,} units "
+            "without a value",
+            "a value for each",
+            "deliver them again under new event ids, or leave them out",
+        )
+        return [values.set(pl.Series(self._lacks), None)], [fault]
+
+
+class _Sums(_Valued):
+    """Sum of the values a unit."""
+
+    def __init__(self, rule: OutcomeRule, n_units: int) -> None:
+        super().__init__(rule, n_units)
+        self._parts: list[pl.DataFrame] = []
+
+    def add(self, events: pl.DataFrame) -> None:
+        self._parts.append(self._with_value(events.select("place", "value")).drop_nulls())
+
+    def found(self) -> Found:
+        empty = pl.DataFrame(schema={"place": pl.UInt32, "value": pl.Float64})
+        # By size, one after another: neither the order of files nor threads change the rounding.
+        rows = pl.concat([empty, *self._parts]).sort("place", "value")
+        self._parts = [rows]
+        sums = np.bincount(
+            rows["place"].to_numpy(), weights=rows["value"].to_numpy(), minlength=self._n_units
+        )
+        return self._checked(pl.Series(self._rule.id, sums, dtype=pl.Float64))
+
+
+class _Lasts(_Valued):
+    """Value of the last event a unit; of several at one time, that of the greatest id."""
+
+    def __init__(self, rule: OutcomeRule, n_units: int) -> None:
+        super().__init__(rule, n_units)
+        self._last: pl.DataFrame | None = None
+
+    def add(self, events: pl.DataFrame) -> None:
+        new = self._with_value(events.select("place", "at_utc_us", "event_id", "value"))
+        both = new if self._last is None else pl.concat([self._last, new])
+        ordered = both.sort("place", "at_utc_us", "event_id")
+        self._last = ordered.unique("place", keep="last", maintain_order=True)
+
+    def found(self) -> Found:
+        values = np.full(self._n_units, np.nan)
+        if self._last is not None:
+            places: IntArray = self._last["place"].to_numpy()
+            values[places] = self._last["value"].to_numpy()
+        return self._checked(pl.Series(self._rule.id, values).fill_nan(None))
+
+
+class _Items:
+    """Number of distinct items with an event, out of the trials that were offered."""
+
+    def __init__(self, rule: OutcomeRule, n_units: int) -> None:
+        self._rule, self._n_units = rule, n_units
+        self._n_itemless, self._lacks = 0, np.zeros(n_units, bool)
+        self._pairs = pl.DataFrame(schema={"place": pl.UInt32, "item": pl.String})
+
+    def add(self, events: pl.DataFrame) -> None:
+        itemless = events.filter(pl.col("item").is_null())["place"]
+        self._n_itemless += len(itemless)
+        self._lacks[itemless.to_numpy()] = True
+        new = events.select("place", "item").drop_nulls().unique()
+        self._pairs = pl.concat([self._pairs, new]).unique()
+
+    def found(self) -> Found:
+        rule, trials = self._rule, self._rule.trials or 0
+        counts = np.bincount(self._pairs["place"].to_numpy(), minlength=self._n_units)
+        values = pl.Series(rule.id, counts, dtype=pl.Int64)
+        wrong = pl.Series(self._lacks | (counts > trials))
+        offered = pl.repeat(trials, self._n_units, dtype=pl.Int64, eager=True)
+        faults = _too_many(values, rule, trials) + _itemless(self._n_itemless, rule)
+        return [values.set(wrong, None), offered.alias(f"{rule.id}.trials")], faults
+
+
+def _too_many(counts: pl.Series, rule: OutcomeRule, trials: int) -> list[Fault]:
+    above = counts.filter(counts > trials)
+    if above.is_empty():
+        return []
+    return [
+        Fault(
+            f"outcome {rule.id!r}",
+            f"{len(above):,} units with more than {trials} distinct items, at most {max(above)}",
+            f"at most the {trials} trials",
+            "correct the trials in the study file, or the items of the events",
+        )
+    ]
+
+
+def _itemless(n_events: int, rule: OutcomeRule) -> list[Fault]:
+    if not n_events:
+        return []
+    return [
+        Fault(
+            f"outcome {rule.id!r}",
+            f"{n_events:,} {rule.event!r} events without an item",
+            "an item for each, to tell trials apart",
+            "deliver them again with a column 'item'",
+        )
+    ]

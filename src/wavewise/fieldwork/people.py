@@ -6,49 +6,34 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from wavewise.design.messages import Derived
 from wavewise.errors import Fault, InputError
-from wavewise.fieldwork.cells import Cells
-from wavewise.fieldwork.faults import FaultLog
-from wavewise.results import IntArray, read_only
+from wavewise.fieldwork.files.cells import Cells
+from wavewise.fieldwork.files.faults import FaultLog
+from wavewise.shared.results import IntArray, read_only
 
-__all__ = ["People", "check_people"]
+__all__ = ["People", "check_people", "derived_fields"]
 
 _UNITS = dict.fromkeys(("unit_id", "cluster", "time_zone", "language", "fields_json"), pl.String)
 
 
 @dataclass(frozen=True)
 class People:
-    """The units of a people file, and what is wrong with the rest.
+    """The units of a people file, and what is wrong with the rest."""
 
-    Parameters
-    ----------
-    units : DataFrame
-        One row a good row of the file, in its order: unit_id, cluster, time_zone, language,
-        fields_json. Empty where a fault is of the file as a whole, such as a missing column.
-    faults : tuple of Fault
-        The first faults, at most 50.
-    n_faults : int
-        Number of all faults.
-    bad_rows : array of shape (n_bad_rows,)
-        Numbers of the rows that are left out of ``units``: those with a fault, all rows of a
-        repeated id, and all of a group that lies in several strata.
-    n_rows : int
-        Number of rows of the file.
-    left_out : tuple of str
-        Columns that the study does not name; not kept.
-    kinds : mapping of str to str
-        Each covariate as it was read: ``number`` or ``text``.
-    notes : tuple of str
-        What may surprise, such as a column of numbers that holds a word.
-    """
-
+    # One row a good row of the file, in its order: unit_id, cluster, time_zone, language,
+    # fields_json. Empty where a fault is of the file as a whole, such as a missing column.
     units: pl.DataFrame
-    faults: tuple[Fault, ...]
-    n_faults: int
+    faults: tuple[Fault, ...]  # The first faults, at most 50.
+    n_faults: int  # Number of all faults.
+    # (n_bad_rows,): Numbers of the rows that are left out of ``units``: those with a fault, all
+    # rows of a repeated id, and all of a group that lies in several strata.
     bad_rows: IntArray
-    n_rows: int
-    left_out: tuple[str, ...] = ()
+    n_rows: int  # Number of rows of the file.
+    left_out: tuple[str, ...] = ()  # Columns that the study does not name; not kept.
+    # Each covariate as it was read: ``number`` or ``text``.
     kinds: Mapping[str, str] = field(default_factory=dict)
+    # What may surprise, such as a column of numbers that holds a word.
     notes: tuple[str, ...] = ()
     _error: InputError | None = None
 
@@ -60,7 +45,7 @@ class People:
     def summary(self) -> str:
         """Sentences on what was read, what was left out and how covariates were read."""
         lines = [
-            f"{self.units.height:,} of {self.n_rows:,} rows are good; {self.n_faults:,} faults."
+            f"{self.units.height:,} of {self.n_rows:,} rows are good; {self.n_faults:,} errors."
         ]
         if self.kinds:
             kinds = ", ".join(f"{column} ({kind})" for column, kind in self.kinds.items())
@@ -90,40 +75,6 @@ def check_people(
 ) -> People:
     """The units of a people file, with every fault by row and column.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        As :func:`wavewise.fieldwork.files.read_table` gives it.
-    id : str
-        Column of the units' ids: unique, kept as written ("007" stays).
-    strata : sequence of str
-        Columns whose values together are the stratum; text, never empty.
-    covariates : sequence of str
-        Columns measured before; numbers where all cells are, else text; empty is missing.
-    fields : sequence of str
-        Columns that messages may show; text.
-    cluster : str or None
-        Column of the group within which errors are correlated.
-    randomize_by : str or None
-        Column of the group that is randomized together; it must lie in one stratum.
-    time_zone, language : str or None
-        Columns of an IANA time zone and of a language; may be empty where there is a default.
-    others : sequence of str
-        Further columns to keep as text, such as the outcomes of an experiment that already ran.
-    levels : mapping of str to sequence of str
-        Declared levels of strata columns.
-    default_time_zone : str or None
-        The study's own.
-    first_row : int
-        Number of the first row, from :func:`wavewise.fieldwork.files.first_row`.
-    name : str
-        What to call the file in the error.
-
-    Returns
-    -------
-    People
-        The good rows and the faults.
-
     Notes
     -----
     A column named twice is kept once, under the first of: strata, covariates, the rest. The units'
@@ -145,7 +96,7 @@ def check_people(
             kept.setdefault(randomize_by, groups)
         units = _units(columns, kept, frame.height)
     if not len(cells):
-        log.add(f"row {first_row}", "no rows", "one row a unit")
+        log.add(f"row {first_row}", "no rows", "one row per unit", row=first_row)
     return People(
         units=units.clear() if log.is_fatal else _without(units, log.rows - first_row),
         faults=log.faults,
@@ -252,3 +203,63 @@ def _without(units: pl.DataFrame, places: IntArray) -> pl.DataFrame:
     is_good = np.ones(units.height, dtype=bool)
     is_good[places] = False
     return units.filter(pl.Series(is_good))
+
+
+# Per-unit fields made by rule from another one, such as a level from a score.
+
+MEDIAN = " median"  # "class median": the median among the units with the same value of `class`
+
+
+def derived_fields(rules: Mapping[str, Derived], fields: pl.DataFrame) -> pl.DataFrame:
+    """The derived fields of units.
+
+    Notes
+    -----
+    A value belongs to the cut with the largest lower bound that it reaches. So a median of 29.5
+    falls to 0-29 where the next cut begins at 30, a value above all cuts to the highest, and one
+    below all of them to the lowest.
+
+    Examples
+    --------
+    >>> level = Derived.model_validate(
+    ...     {
+    ...         "from": "score",
+    ...         "cut": {"basic": (0, 29), "intermediate": (30, 64), "advanced": (65, 85)},
+    ...         "missing": ("class median", "intermediate"),
+    ...     }
+    ... )
+    >>> units = pl.DataFrame({"class": ["a", "a", "b"], "score": ["70", None, None]})
+    >>> derived_fields({"level": level}, units)["level"].to_list()
+    ['advanced', 'advanced', 'intermediate']
+    """
+    made = [_derived(rule, fields).alias(name) for name, rule in rules.items()]
+    return pl.DataFrame(made) if made else pl.DataFrame()
+
+
+def _derived(rule: Derived, fields: pl.DataFrame) -> pl.Series:
+    source = fields[rule.from_].cast(pl.Float64, strict=False).fill_nan(None)
+    found = _cut(rule, source)
+    for way in rule.missing:
+        if way.endswith(MEDIAN) and way not in rule.cut:
+            group = fields[way.removesuffix(MEDIAN)]
+            table = pl.DataFrame({"group": group, "source": source})
+            median = table.select(
+                pl.when(pl.col("group").is_not_null()).then(pl.col("source").median().over("group"))
+            ).to_series()
+            found = _filled(found, _cut(rule, median))
+        else:
+            found = found.fill_null(way)
+    return found
+
+
+def _cut(rule: Derived, source: pl.Series) -> pl.Series:
+    ordered = sorted(rule.cut.items(), key=lambda item: item[1][0])
+    value = pl.col("value")
+    chosen: pl.Expr = pl.when(value.is_not_null()).then(pl.lit(ordered[0][0]))
+    for name, (low, _) in ordered[1:]:
+        chosen = pl.when(value >= low).then(pl.lit(name)).otherwise(chosen)
+    return pl.DataFrame({"value": source}).select(chosen.alias("found"))["found"]
+
+
+def _filled(found: pl.Series, other: pl.Series) -> pl.Series:
+    return found.zip_with(found.is_not_null(), other)

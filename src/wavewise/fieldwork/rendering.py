@@ -6,14 +6,14 @@ All units of a message at once: a text is a row of pieces, its fields are column
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from string import Formatter
+from typing import Literal
 
 import polars as pl
 
 from wavewise.design.messages import Flow, Message
 from wavewise.errors import Fault
-from wavewise.fieldwork.sms_length import sms_length
 
-__all__ = ["Rendered", "flow_fields", "render"]
+__all__ = ["Rendered", "render", "sms_length"]
 
 SEND_FIELD = "set"
 _LONGEST_PUSH_BYTES = 3_500  # FCM takes 4,096 bytes of JSON in all
@@ -22,23 +22,13 @@ _MOST_SEGMENTS = 10
 
 @dataclass(frozen=True)
 class Rendered:
-    """A message written out for units.
+    """A message written out for units."""
 
-    Parameters
-    ----------
-    rows : DataFrame, shape (n_units, 4)
-        language, title, text, and fields (a struct of texts, where there are any).
-    faults : tuple of Fault
-        What cannot be sent, counted by field or by length.
-    is_bad : Series of bool, shape (n_units,)
-        Whose message cannot be sent.
-    n_segments : mapping of int to int
-        For SMS: number of segments, and of units with so many.
-    """
-
+    # (n_units, 4): language, title, text, and fields (a struct of texts, where there are any).
     rows: pl.DataFrame
-    faults: tuple[Fault, ...]
-    is_bad: pl.Series
+    faults: tuple[Fault, ...]  # What cannot be sent, counted by field or by length.
+    is_bad: pl.Series  # (n_units,): Whose message cannot be sent.
+    # For SMS: number of segments, and of units with so many.
     n_segments: Mapping[int, int] = field(default_factory=dict)
 
 
@@ -193,3 +183,56 @@ def _lengths(message: Message, text: pl.Series) -> tuple[dict[int, int], pl.Seri
         too_long = (text.str.len_bytes() > _LONGEST_PUSH_BYTES).fill_null(value=False)
         return {}, too_long, f"at most {_LONGEST_PUSH_BYTES:,} bytes"
     return {}, pl.repeat(value=False, n=len(text), eager=True), ""
+
+
+# How long a text message is: letters, encoding and segments.
+
+_BASIC = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    "ÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_EXTENDED = frozenset("\f^{}\\[~]|€")
+_LIMITS = {"GSM-7": (160, 153), "UCS-2": (70, 67)}
+
+
+@dataclass(frozen=True)
+class SmsLength:
+    """Length of a text message."""
+
+    # One letter outside the 7-bit alphabet makes the whole message UCS-2.
+    encoding: Literal["GSM-7", "UCS-2"]
+    n_letters: int  # Seven-bit septets, or 16-bit units.
+    n_segments: int  # Messages that are billed.
+    foreign: str = ""  # The letters that do not fit the 7-bit alphabet, each once.
+
+
+def sms_length(text: str) -> SmsLength:
+    """Letters, encoding and segments of a text.
+
+    Examples
+    --------
+    >>> sms_length("a" * 160).n_segments, sms_length("a" * 161).n_segments
+    (1, 2)
+    >>> sms_length("¿Practicó hoy?")
+    SmsLength(encoding='UCS-2', n_letters=14, n_segments=1, foreign='ó')
+    """
+    foreign = "".join(dict.fromkeys(c for c in text if c not in _BASIC and c not in _EXTENDED))
+    encoding: Literal["GSM-7", "UCS-2"] = "UCS-2" if foreign else "GSM-7"
+    if foreign:
+        sizes = [2 if ord(c) > 0xFFFF else 1 for c in text]
+    else:
+        sizes = [2 if c in _EXTENDED else 1 for c in text]
+    whole, part = _LIMITS[encoding]
+    n_letters = sum(sizes)
+    n_segments = 1 if n_letters <= whole else _parts(sizes, part)
+    return SmsLength(encoding, n_letters, n_segments, foreign)
+
+
+def _parts(sizes: list[int], room: int) -> int:
+    """Parts that letters fill, where a letter of two units is never cut."""
+    n, left = 1, room
+    for size in sizes:
+        if size > left:
+            n, left = n + 1, room
+        left -= size
+    return n

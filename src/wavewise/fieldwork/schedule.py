@@ -7,31 +7,20 @@ from itertools import count, islice
 from zoneinfo import ZoneInfo
 
 from wavewise.design.messages import Schedule
-from wavewise.design.wave_times import WEEKDAYS
+from wavewise.design.wave_references import WEEKDAYS
 
 __all__ = ["Send", "after_quiet", "expiry", "local_moment", "sends"]
 
 
 @dataclass(frozen=True)
 class Send:
-    """One send of a schedule in one time zone.
+    """One send of a schedule in one time zone."""
 
-    Parameters
-    ----------
-    slot : int
-        Its number, from 0; a sequence of k messages gives slot s its message s modulo k.
-    due_at : datetime
-        When, in UTC.
-    expires_at : datetime or None
-        From then on it is late (skip) or would come in quiet hours (shift).
-    is_late : bool
-        Whether the wave opened too late for it, and it is skipped.
-    """
-
-    slot: int
-    due_at: datetime
+    slot: int  # Its number, from 0; a sequence of k messages gives slot s its message s modulo k.
+    due_at: datetime  # When, in UTC.
+    # From then on it is late (skip) or would come in quiet hours (shift).
     expires_at: datetime | None
-    is_late: bool = False
+    is_late: bool = False  # Whether the wave opened too late for it, and it is skipped.
 
 
 def local_moment(day: date, at: time, zone: ZoneInfo) -> datetime:
@@ -83,18 +72,6 @@ def sends(
     schedule: Schedule, starts: date, zone: ZoneInfo, opened_at: datetime | None = None
 ) -> tuple[Send, ...]:
     """All sends of a schedule to a unit in a time zone.
-
-    Parameters
-    ----------
-    schedule : Schedule
-        As in the study file.
-    starts : date
-        First day of the wave.
-    zone : ZoneInfo
-        The unit's own time zone.
-    opened_at : datetime or None
-        When the wave was opened. What was due before is skipped, or the whole schedule begins at
-        the first of its days that is left, as ``if_late`` says.
 
     Examples
     --------

@@ -1,20 +1,26 @@
 """Scores: rows of a file checked before anything is kept, and which delivery counts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from wavewise.errors import InputError
-from wavewise.fieldwork.cells import Cells
-from wavewise.fieldwork.faults import FaultLog
+from wavewise.errors import Fault, InputError
+from wavewise.fieldwork.files.cells import Cells, kind_of, read_times, wrong_number, wrong_text
+from wavewise.fieldwork.files.faults import MOST_SHOWN, FaultLog
 from wavewise.fieldwork.outcomes import window_us
-from wavewise.fieldwork.times import read_times
 
-__all__ = ["CheckedScores", "check_scores", "used_scores"]
+__all__ = [
+    "MOST_SCORES",
+    "CheckedScores",
+    "check_scores",
+    "named_by_place",
+    "read_score_batch",
+    "used_scores",
+]
 
 SCORES = {
     "row": pl.Int64,
@@ -32,22 +38,13 @@ _DAY_US = 86_400_000_000
 
 @dataclass(frozen=True)
 class CheckedScores:
-    """The scores of a file, or what is wrong with it.
+    """The scores of a file, or what is wrong with it."""
 
-    Parameters
-    ----------
-    scores : DataFrame
-        One row a score: row, outcome_id, unit_id, period, delivery, delivered_at_utc_us, score.
-        Rows without a score are left out. Empty where there is a fault.
-    n_missing : int
-        Rows without a score.
-    error : InputError or None
-        Every fault by row and column.
-    """
-
+    # One row a score: row, outcome_id, unit_id, period, delivery, delivered_at_utc_us, score.
+    # Rows without a score are left out. Empty where there is a fault.
     scores: pl.DataFrame
-    n_missing: int
-    error: InputError | None = None
+    n_missing: int  # Rows without a score.
+    error: InputError | None = None  # Every fault by row and column.
 
     def raise_if_bad(self) -> None:
         """Raise InputError with the faults where there is one."""
@@ -66,32 +63,7 @@ def check_scores(
     first_row: int = 2,
     name: str = "scores",
 ) -> CheckedScores:
-    """The scores of a file, with every fault by row and column.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns unit_id (or `unit_column`), period, score, delivered (a date, or a time), and
-        perhaps delivery (the delivery's name) and outcome. An empty score is missing.
-    periods : mapping of str to sequence of str
-        Outcome: its periods. With one outcome the file needs no column for it.
-    unit_column : str
-        Another name that the column of ids may have.
-    delivered : str or None
-        Date of all scores of a file without that column.
-    default_time_zone : str
-        IANA name for times without an offset.
-    now_us : int or None
-        Microseconds since 1970; a later delivery is a fault. A date counts as noon.
-    first_row : int
-        Number of the first row, from :func:`wavewise.fieldwork.files.first_row`.
-    name : str
-        What to call the file in the error.
-
-    Returns
-    -------
-    CheckedScores
-    """
+    """The scores of a file, with every fault by row and column."""
     log = FaultLog()
     cells = Cells(frame, log, first_row)
     unit = "unit_id" if "unit_id" in frame.columns else unit_column
@@ -199,22 +171,6 @@ def used_scores(
 ) -> pl.DataFrame:
     """The one score of each outcome, unit and period that counts.
 
-    Parameters
-    ----------
-    deliveries : DataFrame
-        Columns outcome_id, unit_id, period, delivery, delivered_at_utc_us, score; all deliveries,
-        in any order.
-    counts : mapping of str to {"first", "latest"} or date
-        Outcome: its first delivery, its latest, or the latest up to the end of a day.
-    time_zone : str
-        IANA name, for the end of the day.
-
-    Returns
-    -------
-    DataFrame
-        Columns outcome_id, unit_id, period, score, delivery, delivered_at_utc_us. No row where no
-        delivery counts: the score is missing.
-
     Examples
     --------
     >>> deliveries = pl.DataFrame(
@@ -242,3 +198,102 @@ def _counting(ordered: pl.DataFrame, counts: str | date, time_zone: str) -> pl.D
         ordered = ordered.filter(pl.col("delivered_at_utc_us") < end)
     keep: Literal["first", "last"] = "first" if counts == "first" else "last"
     return ordered.unique(KEY, keep=keep, maintain_order=True)
+
+
+# A delivery of scores as a JSON object, read into the frame that files are read into.
+
+MOST_SCORES = 1_000
+
+_KEYS = {"delivered", "delivery", "scores"}
+_TEXTS = ("unit_id", "period", "outcome")
+_FORM = '{"delivered": DATE, "scores": [{"unit_id", "period", "score"}, ...]}'
+
+
+class ScoreBatch:
+    """The rows of a delivery as they came, not checked against the study yet."""
+
+    def __init__(self, frame: pl.DataFrame, delivered: str) -> None:
+        self.frame, self.delivered = frame, delivered
+
+
+def read_score_batch(value: Any, outcomes: Sequence[str]) -> ScoreBatch:
+    """A delivery of scores. One that is wrong in any place is refused whole.
+
+    Examples
+    --------
+    >>> sent = {"delivered": "2021-07-20", "scores": [{"unit_id": 7, "period": "E2", "score": 31}]}
+    >>> read_score_batch(sent, ["reading"]).frame.rows()
+    [('7', 'E2', 31.0)]
+    """
+    faults = _wrong_head(value)
+    if faults:
+        raise _refused(faults)
+    rows = value["scores"]
+    for i, found in enumerate(rows):
+        if (wrong := _wrong(found)) is not None:
+            faults.append(replace(wrong, path=f"scores[{i}]{wrong.path}"))
+    if faults:
+        raise _refused(faults)
+    frame = pl.DataFrame(
+        {
+            "unit_id": [str(row["unit_id"]) for row in rows],
+            "period": [str(row["period"]) for row in rows],
+            "score": [row.get("score") for row in rows],
+        },
+        schema={"unit_id": pl.String, "period": pl.String, "score": pl.Float64},
+        strict=False,
+    )
+    if len(outcomes) > 1 or any("outcome" in row for row in rows):
+        lone = outcomes[0] if len(outcomes) == 1 else None
+        frame = frame.with_columns(outcome=pl.Series([row.get("outcome", lone) for row in rows]))
+    if value.get("delivery") is not None:
+        frame = frame.with_columns(delivery=pl.lit(str(value["delivery"])))
+    return ScoreBatch(frame, str(value["delivered"]))
+
+
+def named_by_place(error: InputError) -> InputError:
+    """An error whose faults name rows from 0, with places such as ``scores[3].period`` instead."""
+    faults = {replace(fault, path=_path(fault)): None for fault in error.faults}
+    return InputError(error.message, tuple(faults)[:MOST_SHOWN])
+
+
+def _refused(faults: list[Fault]) -> InputError:
+    return InputError(
+        f"found {len(faults):,} errors in a delivery of scores; nothing was stored",
+        tuple(faults[:MOST_SHOWN]),
+    )
+
+
+def _wrong_head(value: Any) -> list[Fault]:
+    if not isinstance(value, dict):
+        return [Fault("", f"a JSON {kind_of(value)}", _FORM)]
+    faults = []
+    if unknown := value.keys() - _KEYS:
+        shown = sorted(str(key)[:40] for key in unknown)[:5]
+        faults.append(Fault("", f"the unknown keys {shown}", f"only {', '.join(sorted(_KEYS))}"))
+    for key, needed in (("delivered", True), ("delivery", False)):
+        if (wrong := wrong_text(key, value.get(key), needed=needed)) is not None:
+            faults.append(replace(wrong, path=key))
+    rows = value.get("scores")
+    if not isinstance(rows, list) or not rows:
+        faults.append(Fault("scores", f"a JSON {kind_of(rows)} without scores", "a list of them"))
+    return faults
+
+
+def _wrong(found: Any) -> Fault | None:
+    """What is wrong with the form of one score; None where it is sound. No content is shown."""
+    if not isinstance(found, dict):
+        return Fault("", f"a JSON {kind_of(found)}", "an object with unit_id, period and score")
+    if unknown := found.keys() - {*_TEXTS, "score"}:
+        shown = sorted(str(key)[:40] for key in unknown)[:5]
+        return Fault("", f"the unknown keys {shown}", f"only {', '.join(_TEXTS)}, score")
+    texts = (wrong_text(key, found.get(key), needed=key != "outcome") for key in _TEXTS)
+    return next(filter(None, texts), None) or wrong_number("score", found.get("score"))
+
+
+def _path(fault: Fault) -> str:
+    if fault.row is None:
+        return fault.path
+    if fault.column == "delivered":
+        return "delivered"
+    return f"scores[{fault.row}]" + (f".{fault.column}" if fault.column else "")

@@ -11,10 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wavewise.randomize.assignment import Assignment, Counts
+    from wavewise.randomize.assignment import Assignment, Counts, assign
     from wavewise.randomize.balance_check import balance
-    from wavewise.randomize.drawing import assign
-    from wavewise.randomize.ratio_check import sample_ratio
+    from wavewise.randomize.sample_ratio_check import sample_ratio
 
 __all__ = ["Assignment", "Counts", "assign", "balance", "sample_ratio"]
 
@@ -22,9 +21,9 @@ __all__ = ["Assignment", "Counts", "assign", "balance", "sample_ratio"]
 _HOMES = {
     "Assignment": "assignment",
     "Counts": "assignment",
-    "assign": "drawing",
+    "assign": "assignment",
     "balance": "balance_check",
-    "sample_ratio": "ratio_check",
+    "sample_ratio": "sample_ratio_check",
 }
 
 

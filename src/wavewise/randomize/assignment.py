@@ -2,20 +2,40 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from wavewise.randomize.labels import Label, Labels
-from wavewise.results import FloatArray, IntArray, Provenance, StrArray, hash_arrays, read_only
+from wavewise.errors import InputError
+from wavewise.randomize.rounding import IntegerShares, integer_shares
+from wavewise.randomize.shares import Shares, parse_shares
+from wavewise.shared.inputs import aligned, read_labels
+from wavewise.shared.labels import (
+    Label,
+    LabelArray,
+    Labels,
+    code,
+    one_label_for_all,
+    order_of_unique,
+)
+from wavewise.shared.results import (
+    FloatArray,
+    IntArray,
+    Provenance,
+    Result,
+    StrArray,
+    hash_arrays,
+    read_only,
+)
+from wavewise.shared.text_tables import Printed, printed_rows
 
-__all__ = ["Assignment", "Counts"]
+__all__ = ["Assignment", "Counts", "assign", "code_of_clusters"]
 
 
-@dataclass(frozen=True)
-class Counts:
+@dataclass(frozen=True, eq=False)
+class Counts(Result, kind="counts", tag="AssignedCounts"):
     """Whole counts by stratum and arm, beside what was intended.
 
     Parameters
@@ -38,8 +58,8 @@ class Counts:
     drawn: IntArray
     n_units: IntArray
 
-    def to_frame(self) -> pl.DataFrame:
-        """One row a stratum and arm: stratum, arm, expected, drawn, n_units."""
+    def _frame(self) -> pl.DataFrame:
+        """One row per stratum and arm: stratum, arm, expected, drawn, n_units."""
         n_strata, n_arms = self.drawn.shape
         return pl.DataFrame(
             {
@@ -52,7 +72,7 @@ class Counts:
         )
 
     def by_arm(self) -> pl.DataFrame:
-        """One row an arm: arm, expected, drawn, n_units, summed over strata."""
+        """One row per arm: arm, expected, drawn, n_units, summed over strata."""
         return pl.DataFrame(
             {
                 "arm": list(self.arms),
@@ -62,19 +82,9 @@ class Counts:
             }
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The counts as plain values, for JSON."""
-        return {
-            "strata": list(self.strata),
-            "arms": list(self.arms),
-            "expected": self.expected.tolist(),
-            "drawn": self.drawn.tolist(),
-            "n_units": self.n_units.tolist(),
-        }
-
 
 @dataclass(frozen=True, eq=False)
-class Assignment:
+class Assignment(Result, kind="assignment"):
     """Each unit's arm, and the probability with which it was drawn.
 
     Made by :func:`wavewise.randomize.assign`; per-unit quantities are in the order of ``units``.
@@ -101,14 +111,14 @@ class Assignment:
         What is known of the generator.
     """
 
-    units: Labels
+    units: LabelArray
     arms: tuple[str, ...]
     strata: tuple[Label, ...]
     arm_code: npt.NDArray[np.int16]
     stratum_code: IntArray
     share: FloatArray
     drawn: IntArray
-    cluster: Labels | None = None
+    cluster: LabelArray | None = None
     seed: int | None = None
     seed_text: str = field(default="", repr=False)
 
@@ -163,8 +173,8 @@ class Assignment:
             seed=self.seed,
         )
 
-    def to_frame(self) -> pl.DataFrame:
-        """One row a unit: unit, stratum, arm, propensity, and cluster where there is one."""
+    def _frame(self) -> pl.DataFrame:
+        """One row per unit: unit, stratum, arm, propensity, and cluster where there is one."""
         columns = {
             "unit": pl.Series(self.units),
             "stratum": pl.Series(self.strata).gather(self.stratum_code),
@@ -175,16 +185,16 @@ class Assignment:
             columns["cluster"] = pl.Series(self.cluster)
         return pl.DataFrame(columns)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Design, counts and provenance as plain values, for JSON; no unit ids."""
+    def _facts(self) -> dict[str, Any]:
         return {
-            "version": 1,
             "n_units": len(self),
             "counted": self._counted(),
-            "share": self.share.tolist(),
-            "counts": self.counts.to_dict(),
-            "provenance": self.provenance.to_dict(),
+            "share": self.share,
+            "counts": self.counts,
         }
+
+    def _printed(self) -> Printed:
+        return printed_rows(self.counts.by_arm(), [self._guarantee()])
 
     def summary(self) -> str:
         """Table of intended and drawn counts by arm, with what is guaranteed."""
@@ -215,3 +225,182 @@ class Assignment:
         if self.cluster is None:
             return text
         return f"{text} Units follow their cluster, so unit counts vary with the clusters' sizes."
+
+
+# Clusters: what must be the same for all units of one.
+
+
+def code_of_clusters(cluster: Labels, codes: IntArray, what: str, fix: str) -> IntArray:
+    """The code that all units of a cluster share; (n_clusters,)."""
+    n_clusters = len(cluster.labels)
+    of_cluster = np.empty(n_clusters, dtype=np.int64)
+    of_cluster[cluster.codes] = codes
+    crossing = np.zeros(n_clusters, dtype=bool)
+    crossing[cluster.codes[of_cluster[cluster.codes] != codes]] = True
+    if crossing.any():
+        raise InputError(
+            f"cluster: found {int(crossing.sum()):,} of {n_clusters:,} clusters with units in more "
+            f"than one {what}, needed each within one; {fix}"
+        )
+    return of_cluster
+
+
+# Units to arms: exact randomization within strata, of units or of whole clusters.
+
+_MAX_ARMS = 2**15 - 1
+
+
+@aligned("units", "strata", "cluster")
+def assign(
+    units: Any, strata: Any, shares: Shares, rng: np.random.Generator, *, cluster: Any = None
+) -> Assignment:
+    """Arm of each unit, drawn within strata with exact shares.
+
+    Parameters
+    ----------
+    units : (n,) sequence of whole numbers or text
+        Unit ids, each once.
+    strata : (n,) sequence of whole numbers or text, or None
+        Stratum labels; None for one stratum, which is then labelled ``all``.
+    shares : {arm: share} or {stratum: {arm: share}}
+        Intended shares, in [0, 1], summing to 1 within 1e-9 (they are divided by their sum).
+        An arm that a stratum does not name has share 0 there.
+    rng : numpy.random.Generator
+        Source of the random numbers.
+    cluster : (n,) sequence of whole numbers or text, or None
+        Cluster labels: all units of a cluster get the same arm. Each cluster lies in one stratum.
+
+    Returns
+    -------
+    Assignment
+        ``arm`` and ``propensity`` are in the order of ``units``.
+
+    Raises
+    ------
+    InputError
+        If ids repeat, labels are missing or of another type, lengths differ, shares do not fit,
+        or clusters cross strata.
+
+    Notes
+    -----
+    With n_s units in stratum s and share q_sk of arm k, the count of every cell is floor or
+    ceiling of n_s q_sk, every arm's total is floor or ceiling of sum_s n_s q_sk, and each unit's
+    probability of arm k is q_sk. Within a stratum all arrangements of the counts are equally
+    likely. With clusters the same holds of clusters; counts of units then vary with the clusters'
+    sizes, whatever the method.
+
+    The result depends on the set of (unit, stratum, cluster) and on the generator, not on the
+    order of rows: units are taken in the order of their ids (numbers as numbers, text by code
+    point), clusters in the order of their labels.
+
+    References
+    ----------
+    Cox, L. H. (1987), A constructive procedure for unbiased controlled rounding, JASA 82.
+    Gandhi, R., Khuller, S., Parthasarathy, S., Srinivasan, A. (2006), Dependent rounding and its
+    applications to approximation algorithms, Journal of the ACM 53.
+
+    Examples
+    --------
+    Three schools of 5, 5 and 4 children; 14 times 1/4 is 3.5, so each arm has 3 or 4:
+
+    >>> school = ["a"] * 5 + ["b"] * 5 + ["c"] * 4
+    >>> shares = {"control": 0.25, "peers": 0.25, "teacher": 0.25, "both": 0.25}
+    >>> a = assign(range(14), school, shares, np.random.default_rng(7))
+    >>> set(a.counts.by_arm()["drawn"].to_list()) <= {3, 4}
+    True
+    >>> a.propensity[:3].tolist()
+    [0.25, 0.25, 0.25]
+    """
+    if not isinstance(rng, np.random.Generator):
+        raise InputError(
+            f"rng: found {type(rng).__name__}, needed a numpy.random.Generator; "
+            "give numpy.random.default_rng(seed)"
+        )
+    ids, labels, groups = _read(units, strata, cluster)
+    order = order_of_unique(ids, "units")
+    stratum = _code_strata(labels, len(ids))
+    table = parse_shares(shares, None if labels is None else stratum.labels)
+    if len(table.arms) > _MAX_ARMS:
+        raise InputError(f"shares: found {len(table.arms):,} arms, needed at most {_MAX_ARMS:,}")
+    seed, seed_text = _seed_of(rng)
+    if groups is None:
+        parts, drawn, arm = _draw(stratum, order, table.share, rng)
+    else:
+        parts, drawn, arm = _draw_clusters(code(groups), stratum, table.share, rng)
+    return Assignment(
+        units=_frozen(ids),
+        arms=table.arms,
+        strata=stratum.labels,
+        arm_code=read_only(arm),
+        stratum_code=read_only(stratum.codes),
+        share=read_only(parts.share),
+        drawn=read_only(drawn),
+        cluster=None if groups is None else _frozen(groups),
+        seed=seed,
+        seed_text=seed_text,
+    )
+
+
+def _read(
+    units: Any, strata: Any, cluster: Any
+) -> tuple[LabelArray, LabelArray | None, LabelArray | None]:
+    ids = read_labels(units, "units")
+    if len(ids) == 0:
+        raise InputError("units: found none, needed at least one; check who is in this wave")
+    labels = None if strata is None else read_labels(strata, "strata", len(ids))
+    groups = None if cluster is None else read_labels(cluster, "cluster", len(ids))
+    return ids, labels, groups
+
+
+_Drawn: TypeAlias = tuple[IntegerShares, IntArray, npt.NDArray[np.int16]]
+
+
+def _draw(
+    stratum: Labels, order: IntArray | None, share: FloatArray, rng: np.random.Generator
+) -> _Drawn:
+    """Parts, counts by stratum and arm, and the arm code of each thing that is assigned."""
+    from wavewise.randomize.rounding import (  # numba loads on first use
+        round_counts,
+        shuffle_into_arms,
+    )
+
+    n_things = stratum.codes.size
+    parts = integer_shares(share, n_things)
+    size = np.bincount(stratum.codes, minlength=len(stratum.labels)).astype(np.int64)
+    drawn = round_counts(size, parts, rng)
+    bits = rng.integers(0, 2**64, size=n_things, dtype=np.uint64)
+    canonical = np.empty(0, dtype=np.int64) if order is None else order
+    return parts, drawn, shuffle_into_arms(stratum.codes, canonical, drawn, bits)
+
+
+def _draw_clusters(
+    cluster: Labels, stratum: Labels, share: FloatArray, rng: np.random.Generator
+) -> _Drawn:
+    """The same for clusters, in the order of their labels; each unit gets its cluster's arm."""
+    fix = "make strata of whole clusters"
+    codes = code_of_clusters(cluster, stratum.codes, "stratum", fix)
+    parts, drawn, arm = _draw(Labels(codes, stratum.levels), None, share, rng)
+    return parts, drawn, arm[cluster.codes]
+
+
+def _code_strata(labels: LabelArray | None, n_units: int) -> Labels:
+    return one_label_for_all("all", n_units) if labels is None else code(labels)
+
+
+def _frozen(labels: LabelArray) -> LabelArray:
+    """A copy: later changes of the caller's array do not reach us."""
+    return read_only(labels.copy()) if isinstance(labels, np.ndarray) else labels
+
+
+def _seed_of(rng: np.random.Generator) -> tuple[int | None, str]:
+    """The integer seed, if this generator comes straight from one; else what can be said of it."""
+    sequence = rng.bit_generator.seed_seq
+    if not isinstance(sequence, np.random.SeedSequence):
+        return None, ""
+    fresh = type(rng.bit_generator)(
+        np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key)
+    )
+    if not isinstance(sequence.entropy, int) or str(fresh.state) != str(rng.bit_generator.state):
+        return None, "; generator used before, or without an integer seed"
+    spawned = f"; spawn key {tuple(sequence.spawn_key)}" if sequence.spawn_key else ""
+    return int(sequence.entropy), spawned

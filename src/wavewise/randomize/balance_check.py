@@ -1,19 +1,284 @@
 """Whether covariates have the same mean in all arms: one test a covariate, and one of all."""
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import polars as pl
 
-from wavewise.errors import InputError
-from wavewise.randomize.clusters import code_of_clusters
-from wavewise.randomize.covariates import Covariate, expand
-from wavewise.randomize.labels import Coded, Labels, as_labels, code, same_length
-from wavewise.randomize.permutation_test import FTest, Moments, f_test, moments, sum_by
-from wavewise.randomize.standardized import LargestDifference, differences, largest
-from wavewise.results import BoolArray, CheckResult, FloatArray
+from wavewise.randomize.assignment import code_of_clusters
+from wavewise.shared.inputs import aligned, check_size, encode, named_columns
+from wavewise.shared.labels import Label, Labels, one_label_for_all
+from wavewise.shared.renamed import renamed
+from wavewise.shared.results import BoolArray, CheckResult, FloatArray, IntArray
 
-__all__ = ["balance"]
+__all__ = ["balance", "expand", "f_test", "moments"]
+
+
+# Covariates at the door: columns of numbers, levels of text, and what is missing.
+
+_MAX_LEVELS = 50
+
+
+@dataclass(frozen=True)
+class Covariate:
+    """One covariate as columns that can be averaged."""
+
+    name: str  # The covariate's name; ``age (missing)`` is the indicator of a missing age.
+    # One per column: the level that the column indicates, or the name itself.
+    levels: tuple[str, ...]
+    columns: FloatArray  # (n, n_columns): Finite; empty where the covariate is not tested.
+    note: str = ""  # Why it is not tested, or how missing values were filled.
+
+
+def expand(covariates: Any, n_units: int) -> list[Covariate]:
+    """Covariates of an array, a mapping or a frame, each as its columns."""
+    columns = named_columns(covariates, "covariates", n_units=n_units)
+    return [part for name, values in columns.items() for part in _parts(name, values)]
+
+
+def _parts(name: str, values: npt.NDArray[Any]) -> list[Covariate]:
+    return _numeric(name, values) if values.dtype.kind == "f" else [_text(name, values)]
+
+
+def _numeric(name: str, values: FloatArray) -> list[Covariate]:
+    missing = np.isnan(values)
+    n_missing = int(missing.sum())
+    if n_missing == values.size:
+        return [_untested(name, values.size, "all values are missing")]
+    if n_missing == 0:
+        return [_constant_or(name, values, "")]
+    filled = np.where(missing, values[~missing].mean(), values)
+    note = f"{n_missing:,} missing, filled with the mean"
+    indicator = Covariate(f"{name} (missing)", (name,), missing.astype(np.float64)[:, None])
+    return [_constant_or(name, filled, note), indicator]
+
+
+def _constant_or(name: str, values: FloatArray, note: str) -> Covariate:
+    if values.min() == values.max():
+        return _untested(name, values.size, "constant")
+    return Covariate(name, (name,), values[:, None], note)
+
+
+def _text(name: str, values: npt.NDArray[Any]) -> Covariate:
+    filled = pl.Series(values.tolist(), dtype=pl.String).fill_null("(missing)")
+    levels = filled.unique().sort()
+    if levels.len() == 1:
+        return _untested(name, values.size, "constant")
+    if levels.len() > _MAX_LEVELS:
+        why = f"{levels.len():,} levels, more than {_MAX_LEVELS}; group them"
+        return _untested(name, values.size, why)
+    codes = filled.cast(pl.Enum(levels)).to_physical().to_numpy()
+    columns = (codes[:, None] == np.arange(levels.len())[None, :]).astype(np.float64)
+    return Covariate(name, tuple(f"{name}={level}" for level in levels), columns)
+
+
+def _untested(name: str, n_units: int, why: str) -> Covariate:
+    return Covariate(name, (), np.empty((n_units, 0)), f"not tested: {why}")
+
+
+# Sums of covariates by arm, and their exact covariance when arms are shuffled within strata.
+
+_RANK_TOLERANCE = 1e-9
+_MAX_BLOCK = 2**22  # numbers held at once
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums of centred columns by arm, and their covariance under the randomization."""
+
+    # (n_arms - 1, n_columns): Sum of the columns over each arm but the last, after strata means
+    # are taken out.
+    total: FloatArray
+    # (n_arms - 1, n_columns, n_arms - 1, n_columns): Of ``total``, over all arrangements of the
+    # arms within strata.
+    covariance: FloatArray
+    df: int  # Things (units or clusters) less strata, over strata with at least two arms.
+    arm_rank: int  # Number of independent contrasts of arms.
+
+
+@dataclass(frozen=True)
+class FTest:
+    """An F statistic, its degrees of freedom, and its p-value."""
+
+    # statistic, df_contrasts, df_residual, p_value: The F statistic, its two degrees of freedom,
+    # and the probability of a larger one.
+    statistic: float
+    df_contrasts: int
+    df_residual: int
+    p_value: float
+
+
+def moments(columns: FloatArray, arm: IntArray, stratum: IntArray) -> Moments:
+    """Sums by arm and their randomization covariance.
+
+    Notes
+    -----
+    With m_s rows in stratum s, indicators Z and centred columns E, the covariance of Z'E over all
+    arrangements is sum_s (Z_s'Z_s - m_s m_s'/m_s) (x) (E_s'E_s) / (m_s - 1), exactly, (x) being the
+    Kronecker product. For two arms it is the variance in Hansen and Bowers' (2008) d^2.
+    """
+    n_arms, n_strata = int(arm.max()) + 1, int(stratum.max()) + 1
+    count = np.bincount(stratum * n_arms + arm, minlength=n_strata * n_arms)
+    count = count.reshape(n_strata, n_arms)
+    size = count.sum(axis=1)
+    mixed = (count > 0).sum(axis=1) > 1
+    between = _between_arms(count, size)[:, :-1, :-1]
+    total = sum_by(arm, columns, n_arms)
+    return Moments(
+        total=total[:-1],
+        covariance=_covariance(columns, stratum, size, between),
+        df=int((size - 1)[mixed].sum()),
+        arm_rank=int(np.linalg.matrix_rank(between.sum(axis=0))),
+    )
+
+
+def sum_by(codes: IntArray, columns: FloatArray, n_codes: int) -> FloatArray:
+    """Sums of each column over the rows of each code; (n_codes, n_columns)."""
+    sums = [np.bincount(codes, weights=column, minlength=n_codes) for column in columns.T]
+    return np.asarray(np.stack(sums, axis=1), dtype=np.float64)
+
+
+def _between_arms(count: npt.NDArray[np.int64], size: npt.NDArray[np.int64]) -> FloatArray:
+    """diag(m_s) - m_s m_s' / m_s for every stratum; (n_strata, n_arms, n_arms)."""
+    diagonal = np.eye(count.shape[1]) * count[:, None, :]
+    return np.asarray(diagonal - count[:, :, None] * count[:, None, :] / size[:, None, None])
+
+
+def _covariance(
+    columns: FloatArray, stratum: IntArray, size: IntArray, between: FloatArray
+) -> FloatArray:
+    """The sum over strata, in blocks of strata so that memory stays bounded."""
+    n_columns, n_arms = columns.shape[1], between.shape[1]
+    by_stratum = columns[np.argsort(stratum, kind="stable")]
+    starts = np.concatenate([[0], np.cumsum(size)])
+    n_block = max(1, _MAX_BLOCK // max(n_columns**2, 1))
+    product = np.zeros((n_arms**2, n_columns**2))
+    for first in range(0, size.size, n_block):
+        block = slice(first, first + n_block)
+        within = _within_strata(by_stratum, starts[block], size[block])
+        product += between[block].reshape(-1, n_arms**2).T @ within.reshape(-1, n_columns**2)
+    return product.reshape(n_arms, n_arms, n_columns, n_columns).transpose(0, 2, 1, 3)
+
+
+def _within_strata(by_stratum: FloatArray, starts: IntArray, size: IntArray) -> FloatArray:
+    """E_s'E_s / (m_s - 1) of each stratum, 0 for one row; (n_strata, n_columns, n_columns)."""
+    n_columns = by_stratum.shape[1]
+    within = np.zeros((size.size, n_columns, n_columns))
+    for s in np.flatnonzero(size > 1).tolist():
+        part = by_stratum[starts[s] : starts[s] + size[s]]
+        within[s] = part.T @ part / (size[s] - 1)
+    return within
+
+
+def f_test(moment: Moments, kept: IntArray) -> FTest | None:
+    """F test that the kept columns have the same mean in all arms; None without information.
+
+    Notes
+    -----
+    With T = t' V^- t of rank d and s = min(arm contrasts, columns), T / (s df) is taken as
+    Beta(d / 2, (s df - d) / 2), which has the exact mean and range. With one stratum and one
+    column that is the F test of analysis of variance; with several columns, Pillai's.
+    """
+    from scipy.special import betaincc
+
+    size = moment.total.shape[0] * kept.size
+    covariance = moment.covariance[:, kept][:, :, :, kept].reshape(size, size)
+    statistic, rank, column_rank = _quadratic(moment.total[:, kept].ravel(), covariance, moment)
+    limit = min(moment.arm_rank, column_rank) * moment.df
+    if rank == 0 or limit <= rank:
+        return None
+    statistic = min(statistic, float(limit))
+    left = (limit - statistic) / (limit - rank)
+    p_value = float(betaincc(rank / 2.0, (limit - rank) / 2.0, statistic / limit))
+    ratio = statistic / rank / left if left > 0.0 else np.inf
+    return FTest(float(ratio), rank, limit - rank, p_value)
+
+
+def _quadratic(
+    total: FloatArray, covariance: FloatArray, moment: Moments
+) -> tuple[float, int, int]:
+    """The form t' V^- t, the rank of V, and its rank in columns; scaled to unit variances."""
+    variance = np.diag(covariance)
+    used = variance > 0.0
+    if not used.any():
+        return 0.0, 0, 0
+    scale = np.sqrt(variance[used])
+    values, vectors = np.linalg.eigh(covariance[np.ix_(used, used)] / np.outer(scale, scale))
+    kept = values > _RANK_TOLERANCE * values.max()
+    rank = int(kept.sum())
+    projected = (vectors.T @ (total[used] / scale))[kept]
+    return float((projected**2 / values[kept]).sum()), rank, ceil(rank / moment.arm_rank)
+
+
+# Differences of covariate means between arms, in standard deviations.
+
+
+@dataclass(frozen=True)
+class LargestDifference:
+    """The largest absolute standardized difference over all pairs of arms and levels."""
+
+    value: float  # In standard deviations, not negative.
+    level: str  # The column where it stands.
+    # high, low: The arm with the higher mean, and the other.
+    high: Label
+    low: Label
+
+
+def differences(
+    columns: FloatArray, centred: FloatArray, arm: Labels, stratum: Labels
+) -> FloatArray:
+    """Standardized differences of means adjusted for strata; (n_arms, n_arms, n_columns).
+
+    Notes
+    -----
+    Entry (a, b, j) is (beta_aj - beta_bj) / sd_j: beta from least squares on arms with strata
+    effects, sd_j pooled within arms and not adjusted for strata. Pairs of arms that no chain of
+    strata connects are NaN.
+    """
+    n_arms, n_strata = len(arm.labels), len(stratum.labels)
+    cell = stratum.codes * n_arms + arm.codes
+    count = np.bincount(cell, minlength=n_strata * n_arms).astype(np.int64)
+    count = count.reshape(n_strata, n_arms)
+    size = count.sum(axis=1)
+    gram = np.diag(size @ (count / size[:, None])) - (count / size[:, None]).T @ count
+    beta = np.linalg.pinv(gram, hermitian=True) @ sum_by(arm.codes, centred, n_arms)
+    gap = (beta[:, None, :] - beta[None, :, :]) / _sd_within_arms(columns, arm)
+    gap[~_connected(count)] = np.nan
+    return np.asarray(gap)
+
+
+def _sd_within_arms(columns: FloatArray, arm: Labels) -> FloatArray:
+    size = np.bincount(arm.codes)
+    n_residual = columns.shape[0] - size.size
+    sd = np.full(columns.shape[1], np.nan)
+    for j, column in enumerate(columns.T):
+        mean = np.bincount(arm.codes, weights=column) / size
+        sum_squares = float(((column - mean[arm.codes]) ** 2).sum())
+        if n_residual > 0 and sum_squares > 0.0:
+            sd[j] = np.sqrt(sum_squares / n_residual)
+    return sd
+
+
+def _connected(count: npt.NDArray[np.int64]) -> BoolArray:
+    """Which pairs of arms a chain of shared strata connects."""
+    reach = ((count > 0).T.astype(np.int64) @ (count > 0).astype(np.int64)) > 0
+    for _ in range(int(np.ceil(np.log2(max(count.shape[1], 2))))):
+        reach = (reach.astype(np.int64) @ reach.astype(np.int64)) > 0
+    return np.asarray(reach)
+
+
+def largest(
+    gaps: FloatArray, levels: tuple[str, ...], arms: tuple[Label, ...]
+) -> LargestDifference | None:
+    """The largest entry of ``gaps`` (n_arms, n_arms, n_levels) with its place, or None."""
+    if np.isnan(gaps).all():
+        return None
+    a, b, j = np.unravel_index(int(np.nanargmax(gaps)), gaps.shape)
+    return LargestDifference(float(gaps[a, b, j]), levels[int(j)], arms[int(a)], arms[int(b)])
+
 
 _NAME = "covariate balance"
 _CONSTANT_WITHIN = 1e-12
@@ -23,9 +288,9 @@ _CONSTANT_WITHIN = 1e-12
 class _Design:
     """Codes of the units: arm, stratum, and cluster where there is one."""
 
-    arm: Coded
-    stratum: Coded
-    cluster: Coded | None
+    arm: Labels
+    stratum: Labels
+    cluster: Labels | None
 
     def scope(self, covariates: list[Covariate]) -> str:
         n_covariates = len({part.name.removesuffix(" (missing)") for part in covariates})
@@ -37,8 +302,10 @@ class _Design:
         return ", ".join([*parts, f"{n_covariates} covariate{'s' * (n_covariates != 1)}"])
 
 
+@renamed("strata", "cluster", alpha="size")
+@aligned("covariates", "arm", "strata", "cluster")
 def balance(
-    covariates: Any, arm: Any, strata: Any = None, cluster: Any = None, *, alpha: float = 0.01
+    covariates: Any, arm: Any, *, strata: Any = None, cluster: Any = None, size: float = 0.01
 ) -> CheckResult:
     """Whether covariates are as alike over all arms as randomization makes them.
 
@@ -52,7 +319,7 @@ def balance(
         Arm names.
     strata, cluster : (n,) sequences of whole numbers or text, or None
         What was randomized within, and what was randomized.
-    alpha : float
+    size : float
         Probability of a false alarm of the joint test.
 
     Returns
@@ -68,7 +335,7 @@ def balance(
     ------
     InputError
         If lengths differ, values are infinite or of a type that has no mean, units of a cluster
-        differ in arm or stratum, or ``alpha`` is not in (0, 1).
+        differ in arm or stratum, or ``size`` is not in (0, 1).
 
     Notes
     -----
@@ -93,15 +360,14 @@ def balance(
     >>> check.scope, check.verdict
     ('all 2 arms, 8 units, 1 covariate', 'pass')
     """
-    if not 0.0 < alpha < 1.0:
-        raise InputError(f"alpha: found {alpha!r}, needed a probability in (0, 1), such as 0.01")
+    check_size(size)
     design = _design(arm, strata, cluster)
     parts = expand(covariates, design.arm.codes.size)
     if len(design.arm.labels) < 2:
-        text = "No verdict: all units stand in one arm, so there is nothing to compare."
+        text = "Inconclusive: all units stand in one arm, so there is nothing to compare."
         return CheckResult(_NAME, design.scope(parts), None, text)
     joint, rows = _tests(parts, design)
-    passed, text = _verdict(joint, rows, alpha)
+    passed, text = _verdict(joint, rows, size)
     table = (_row("all covariates together", joint, None, ""), *rows)
     return CheckResult(_NAME, design.scope(parts), passed, text, table)
 
@@ -119,24 +385,16 @@ def _tests(parts: list[Covariate], design: _Design) -> tuple[FTest | None, list[
 
 
 def _design(arm: Any, strata: Any, cluster: Any) -> _Design:
-    names = as_labels(arm, "arm")
-    labels = None if strata is None else as_labels(strata, "strata")
-    groups = None if cluster is None else as_labels(cluster, "cluster")
-    if len(names) == 0:
-        raise InputError("arm: found no units, needed at least one in each of two arms")
-    same_length(len(names), strata=labels, cluster=groups)
+    names = encode(arm, "arm")
+    n = names.codes.size
     return _Design(
-        arm=code(names),
-        stratum=_code_or_one(labels, len(names)),
-        cluster=None if groups is None else code(groups),
+        arm=names,
+        stratum=one_label_for_all("all", n) if strata is None else encode(strata, "strata", n),
+        cluster=None if cluster is None else encode(cluster, "cluster", n),
     )
 
 
-def _code_or_one(labels: Labels | None, n_units: int) -> Coded:
-    return Coded(np.zeros(n_units, dtype=np.int64), ("all",)) if labels is None else code(labels)
-
-
-def _centred(columns: FloatArray, stratum: Coded) -> tuple[FloatArray, BoolArray]:
+def _centred(columns: FloatArray, stratum: Labels) -> tuple[FloatArray, BoolArray]:
     """Columns less their strata means, and which of them vary within strata."""
     size = np.bincount(stratum.codes)
     centred = np.empty_like(columns)
@@ -197,12 +455,12 @@ def _verdict(
 ) -> tuple[bool | None, str]:
     if joint is None:
         return None, (
-            "No verdict: no covariate varies within strata that hold several arms, or there are "
+            "Inconclusive: no covariate varies within strata that hold several arms, or there are "
             "more contrasts than units to compare."
         )
     if joint.df_residual < joint.df_contrasts:
         return None, (
-            f"No verdict: {joint.df_contrasts} contrasts against {joint.df_residual} residual "
+            f"Inconclusive: {joint.df_contrasts} contrasts against {joint.df_residual} residual "
             "degrees of freedom are too many; give fewer covariates."
         )
     passed = joint.p_value >= alpha

@@ -1,4 +1,4 @@
-"""Intended shares: one row a stratum, one column an arm, every fault listed at once."""
+"""Intended shares: one row per stratum, one column per arm, every fault listed at once."""
 
 import math
 import numbers
@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from wavewise.errors import Fault, InputError
-from wavewise.randomize.labels import Label
-from wavewise.results import FloatArray
+from wavewise.shared.labels import Label
+from wavewise.shared.results import FloatArray
 
 __all__ = ["SUM_TOLERANCE", "ShareTable", "Shares", "parse_shares"]
 
-# One mapping for all strata, or one a stratum.
+# One mapping for all strata, or one per stratum.
 Shares: TypeAlias = Mapping[str, float] | Mapping[Any, Mapping[str, float]]
 
 SUM_TOLERANCE = 1e-9
@@ -23,36 +23,15 @@ _MANY_FAULTS = 20
 
 @dataclass(frozen=True)
 class ShareTable:
-    """Shares by stratum and arm.
+    """Shares by stratum and arm."""
 
-    Parameters
-    ----------
-    arms : tuple of str
-        In the order in which the shares name them.
-    share : (n_strata, n_arms) array
-        In [0, 1]; each row divided by its sum, which was 1 within 1e-9.
-    """
-
-    arms: tuple[str, ...]
+    arms: tuple[str, ...]  # In the order in which the shares name them.
+    # (n_strata, n_arms): In [0, 1]; each row divided by its sum, which was 1 within 1e-9.
     share: FloatArray
 
 
 def parse_shares(shares: Shares | object, strata: tuple[Label, ...] | None) -> ShareTable:
-    """Shares of every stratum that is present.
-
-    Parameters
-    ----------
-    shares : {arm: share} or {stratum: {arm: share}}
-        An arm that a stratum does not name has share 0 there. Strata that are not present are
-        checked and not used.
-    strata : tuple of labels or None
-        The strata that are present; None for one stratum without a label.
-
-    Raises
-    ------
-    InputError
-        With every fault: no arms, a share outside [0, 1], a sum other than 1, a stratum left out.
-    """
+    """Shares of every stratum that is present."""
     if not isinstance(shares, Mapping) or not shares:
         raise InputError("shares: found no arms, needed {arm: share} or {stratum: {arm: share}}")
     nested = [isinstance(row, Mapping) for row in shares.values()]
@@ -113,7 +92,7 @@ def _entry_faults(path: str, arm: Any, share: Any) -> list[Fault]:
     number = isinstance(share, numbers.Real) and not isinstance(share, (bool, np.bool_))
     if number and 0.0 <= float(share) <= 1.0:
         return []
-    fix = "shares are fractions, not per cent" if number and float(share) > 1.0 else "correct it"
+    fix = "shares are fractions, not percent" if number and float(share) > 1.0 else "correct it"
     return [Fault(f"{path}[{arm!r}]", f"{share!r}", "a finite number in [0, 1]", fix)]
 
 
@@ -126,4 +105,4 @@ def _raise(faults: list[Fault]) -> None:
     if faults:
         shown = faults[:_MANY_FAULTS]
         more = f" (the first {_MANY_FAULTS} are listed)" if len(faults) > _MANY_FAULTS else ""
-        raise InputError(f"shares: found {len(faults)} fault(s), needed none{more}", shown)
+        raise InputError(f"shares: found {len(faults)} error(s), needed none{more}", shown)

@@ -1,85 +1,56 @@
-"""What a report shows: plain frozen values, filled by the workflow and drawn by ``render``.
+"""What a report shows: results of the study with who was in each wave and what was decided.
 
-Shares, probabilities and binary outcomes lie in [0, 1]; ``numbers`` turns them into per cent and
+Shares, probabilities and binary outcomes lie in [0, 1]; ``numbers`` turns them into percent and
 percentage points. A quantity that the data cannot give is a reason, never a number.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from wavewise.design.spec import Outcome
 from wavewise.errors import InputError
-from wavewise.report.values import plain, require_distinct, require_finite, require_share
-from wavewise.results import CheckResult, NotEstimable
+from wavewise.report.blocks import Column, Table
+from wavewise.report.effects import require_finite, require_share
+from wavewise.report.models import adaptive_table, model_facts, score_table
+from wavewise.report.numbers import (
+    UNKNOWN,
+    count,
+    fixed,
+    outcome_facts,
+    percent,
+    scale_of,
+    signed,
+)
+from wavewise.shared.results import CheckResult, NotEstimable
 
 if TYPE_CHECKING:
-    from wavewise.report.adaptive import AdaptiveContents
-    from wavewise.report.delivery import DeliveryContents
-    from wavewise.report.evaluation_contents import EvaluationContents
-    from wavewise.report.score_model import ScoreModelContents
+    from wavewise.report.deliveries import WaveDeliveries
+    from wavewise.report.effects import OutcomeEffects
+    from wavewise.report.evaluation import Evaluation
+    from wavewise.report.models import AdaptiveWaves, ScoreFit
+    from wavewise.report.posteriors import OutcomePosterior
 
 __all__ = [
     "ArmRow",
     "DecisionContents",
-    "Density",
-    "EffectRow",
-    "EffectsContents",
-    "Outcome",
-    "PosteriorContents",
-    "PosteriorRow",
-    "ReasonRow",
     "ReportContents",
-    "ShareRow",
     "TruthContents",
     "TruthRow",
     "WaveContents",
+    "check_table",
+    "design_table",
+    "flow_table",
+    "plain",
+    "study_effects",
+    "study_posterior",
+    "truth_table",
 ]
 
 CONTENTS_VERSION = 1
-
-OutcomeKind = Literal["binary", "count", "continuous"]
+MOST_WAVE_COLUMNS = 4
+ARM = Column("Arm", numeric=False)
 WaveState = Literal["planned", "open", "closed"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """An outcome as the reader should see it.
-
-    Parameters
-    ----------
-    id : str
-        Its id in the spec.
-    label : str
-        In words that follow "the ... of": ``weekly login rate``, ``minutes of practice``.
-    kind : {"binary", "count", "continuous"}
-        Binary outcomes are printed in per cent, their effects in percentage points.
-    unit : str
-        Unit of a count or continuous outcome, e.g. ``minutes``; ignored for binary ones.
-    primary : bool
-        Whether the registered analysis names it as primary.
-    higher_is_better : bool
-        False where the programme wants less of it, such as drop-outs.
-    description : str
-        How it is measured, one sentence.
-    """
-
-    id: str
-    label: str
-    kind: OutcomeKind = "binary"
-    unit: str = ""
-    primary: bool = True
-    higher_is_better: bool = True
-    description: str = ""
-
-
-@dataclass(frozen=True)
-class ShareRow:
-    """An arm's share of a wave, in [0, 1]."""
-
-    arm: str
-    share: float
-
-    def __post_init__(self) -> None:
-        require_share("share", self.arm, self.share)
 
 
 @dataclass(frozen=True)
@@ -118,165 +89,7 @@ class ArmRow:
         return self.n_assigned - self.n_with_outcome
 
 
-@dataclass(frozen=True)
-class EffectRow:
-    """An arm's effect against control, or a contrast, on the outcome's own scale.
-
-    ``p_adjusted``, ``adjusted_low`` and ``adjusted_high`` are adjusted for the number of arms
-    (method: ``EffectsContents.adjustment``); None where they were not computed.
-    """
-
-    arm: str
-    estimate: float
-    std_error: float
-    conf_low: float
-    conf_high: float
-    p_value: float
-    n_units: int
-    p_adjusted: float | None = None
-    adjusted_low: float | None = None
-    adjusted_high: float | None = None
-
-    def __post_init__(self) -> None:
-        require_finite(self, f"effect of {self.arm!r}")
-
-
-@dataclass(frozen=True)
-class ReasonRow:
-    """An arm or contrast that is not estimable, with the reason."""
-
-    arm: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class EffectsContents:
-    """Effects of the arms against control on one outcome.
-
-    Parameters
-    ----------
-    outcome : Outcome
-        What was measured.
-    control : str
-        Name of the control arm.
-    control_mean : float or None
-        Mean outcome in control; None where it is not estimable.
-    control_n_units : int or None
-        Units in control with an outcome.
-    rows : tuple of EffectRow
-        Every arm that is estimable.
-    not_estimable : tuple of ReasonRow
-        The others.
-    contrasts : tuple of EffectRow
-        Further contrasts, such as pooled arms; ``arm`` then holds the contrast's label.
-    best_minus_next : EffectRow or None
-        The best arm's effect minus the next one's. Needed to say whether the two differ when
-        their intervals overlap.
-    joint_p_value : float or None
-        Of the test that no arm has an effect.
-    estimator : str
-        One sentence, e.g. ``OLS with stratum effects, standard errors clustered on household``.
-    level : float
-        Confidence level of the intervals.
-    adjustment : str
-        How ``p_adjusted`` and the adjusted intervals were made, e.g. ``Holm``.
-    learned_on : tuple of str
-        Waves whose data went in.
-    exploratory : bool
-        Not in the registered plan.
-    """
-
-    outcome: Outcome
-    control: str
-    control_mean: float | None
-    rows: tuple[EffectRow, ...]
-    control_n_units: int | None = None
-    not_estimable: tuple[ReasonRow, ...] = ()
-    contrasts: tuple[EffectRow, ...] = ()
-    best_minus_next: EffectRow | None = None
-    joint_p_value: float | None = None
-    estimator: str = ""
-    level: float = 0.95
-    adjustment: str = ""
-    learned_on: tuple[str, ...] = ()
-    exploratory: bool = False
-
-    def __post_init__(self) -> None:
-        require_finite(self, f"effects on {self.outcome.id!r}")
-        names = [row.arm for row in self.rows] + [row.arm for row in self.not_estimable]
-        require_distinct("effects", names)
-
-
-@dataclass(frozen=True)
-class Density:
-    """Posterior density of one arm's mean on a grid of the outcome's scale."""
-
-    arm: str
-    grid: tuple[float, ...]
-    density: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.grid) != len(self.density):
-            raise InputError(
-                f"density of arm {self.arm!r}: found {len(self.grid)} grid points and "
-                f"{len(self.density)} densities; needed as many of each"
-            )
-
-
-@dataclass(frozen=True)
-class PosteriorRow:
-    """What is believed about one arm after the data.
-
-    ``successes`` and ``trials`` may be None for models that are not of counts.
-    """
-
-    arm: str
-    mean: float
-    low: float
-    high: float
-    prob_optimal: float
-    policy_regret: float
-    successes: int | None = None
-    trials: int | None = None
-
-    def __post_init__(self) -> None:
-        require_finite(self, f"posterior of {self.arm!r}")
-        require_share("prob_optimal", self.arm, self.prob_optimal)
-
-
-@dataclass(frozen=True)
-class PosteriorContents:
-    """Posterior of the arms' mean outcomes.
-
-    Parameters
-    ----------
-    outcome : Outcome
-        What was measured.
-    rows : tuple of PosteriorRow
-        One an arm that competes (control is usually not among them).
-    interval_prob, interval_kind : float, str
-        Probability in the credible interval, and ``HPD`` or ``equal-tailed``.
-    model : str
-        One sentence with the prior, e.g. ``beta-binomial, prior Beta(1, 1)``.
-    densities : tuple of Density
-        For the density figure; none gives intervals instead.
-    learned_on : tuple of str
-        Waves whose data went in.
-    """
-
-    outcome: Outcome
-    rows: tuple[PosteriorRow, ...]
-    interval_prob: float = 0.95
-    interval_kind: str = "HPD"
-    model: str = ""
-    densities: tuple[Density, ...] = ()
-    learned_on: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        require_distinct("posterior", [row.arm for row in self.rows])
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WaveContents:
     """One wave: who was in it, whether it went right, what it showed.
 
@@ -293,17 +106,24 @@ class WaveContents:
     window_days: int | None = None
     allocation: str = ""
     checks: tuple[CheckResult, ...] = ()
-    effects: tuple[EffectsContents, ...] = ()
-    posterior: PosteriorContents | NotEstimable | None = None
-    next_shares: tuple[ShareRow, ...] = ()
+    effects: "tuple[OutcomeEffects, ...]" = ()
+    posterior: "OutcomePosterior | NotEstimable | None" = None
+    next_shares: Mapping[str, float] = field(default_factory=dict)
     exploratory: bool = False
     truth: "TruthContents | None" = None
 
     def __post_init__(self) -> None:
-        require_distinct(f"wave {self.id!r}", [row.arm for row in self.arms])
+        _require_distinct(f"wave {self.id!r}", [row.arm for row in self.arms])
+        for arm, share in self.next_shares.items():
+            require_share("share", arm, share)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The wave as plain values, for JSON."""
+        shares = [{"arm": arm, "share": share} for arm, share in self.next_shares.items()]
+        return dict(vars(self)) | {"next_shares": shares}
 
     @property
-    def known_shares(self) -> dict[str, float]:
+    def shares(self) -> dict[str, float]:
         """Share of each arm for which it is decided."""
         return {row.arm: row.share for row in self.arms if row.share is not None}
 
@@ -351,8 +171,13 @@ class TruthContents:
     outcome: Outcome
     rows: tuple[TruthRow, ...]
 
+    @property
+    def effects(self) -> dict[str, float]:
+        """True effects by arm."""
+        return {row.arm: row.effect for row in self.rows if row.effect is not None}
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class ReportContents:
     """Everything that a report shows.
 
@@ -368,17 +193,17 @@ class ReportContents:
         The units in the plural, e.g. ``parents``.
     waves : tuple of WaveContents
         In their order in time.
-    effects : tuple of EffectsContents
+    effects : tuple of OutcomeEffects
         Of all waves together; empty takes those of the last wave that has some.
-    posterior : PosteriorContents, NotEstimable or None
-        Of all waves together; None takes the last wave's.
-    adaptive : tuple of AdaptiveContents
+    adaptive : AdaptiveWaves or None
         The last wave whose shares were learned, with those it learned on.
-    score_models : tuple of ScoreModelContents
+    score_models : tuple of ScoreFit
         Models of scores by period, after the last closed wave.
-    evaluations : tuple of EvaluationContents
+    late_scores : str
+        What came after the last wave was closed, a sentence; empty: nothing.
+    evaluations : tuple of Evaluation
         Tests of policies on fresh outcomes.
-    deliveries : tuple of DeliveryContents
+    deliveries : tuple of WaveDeliveries
         What became of messages, of each wave that sent any.
     decision : DecisionContents or None
         What was decided.
@@ -399,12 +224,12 @@ class ReportContents:
     waves: tuple[WaveContents, ...]
     abstract: str = ""
     registration: str = ""
-    effects: tuple[EffectsContents, ...] = ()
-    posterior: PosteriorContents | NotEstimable | None = None
-    adaptive: "tuple[AdaptiveContents, ...]" = ()
-    score_models: "tuple[ScoreModelContents, ...]" = ()
-    evaluations: "tuple[EvaluationContents, ...]" = ()
-    deliveries: "tuple[DeliveryContents, ...]" = ()
+    effects: "tuple[OutcomeEffects, ...]" = ()
+    adaptive: "AdaptiveWaves | None" = None
+    score_models: "tuple[ScoreFit, ...]" = ()
+    late_scores: str = ""
+    evaluations: "tuple[Evaluation, ...]" = ()
+    deliveries: "tuple[WaveDeliveries, ...]" = ()
     decision: DecisionContents | None = None
     truth: TruthContents | None = None
     provenance: tuple[tuple[str, str], ...] = ()
@@ -413,8 +238,212 @@ class ReportContents:
     simulated: bool = False
 
     def __post_init__(self) -> None:
-        require_distinct("report", [wave.id for wave in self.waves])
+        _require_distinct("report", [wave.id for wave in self.waves])
 
     def to_dict(self) -> dict[str, Any]:
         """The contents as plain values, for JSON."""
-        return {"version": CONTENTS_VERSION, **plain(self)}
+        shown = {name: value for name, value in vars(self).items() if name != "late_scores"}
+        adaptive = self.adaptive
+        shown["adaptive"] = [model_facts(adaptive, adaptive_table(adaptive))] if adaptive else []
+        shown["score_models"] = [
+            model_facts(fit, score_table(fit, self.late_scores)) for fit in self.score_models
+        ]
+        return {"version": CONTENTS_VERSION, "posterior": None, **plain(shown)}
+
+
+def study_effects(contents: ReportContents) -> "tuple[OutcomeEffects, ...]":
+    """Effects of all waves together, or those of the last wave that has any."""
+    if contents.effects:
+        return contents.effects
+    return next((wave.effects for wave in reversed(contents.waves) if wave.effects), ())
+
+
+def study_posterior(contents: ReportContents) -> "tuple[OutcomePosterior | None, str]":
+    """Posterior after the last wave that has one; or why there is none."""
+    waves = reversed(contents.waves)
+    last = next((wave.posterior for wave in waves if wave.posterior is not None), None)
+    if isinstance(last, NotEstimable):
+        return None, last.reason
+    return last, ""
+
+
+def plain(value: Any) -> Any:
+    """Results, dataclasses, tuples and numpy scalars as JSON's own values."""
+    known = _facts(value)
+    if known is not None:
+        return plain(known)
+    if is_dataclass(value):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value
+
+
+def _facts(value: Any) -> dict[str, Any] | None:
+    """What a result of the study says of itself; None for other values."""
+    if isinstance(value, CheckResult):
+        return value.facts()
+    if isinstance(value, Outcome):
+        return outcome_facts(value)
+    if isinstance(value, NotEstimable):
+        return {"reason": value.reason}
+    found: dict[str, Any] | None = value.to_dict() if hasattr(value, "to_dict") else None
+    return found
+
+
+def _require_distinct(what: str, names: list[str]) -> None:
+    """Refuse names that stand more than once."""
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"report: {what}: found {repeated} more than once; needed each name once")
+
+
+# Tables.
+
+
+def design_table(contents: ReportContents) -> Table:
+    """The arms: what their units get, and their share of each wave."""
+    content: dict[str, str] = {}
+    for row in (row for wave in contents.waves for row in wave.arms):
+        content.setdefault(row.arm, row.content)
+    waves = contents.waves if len(contents.waves) <= MOST_WAVE_COLUMNS else ()
+    shares = [wave.shares for wave in waves]
+    columns = (
+        ARM,
+        Column("What its units get", numeric=False, prose=True),
+        *(Column(f"Share of {wave.id}") for wave in waves),
+    )
+    rows = tuple(
+        (arm, text, *(percent(share[arm]) if arm in share else UNKNOWN for share in shares))
+        for arm, text in content.items()
+    )
+    return Table("The arms", columns, rows, stack=True)
+
+
+def flow_table(wave: WaveContents, unit_name: str) -> Table:
+    """Units of a wave by arm: planned, assigned, with outcome, missing."""
+    assigned = _total(row.n_assigned for row in wave.arms)
+    with_outcome = _total(row.n_with_outcome for row in wave.arms)
+    missing = _total(row.n_missing for row in wave.arms)
+    columns = (
+        ARM,
+        Column("Planned share"),
+        Column("Assigned"),
+        Column("Realized share"),
+        Column("With outcome"),
+        Column("Missing"),
+    )
+    rows = tuple(
+        (
+            row.arm,
+            UNKNOWN if row.share is None else percent(row.share),
+            count(row.n_assigned),
+            _part(row.n_assigned, assigned),
+            count(row.n_with_outcome),
+            _missing(row.n_missing, row.n_assigned),
+        )
+        for row in wave.arms
+    )
+    shares = wave.shares.values()
+    planned = percent(min(sum(shares), 1.0), 0) if shares else UNKNOWN
+    total = (
+        "All arms",
+        planned,
+        count(assigned),
+        _part(assigned, assigned),
+        count(with_outcome),
+        _missing(missing, assigned),
+    )
+    caption = f"{unit_name[:1].upper()}{unit_name[1:]} by arm"
+    return Table(caption, columns, rows, total=total)
+
+
+def _total(values: Iterable[int | None]) -> int | None:
+    numbers = list(values)
+    return None if None in numbers else sum(value or 0 for value in numbers)
+
+
+def _part(n: int | None, total: int | None) -> str:
+    return UNKNOWN if n is None or not total else percent(n / total)
+
+
+def _missing(n: int | None, total: int | None) -> str:
+    return count(n) if not n or not total else f"{count(n)} ({percent(n / total)})"
+
+
+def truth_table(
+    truth: TruthContents,
+    effects: "OutcomeEffects | None",
+    posterior: "OutcomePosterior | None",
+) -> Table:
+    """The known truth of a simulation beside the estimates and their intervals."""
+    estimates = {row.arm: row for row in effects.rows} if effects else {}
+    posteriors = {row.arm: row for row in posterior.rows} if posterior else {}
+    scale = scale_of(truth.outcome)
+    columns = [ARM, Column("True mean")]
+    if posteriors:
+        columns += [Column("Posterior"), Column("Cred. interval"), Column("Covers it?")]
+    if estimates:
+        columns += [Column("True effect"), Column("Estimate")]
+        columns += [Column("Conf. interval"), Column("Covers it?")]
+
+    def beside(
+        true: float | None, value: tuple[float, float, float] | None, *, signs: bool
+    ) -> list[str]:
+        if value is None:
+            return [UNKNOWN, UNKNOWN, UNKNOWN]
+        estimate, low, high = ((signed if signs else fixed)(scale.factor * x, 2) for x in value)
+        covers = UNKNOWN if true is None else "yes" if value[1] <= true <= value[2] else "no"
+        return [estimate, f"{low} to {high}", covers]
+
+    rows = []
+    for row in sorted(truth.rows, key=lambda row: (-row.mean, row.arm)):
+        cells = [row.arm, scale.level(row.mean, 2)]
+        if posteriors:
+            after = posteriors.get(row.arm)
+            cells += beside(
+                row.mean, (after.mean, after.low, after.high) if after else None, signs=False
+            )
+        if estimates:
+            one = estimates.get(row.arm)
+            cells.append(UNKNOWN if row.effect is None else signed(scale.factor * row.effect, 2))
+            cells += beside(
+                row.effect, (one.estimate, one.conf_low, one.conf_high) if one else None, signs=True
+            )
+        rows.append(tuple(cells))
+    return Table("Truth and estimates", tuple(columns), tuple(rows))
+
+
+def check_table(check: CheckResult) -> Table | None:
+    """The numbers behind a check; None if it brings none."""
+    if not check.table:
+        return None
+    keys = list(dict.fromkeys(key for row in check.table for key in row))
+    numeric = {key: all(_is_number(plain(row.get(key))) for row in check.table) for key in keys}
+    columns = tuple(Column(key.replace("_", " "), numeric=numeric[key]) for key in keys)
+    rows = tuple(tuple(_cell(plain(row.get(key))) for key in keys) for row in check.table)
+    return Table(check.name, columns, rows)
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value)
+    return _float(value) if isinstance(value, float) else str(value)
+
+
+def _float(value: float) -> str:
+    if value and abs(value) < 1e-4:
+        return f"{value:.1e}".replace("-", "\u2212")
+    return fixed(value, 4 if abs(value) < 1 else 2)

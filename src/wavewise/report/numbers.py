@@ -1,4 +1,4 @@
-"""Numbers as they are printed: one place for digits, signs, per cent and percentage points.
+"""Numbers as they are printed: one place for digits, signs, percent and percentage points.
 
 Every function takes quantities on their own scale (probabilities and shares in [0, 1]) and gives
 text. A minus is U+2212; a number and its unit are held together by a no-break space.
@@ -6,8 +6,9 @@ text. A minus is U+2212; a number and its unit are held together by a no-break s
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-from wavewise.report.contents import Outcome
+from wavewise.design.spec import Outcome
 
 __all__ = [
     "UNKNOWN",
@@ -15,7 +16,8 @@ __all__ = [
     "count",
     "decimals_for",
     "fixed",
-    "in_people",
+    "in_units",
+    "outcome_facts",
     "p_value",
     "percent",
     "probability",
@@ -77,7 +79,7 @@ def decimals_for(precision: float, digits: int = 2) -> int:
 
 
 def percent(share: float, decimals: int | None = None) -> str:
-    r"""A share of [0, 1] in per cent; small ones keep two digits unless told otherwise.
+    r"""A share of [0, 1] in percent; small ones keep two digits unless told otherwise.
 
     Examples
     --------
@@ -109,27 +111,29 @@ def probability(prob: float) -> str:
     return f"{fixed(100 * prob, decimals)}{NBSP}%"
 
 
-def p_value(value: float) -> str:
-    """A p-value: two digits, at most four decimals.
+def p_value(value: float | None) -> str:
+    """A p-value: two digits, at most four decimals; a dash where there is none.
 
     Examples
     --------
     >>> p_value(0.0421), p_value(1.0), p_value(3e-9)
     ('0.042', '1.00', '< 0.0001')
     """
+    if value is None:
+        return UNKNOWN
     if value < 0.0001:
         return "< 0.0001"
     return fixed(value, min(decimals_for(min(value, 0.99)), 4))
 
 
-def in_people(share: float, unit_name: str) -> str:
-    """A share as a number of units in a round number of them.
+def in_units(share: float, unit_name: str) -> str:
+    """A share as a number of units out of a round number of them.
 
     The round number is the smallest power of ten for which rounding costs at most 5 %.
 
     Examples
     --------
-    >>> in_people(0.0002, "parents"), in_people(0.081, "parents"), in_people(1e-9, "parents")
+    >>> in_units(0.0002, "parents"), in_units(0.081, "parents"), in_units(1e-9, "parents")
     ('2 in 10,000 parents', '8 in 100 parents', 'fewer than 1 in 1,000,000 parents')
     """
     if share < 1e-6:
@@ -148,27 +152,17 @@ def sentence(text: str) -> str:
 
 @dataclass(frozen=True)
 class Scale:
-    """How an outcome's values are printed.
+    """How an outcome's values are printed."""
 
-    Parameters
-    ----------
-    factor : float
-        From the outcome's scale to the printed one: 100 for binary outcomes.
-    level_unit, effect_unit : str
-        Unit of a level (``%``) and of a difference (``percentage points``).
-    short_unit : str
-        Unit of a difference in a narrow place (``pp``).
-    """
-
-    factor: float
-    level_unit: str
-    effect_unit: str
-    short_unit: str
+    factor: float  # From the outcome's scale to the printed one: 100 for binary outcomes.
+    level_unit: str  # Unit of a level (``%``).
+    effect_unit: str  # Unit of a difference (``percentage points``).
+    short_unit: str  # Unit of a difference in a narrow place (``pp``).
 
     def decimals(self, std_error: float, digits: int = 1) -> int:
         """Decimals on the printed scale for a standard error on the outcome's scale.
 
-        Per cent and percentage points keep at least one.
+        Percent and percentage points keep at least one.
         """
         least = 1 if self.level_unit == "%" else 0
         return max(decimals_for(self.factor * std_error, digits), least)
@@ -189,6 +183,14 @@ class Scale:
         digits = 1 if printed < 0.1 else 2
         return _with_unit(fixed(printed, decimals_for(printed, digits)), self.effect_unit)
 
+    def unit_in_brackets(self) -> str:
+        """The short unit for a heading, e.g. `` (pp)``; nothing without a unit."""
+        return f" ({self.short_unit})" if self.short_unit else ""
+
+    def interval(self, low: float, high: float, decimals: int) -> str:
+        """Both ends, e.g. ``+0.2 to +1.4``."""
+        return " to ".join(self.bounds(low, high, decimals))
+
     def bounds(self, low: float, high: float, decimals: int) -> tuple[str, str]:
         """Both ends of an interval of differences, with signs.
 
@@ -204,9 +206,23 @@ class Scale:
 
 def scale_of(outcome: Outcome) -> Scale:
     """How this outcome's values are printed."""
-    if outcome.kind == "binary":
+    if outcome.scale == "binary":
         return Scale(100.0, "%", "percentage points", "pp")
-    return Scale(1.0, outcome.unit, outcome.unit, outcome.unit)
+    unit = outcome.unit or ""
+    return Scale(1.0, unit, unit, unit)
+
+
+def outcome_facts(outcome: Outcome) -> dict[str, Any]:
+    """What a reader must know of an outcome, as plain values."""
+    return {
+        "id": outcome.id,
+        "label": outcome.name,
+        "kind": outcome.scale,
+        "unit": outcome.unit or "",
+        "primary": outcome.primary,
+        "higher_is_better": outcome.higher_is_better,
+        "description": "",
+    }
 
 
 def _with_unit(text: str, unit: str) -> str:

@@ -1,14 +1,64 @@
 """The page: one self-contained HTML file, and its figures and numbers as files beside it."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wavewise.report.contents import ReportContents
-from wavewise.report.environment import environment
-from wavewise.report.figures.draw import figure_files
-from wavewise.report.views import page_view
+from wavewise.report.answers import Findings, answers, facts, findings
+from wavewise.report.blocks import (
+    Block,
+    Bullets,
+    CheckList,
+    Fold,
+    Heading,
+    Note,
+    Pairs,
+    Section,
+    environment,
+    figures_of,
+)
+from wavewise.report.contents import (
+    ReportContents,
+    WaveContents,
+    check_table,
+    design_table,
+    flow_table,
+    study_effects,
+    study_posterior,
+    truth_table,
+)
+from wavewise.report.deliveries import WaveDeliveries, delivery_tables, reach_sentence
+from wavewise.report.effects import OutcomeEffects, contrasts_table, effects_table
+from wavewise.report.evaluation import (
+    Evaluation,
+    calibration_table,
+    contrast_table,
+    curve_table,
+    evaluation_sentences,
+    policy_table,
+    projection_table,
+    spending_table,
+)
+from wavewise.report.figures.draw import Figure, Names, figure_files
+from wavewise.report.figures.intervals import effects_figure
+from wavewise.report.figures.policies import (
+    contrasts_figure,
+    policies_figure,
+    spending_figure,
+    targeting_figure,
+)
+from wavewise.report.figures.posterior import posterior_figure, prob_optimal_figure, shares_figure
+from wavewise.report.figures.ridges import ridge_figure
+from wavewise.report.figures.sends import sends_figure
+from wavewise.report.models import ScoreFit, adaptive_table, score_panels_of, score_table
+from wavewise.report.numbers import percent, probability, scale_of
+from wavewise.report.posteriors import OutcomePosterior, posterior_table
+from wavewise.shared.results import NotEstimable
 
 __all__ = ["RenderedReport", "render"]
+
+MOST_DENSITIES = 3  # with more waves than this, single waves show intervals only, to stay small
+MOST_OPEN_WAVES = 3
 
 
 @dataclass(frozen=True)
@@ -50,11 +100,395 @@ def render(contents: ReportContents) -> RenderedReport:
     >>> "Not known yet" in page.html
     True
     """
-    view = page_view(contents)
-    html = environment().get_template("index.html.j2").render(view=view, report=contents)
+    headline, names = findings(contents), Names()
+    summary = _summary(names, headline)
+    sections = tuple(section for section in _sections(contents, headline, names) if section.blocks)
+    html = (
+        environment()
+        .get_template("index.html.j2")
+        .render(
+            report=contents,
+            failed=[(wave.title, check) for wave in contents.waves for check in wave.checks
+                    if check.passed is False],
+            n_checks=sum(len(wave.checks) for wave in contents.waves),
+            facts=facts(contents),
+            answers=answers(contents),
+            summary=summary,
+            sections=sections,
+        )
+    )  # fmt: skip
     files: dict[str, bytes] = {}
-    for figure in view.figures:
+    for figure in figures_of([*summary, *(block for part in sections for block in part.blocks)]):
         files |= figure_files(figure)
     text = json.dumps(contents.to_dict(), ensure_ascii=False, indent=1)
     files["report.json"] = f"{text}\n".encode()
     return RenderedReport(html, files)
+
+
+def _summary(names: Names, headline: Findings) -> list[Figure]:
+    """The figure of the first screen."""
+    if headline.effects is not None and headline.effects.rows:
+        return [
+            effects_figure(names.new("summary"), headline.effects, headline.arm, adjusted=False)
+        ]
+    if headline.posterior is not None:
+        return [posterior_figure(names.new("summary"), headline.posterior, headline.arm)]
+    return []
+
+
+def _sections(contents: ReportContents, headline: Findings, names: Names) -> Iterator[Section]:
+    """The parts of the page; what a study does not have is left empty."""
+    effects, (posterior, reason) = study_effects(contents), study_posterior(contents)
+    yield Section("design", "Design", "Design", tuple(_design(contents, names)))
+    yield Section("units", "Units by wave and arm", "Units", tuple(_units(contents)))
+    yield Section("checks", "Checks", "Checks", tuple(_checks(contents)))
+    sent = tuple(b for item in contents.deliveries for b in _delivery(item, contents, names))
+    yield Section("deliveries", "Deliveries", "Deliveries", sent)
+    yield Section(
+        "effects", "Effects", "Effects", tuple(_effects(contents, effects, headline, names))
+    )
+    tests = tuple(b for item in contents.evaluations for b in _evaluation(item, contents, names))
+    yield Section("policies", "Policies on fresh outcomes", "Policies", tests)
+    winner = () if contents.adaptive is None else (adaptive_table(contents.adaptive),)
+    yield Section("winner", "What the best arm is worth", "Winner", winner)
+    models = tuple(b for fit in contents.score_models for b in _scores(fit, contents, names))
+    yield Section("scores", "Scores by period", "Scores", models)
+    blocks = tuple(_posteriors(contents, posterior, reason, headline, names))
+    yield Section("posteriors", "Posteriors by wave", "Posteriors", blocks)
+    yield Section("decision", "Decision", "Decision", tuple(_decision(contents, posterior)))
+    yield Section(
+        "truth",
+        "The truth beside the estimates",
+        "Truth",
+        tuple(_truth(contents, headline, posterior, names)),
+    )
+    words = glossary(
+        effects=bool(effects),
+        posterior=posterior is not None,
+        policies=bool(contents.evaluations),
+        deliveries=bool(contents.deliveries),
+    )
+    yield Section("words", "How to read this", "How to read this", (Pairs(words, "words"),))
+    yield Section("provenance", "Provenance", "Provenance",
+                  ("What is needed to reproduce these numbers.",
+                   Pairs(contents.provenance, "pairs code")))  # fmt: skip
+
+
+def _design(contents: ReportContents, names: Names) -> Iterator[Block]:
+    if contents.abstract:
+        yield contents.abstract
+    yield design_table(contents)
+    waves = contents.waves
+    if len(waves) > 1 or any(wave.next_shares for wave in waves):
+        figure = shares_figure(names.new("shares"), waves)
+        yield from () if figure is None else (figure,)
+    if contents.amendments:
+        yield Heading("Changes since registration")
+        yield Bullets(contents.amendments)
+
+
+def _units(contents: ReportContents) -> Iterator[Block]:
+    for wave in contents.waves:
+        inner = (Note(_wave_facts(wave)), flow_table(wave, contents.unit_name))
+        if len(contents.waves) > MOST_OPEN_WAVES:
+            yield Fold(wave.title, inner, "wave", is_open=wave is contents.waves[-1])
+        else:
+            yield Heading(wave.title)
+            yield from inner
+
+
+def _wave_facts(wave: WaveContents) -> str:
+    parts: list[str] = [wave.state]
+    parts += [f"starts {wave.starts}"] if wave.starts else []
+    parts += [f"outcomes over {wave.window_days} days"] if wave.window_days is not None else []
+    parts += [f"shares: {wave.allocation}"] if wave.allocation else []
+    parts += ["exploratory"] if wave.exploratory else []
+    return " \u00b7 ".join(parts)
+
+
+def _checks(contents: ReportContents) -> Iterator[Block]:
+    rows = tuple(
+        (wave.title, check, check_table(check)) for wave in contents.waves for check in wave.checks
+    )
+    if rows:
+        yield CheckList(rows)
+
+
+def _delivery(item: WaveDeliveries, contents: ReportContents, names: Names) -> Iterator[Block]:
+    yield Heading(item.title)
+    sentence, figure = reach_sentence(item), sends_figure(names.new(f"sends-{item.wave}"), item)
+    if sentence:
+        yield sentence
+    if figure is not None:
+        yield figure
+    yield from delivery_tables(item, contents.unit_name)
+    for arm, reason in item.not_estimable:
+        of_arm = f" of {arm}" if arm else ""
+        yield Note(f"Effect on compliers{of_arm}: not estimable, {reason}.")
+
+
+def _effects(
+    contents: ReportContents, study: tuple[OutcomeEffects, ...], headline: Findings, names: Names
+) -> Iterator[Block]:
+    for item in study:
+        primary = " (primary outcome)" if item.outcome.primary else ""
+        mark = "" if item.registered else " (exploratory)"
+        yield Heading(f"{item.outcome.name}{primary}{mark}")
+        yield from _outcome(item, "effects", headline.arm, {}, names)
+    for wave in contents.waves:
+        if wave.effects and wave.effects is not study:
+            inner = [
+                block
+                for item in wave.effects
+                for block in _outcome(item, f"effects-{wave.id}", None, _gains(wave, item), names)
+            ]
+            yield Fold(f"{wave.title} by itself", tuple(inner), "wave")
+
+
+def _outcome(
+    item: OutcomeEffects, stem: str, best: str | None, truth: dict[str, float], names: Names
+) -> Iterator[Block]:
+    """Figure, table, what is not estimable, contrasts, and how it was estimated."""
+    name = names.new(f"{stem}-{item.outcome.id}")
+    if item.rows:
+        yield effects_figure(name, item, best, truth=truth)
+        yield effects_table(item, best)
+    if item.reasons:
+        yield Note("Not estimable:")
+        yield Bullets(tuple(f"{arm}: {why}" if arm else why for arm, why in item.reasons))
+    contrasts = contrasts_table(item)
+    if contrasts is not None:
+        yield contrasts
+    yield Note(item.method)
+
+
+def _gains(wave: WaveContents, item: OutcomeEffects) -> dict[str, float]:
+    """True effects of a simulated wave on this outcome."""
+    same = wave.truth is not None and wave.truth.outcome.id == item.outcome.id
+    return wave.truth.effects if wave.truth is not None and same else {}
+
+
+def _evaluation(item: Evaluation, contents: ReportContents, names: Names) -> Iterator[Block]:
+    def name(stem: str) -> str:
+        return names.new(f"{stem}-{item.wave}")
+
+    yield f"Learned on {', '.join(item.learned_on)}; tested on {item.wave}."
+    yield from evaluation_sentences(item, contents.unit_name)
+    yield Heading("Each policy against no message")
+    yield from _present(policies_figure(name("policies"), item), policy_table(item))
+    contrasts = contrasts_figure(name("contrasts"), item)
+    if item.contrasts:
+        yield Heading("Personalization: which message, for whom")
+        yield from _present(contrasts, contrast_table(item))
+    curves = (targeting_figure(name("targeting"), item), curve_table(item))
+    gains = (spending_figure(name("spending"), item), spending_table(item))
+    if any(block is not None for block in (*curves, *gains)):
+        yield Heading("Targeting: whether to message somebody")
+        yield from _present(*curves, *gains)
+    inner = tuple(_present(calibration_table(item), projection_table(item)))
+    if inner:
+        yield Fold("Are the predictions calibrated, and who gains more?", inner)
+
+
+def _present(*blocks: Block | None) -> Iterator[Block]:
+    yield from (block for block in blocks if block is not None)
+
+
+def _scores(fit: ScoreFit, contents: ReportContents, names: Names) -> Iterator[Block]:
+    yield Heading(fit.outcome.name)
+    figure = _score_figure(names.new(f"scores-{fit.model}"), fit)
+    yield from _present(figure, score_table(fit, contents.late_scores))
+
+
+def _score_figure(name: str, fit: ScoreFit) -> Figure | None:
+    """Posterior distributions of the arms' effects, a sample below the other; None without any."""
+    panels = score_panels_of(fit)
+    if not panels:
+        return None
+    unit = f", {fit.outcome.unit}" if fit.outcome.unit else ""
+    return ridge_figure(
+        panels,
+        name=name,
+        title=f"Effect on {fit.outcome.name} by arm",
+        x_title=f"effect against the control{unit}",
+        caption=f"Bars are medians, shaded the {percent(0.95, 0)} HPD interval.",
+        effects=True,
+    )
+
+
+def _posteriors(
+    contents: ReportContents,
+    posterior: OutcomePosterior | None,
+    reason: str,
+    headline: Findings,
+    names: Names,
+) -> Iterator[Block]:
+    moved = prob_optimal_figure(names.new("prob-best"), contents.waves)
+    if reason:
+        yield f"No posterior was computed: {reason}."
+    if posterior is not None:
+        yield posterior_figure(names.new("posterior"), posterior, headline.arm)
+        yield posterior_table(posterior, headline.arm)
+    yield from _present(moved)
+    for wave in contents.waves:
+        after = wave.posterior
+        if after is None or after is posterior:
+            continue
+        if isinstance(after, NotEstimable):
+            yield Fold(f"After: {wave.title}", (Note(str(after)),), "wave")
+            continue
+        drawn = len(contents.waves) <= MOST_DENSITIES
+        figure = posterior_figure(names.new(f"posterior-{wave.id}"), after, None, densities=drawn)
+        yield Fold(f"After: {wave.title}", (figure, posterior_table(after, None)), "wave")
+
+
+def _decision(contents: ReportContents, posterior: OutcomePosterior | None) -> Iterator[Block]:
+    decision = contents.decision
+    if decision is None:
+        return
+    rows = {row.arm: row for row in posterior.rows} if posterior else {}
+    row = rows.get(decision.arm or "")
+    prob, regret = decision.prob_optimal, decision.policy_regret
+    if row is not None:
+        prob = row.prob_optimal if prob is None else prob
+        regret = row.policy_regret if regret is None else regret
+    lines = [("Rule", decision.rule), ("Chosen", decision.arm or "none yet: go on learning")]
+    if decision.arm and prob is not None:
+        lines.append(("Probability of being best", probability(prob)))
+    if decision.arm and regret is not None and posterior is not None:
+        lines.append(("Expected regret", scale_of(posterior.outcome).amount(regret)))
+    if decision.runner_up:
+        lines.append(("Next best", decision.runner_up))
+    yield Pairs(tuple(lines))
+
+
+def _truth(
+    contents: ReportContents, headline: Findings, posterior: OutcomePosterior | None, names: Names
+) -> Iterator[Block]:
+    truth, effects = contents.truth, headline.effects
+    if truth is None:
+        return
+    yield (
+        "The units were simulated, so the true means are known. About one interval in twenty "
+        "misses its true value when the intervals are 95 % intervals."
+    )
+    same_effects = effects if effects and effects.outcome.id == truth.outcome.id else None
+    same_after = posterior if posterior and posterior.outcome.id == truth.outcome.id else None
+    name = names.new("truth")
+    if same_effects is not None and same_effects.rows and truth.effects:
+        yield effects_figure(name, same_effects, headline.arm, adjusted=False, truth=truth.effects)
+    elif same_after is not None:
+        means = {row.arm: row.mean for row in truth.rows}
+        yield posterior_figure(name, same_after, headline.arm, truth=means)
+    yield truth_table(truth, same_effects, same_after)
+
+
+# The words that a report uses, each explained in a sentence or two.
+
+_ALWAYS = (
+    (
+        "Arm, control",
+        "What a unit can be assigned to. Control is the arm that gets no message; "
+        "every effect is a difference from it.",
+    ),
+    (
+        "Share",
+        "The fraction of a wave that was to be assigned to an arm. Counts differ from it by less "
+        "than one unit, or one cluster.",
+    ),
+)
+
+_EFFECTS = (
+    (
+        "Effect, intent to treat",
+        "The difference in the mean outcome between units assigned to an arm and units assigned "
+        "to control, whether or not the message was delivered or read.",
+    ),
+    (
+        "Confidence interval",
+        "Over many repetitions of the experiment, intervals made this way cover the true effect "
+        "as often as their level says. An interval that includes zero is compatible with no "
+        "effect; that does not show that there is none.",
+    ),
+    (
+        "p, adjusted p",
+        "How often a difference at least this large would arise if the arm had no effect. With "
+        "many arms some look good by chance; the adjusted p allows for that.",
+    ),
+    (
+        "The best of several",
+        "The arm with the highest estimate tends to look a little better than it is, since it was "
+        "selected for being highest. Its interval is not corrected for this unless the table says "
+        "so.",
+    ),
+)
+
+_POSTERIOR = (
+    (
+        "Posterior, credible interval",
+        "The distribution of the true value given the data, under the model. The true value lies "
+        "in the interval with the stated probability. HPD is the shortest such interval; "
+        "equal-tailed leaves out as much on either side.",
+    ),
+    (
+        "Probability of being best",
+        "The posterior probability that the arm's mean outcome is the best of all arms compared.",
+    ),
+    (
+        "Expected regret",
+        "Policy regret: the loss, per unit, from using this arm for all instead of the arm that "
+        "is truly best, averaged over the posterior. It is small when the arm is almost surely "
+        "best, or when the arms hardly differ.",
+    ),
+    (
+        "Exploration sampling",
+        "An allocation rule that gives more of the next wave to arms that may yet be best but are "
+        "not known to be: shares in proportion to p(1 \u2212 p), with p the probability of being "
+        "best.",
+    ),
+)
+
+_POLICIES = (
+    (
+        "Policy, fresh outcomes",
+        "A rule that assigns each unit a message by its covariates. It was frozen before the test "
+        "began, and is tested on outcomes that came later: on the outcomes that it was learned "
+        "from, every policy looks better than it is.",
+    ),
+    (
+        "Personalization, targeting",
+        "Which message to send to whom; and whether to message somebody at all.",
+    ),
+    (
+        "Doubly robust",
+        "An estimate from all units: each contributes to the value of every policy that assigns it "
+        "the message it received, weighted by the known probability of receiving it.",
+    ),
+    (
+        "AUTOC, Qini",
+        "How much more those ranked first gain, averaged over the share that is messaged. 0 means "
+        "that the ranking has no value.",
+    ),
+)
+
+_DELIVERIES = (
+    (
+        "Effect on compliers",
+        "The complier average causal effect: the effect on units that receive a message because "
+        "they were assigned to it, and would not have otherwise. Units that were reached are never "
+        "compared with units that were not, since they differ in more than the message.",
+    ),
+)
+
+
+def glossary(
+    *, effects: bool, posterior: bool, policies: bool = False, deliveries: bool = False
+) -> tuple[tuple[str, str], ...]:
+    """Terms and their meaning, for the parts that a report has."""
+    parts = (
+        (_EFFECTS, effects),
+        (_DELIVERIES, deliveries),
+        (_POSTERIOR, posterior),
+        (_POLICIES, policies),
+    )
+    return _ALWAYS + tuple(word for words, wanted in parts if wanted for word in words)

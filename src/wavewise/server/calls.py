@@ -11,10 +11,9 @@ from wavewise.errors import InputError
 from wavewise.fieldwork.channels.sip import PROMPTS
 from wavewise.fieldwork.voice.answers import reject_twiml
 from wavewise.fieldwork.voice.prompts import PromptFolder
-from wavewise.server.answers import Refusal
-from wavewise.server.doors import africas_talking_form, settings_of, twilio_form
-from wavewise.workflow.calls import call_ended, next_step
-from wavewise.workflow.rings import call_back
+from wavewise.server.authentication import africas_talking_form, settings_of, twilio_form
+from wavewise.server.errors import HttpProblem
+from wavewise.workflow.send.calls import call_back, call_ended, next_step
 
 __all__ = ["router"]
 
@@ -24,8 +23,8 @@ Key = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 
 
 @router.post("/twilio/inbound")
-async def twilio_rings(request: Request) -> Response:
-    """Somebody rings ("flashes"): nobody takes it, and the next call to them goes out at once."""
+async def twilio_missed_call(request: Request) -> Response:
+    """A missed call: nobody answers it, and the next call due to that unit is made immediately."""
     form = await twilio_form(request)
     await _rung(request, form.get("From", ""), form.get("CallSid", ""))
     return Response(reject_twiml(), media_type=XML)
@@ -75,7 +74,7 @@ async def prompt(request: Request, name: str) -> FileResponse:
     try:
         found = folder.read(name)
     except InputError:
-        raise Refusal(404, "NotFound", "found no such prompt") from None
+        raise HttpProblem(404, "NotFound", "found no such prompt") from None
     return FileResponse(found.path, media_type="audio/wav")
 
 
@@ -92,9 +91,9 @@ async def _step(
     url = f"{base}{request.url.path}"
     if provider == "africas-talking":
         url += f"?token={request.query_params.get('token', '')}&key={key}"
-    row = await run_in_threadpool(settings.study.store.message_by_key, key)
+    row = await run_in_threadpool(settings.study.store.calls.message, key)
     if row is None:
-        raise Refusal(404, "NotFound", "found no such call")
+        raise HttpProblem(404, "NotFound", "found no such call")
     text = await run_in_threadpool(
         next_step,
         settings.study,

@@ -1,25 +1,105 @@
-"""Messages from units: refusals above all. The text itself is never kept."""
+"""Messages from units: opt-outs above all. The text itself is never kept."""
 
 import hashlib
+from html import escape
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 
-from wavewise.fieldwork.key_ring import KeyRing
-from wavewise.server.answers import Refusal, json_of
-from wavewise.server.doors import africas_talking_form, settings_of, signed_body, twilio_form
-from wavewise.workflow.refusals import inbound_message, refuse_address
+from wavewise.fieldwork.contact_details import KeyRing
+from wavewise.server.authentication import (
+    africas_talking_form,
+    settings_of,
+    signed_body,
+    twilio_form,
+)
+from wavewise.server.errors import HttpProblem, json_of
+from wavewise.workflow.contacts.opt_outs import inbound_message, opt_out_address, unsubscribe
 
-__all__ = ["router"]
+# Unsubscribe links: a page for people, one click for mail programs (RFC 8058).
 
-router = APIRouter(prefix="/v1/inbound")
+router = APIRouter()
+# Language: (question, button, done, not our link)
+_TEXTS = {
+    "en": (
+        "Do you want no more messages from this programme?",
+        "No more messages",
+        "Done. You will get no more messages.",
+        "This link is not complete. Please open it again from your message.",
+    ),
+    "es": (
+        "¿No quiere recibir más mensajes de este programa?",
+        "No recibir más mensajes",
+        "Listo. No recibirá más mensajes.",
+        "Este enlace no está completo. Ábralo otra vez desde su mensaje.",
+    ),
+    "sw": (
+        "Hutaki kupokea ujumbe zaidi kutoka kwa mpango huu?",
+        "Sitaki ujumbe zaidi",
+        "Tayari. Hutapokea ujumbe zaidi.",
+        "Kiungo hiki hakijakamilika. Tafadhali kifungue tena kutoka kwa ujumbe wako.",
+    ),
+    "fr": (
+        "Ne voulez-vous plus recevoir de messages de ce programme ?",
+        "Ne plus recevoir de messages",
+        "C'est fait. Vous ne recevrez plus de messages.",
+        "Ce lien n'est pas complet. Ouvrez-le de nouveau depuis votre message.",
+    ),
+}
+_PAGE = """<!doctype html>
+<html lang="{language}"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex"><title>{title}</title>
+<style>body{{font:1.2rem/1.5 sans-serif;max-width:32rem;margin:3rem auto;padding:0 1rem}}
+button{{font:inherit;padding:.7rem 1.2rem}}</style></head>
+<body><main><p>{text}</p>{form}</main></body></html>
+"""
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
+}
+
+
+@router.get("/u/{token}")
+async def ask(request: Request, token: str) -> HTMLResponse:
+    """A page with one button: programs that look at links must not unsubscribe anybody."""
+    settings, language = settings_of(request), _language(request)
+    question, button, _, broken = _TEXTS[language]
+    if settings.ring is None or settings.ring.unit_of_token(token) is None:
+        return _page(language, broken, 404)
+    form = f'<form method="post"><button>{escape(button)}</button></form>'
+    return _page(language, question, 200, form)
+
+
+@router.post("/u/{token}")
+async def unsubscribe_now(request: Request, token: str) -> HTMLResponse:
+    """Unsubscribe: the button of the page, or a mail program's one click."""
+    settings, language = settings_of(request), _language(request)
+    _, _, done, broken = _TEXTS[language]
+    found = None
+    if settings.ring is not None:
+        found = await run_in_threadpool(unsubscribe, settings.study, settings.ring, token)
+    return _page(language, done, 200) if found is not None else _page(language, broken, 404)
+
+
+def _language(request: Request) -> str:
+    wanted = request.headers.get("accept-language", "")
+    codes = (part.split(";")[0].split("-")[0].strip().lower() for part in wanted.split(","))
+    return next((code for code in codes if code in _TEXTS), "en")
+
+
+def _page(language: str, text: str, status: int, form: str = "") -> HTMLResponse:
+    page = _PAGE.format(language=language, title=escape(text), text=escape(text), form=form)
+    return HTMLResponse(page, status, headers=_HEADERS)
+
 
 _NOTHING_TO_SAY = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
 
-@router.post("/twilio")
+@router.post("/v1/inbound/twilio")
 async def twilio(request: Request) -> Response:
     """An SMS that Twilio took in."""
     form = await twilio_form(request)
@@ -34,7 +114,7 @@ async def twilio(request: Request) -> Response:
     return Response(_NOTHING_TO_SAY, media_type="application/xml")
 
 
-@router.post("/africas-talking")
+@router.post("/v1/inbound/africas-talking")
 async def africas_talking(request: Request) -> JSONResponse:
     """An SMS that Africa's Talking took in."""
     form = await africas_talking_form(request)
@@ -43,7 +123,7 @@ async def africas_talking(request: Request) -> JSONResponse:
     return JSONResponse(done)
 
 
-@router.post("/africas-talking/opt-out")
+@router.post("/v1/inbound/africas-talking/opt-out")
 async def africas_talking_opt_out(request: Request) -> JSONResponse:
     """A number that left the sender's bulk messages at Africa's Talking."""
     form = await africas_talking_form(request)
@@ -52,7 +132,7 @@ async def africas_talking_opt_out(request: Request) -> JSONResponse:
     # The provider gives no id: the number itself, unreadable, tells a repeated call.
     reference = hashlib.sha256(f"opt-out {form.get('senderId')} {number}".encode()).hexdigest()[:32]
     done = await run_in_threadpool(
-        refuse_address,
+        opt_out_address,
         settings.study,
         _ring(settings.ring),
         "sms",
@@ -64,7 +144,7 @@ async def africas_talking_opt_out(request: Request) -> JSONResponse:
     return JSONResponse(done)
 
 
-@router.post("/webhook")
+@router.post("/v1/inbound/webhook")
 async def webhook(request: Request) -> JSONResponse:
     """A message from a channel of the user's own: JSON with channel, from, text and id."""
     found = json_of(await signed_body(request))
@@ -97,22 +177,22 @@ async def _take(
         address,
         text,
         reference,
-        provider_refuses=provider_said == "STOP",
-        provider_resumes=provider_said == "START",
+        provider_opts_out=provider_said == "STOP",
+        provider_opts_in=provider_said == "START",
     )
 
 
 def _field(form: dict[str, Any], name: str) -> str:
     value = form.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise Refusal(422, "InputError", f"found no '{name}'; needed it; nothing was kept")
+        raise HttpProblem(422, "InputError", f"found no '{name}'; needed it; nothing was stored")
     return value
 
 
 def _ring(ring: KeyRing | None) -> KeyRing:
-    # 503, so that the provider tries again: a refusal must not be lost.
+    # 503, so that the provider tries again: an opt-out must not be lost.
     if ring is None:
-        raise Refusal(
+        raise HttpProblem(
             503,
             "NotSetUp",
             "found no key file, without which a number names nobody; start with --key-file FILE",

@@ -6,13 +6,9 @@ from typing import Any
 import numpy as np
 
 from wavewise.errors import InputError
-from wavewise.estimate.labels import group_sum
-from wavewise.results import FloatArray
-from wavewise.simulated.adaptive_waves import (
-    AdaptiveDesign,
-    marginal_means,
-    simulate_many,
-)
+from wavewise.shared.labels import group_sum
+from wavewise.shared.results import FloatArray
+from wavewise.simulated.adaptive_waves import AdaptiveDesign, marginal_means, simulate_many
 
 __all__ = ["ExperimentAgain", "cluster_effects_sd", "experiment_again"]
 
@@ -22,26 +18,7 @@ _NEWTON = 60
 def experiment_again(
     design: AdaptiveDesign, outcome: Any, arm: Any, cluster: Any
 ) -> "ExperimentAgain":
-    """The experiment as a function of arm means, for `wavewise.estimate.bootstrap_chosen_arm`.
-
-    Parameters
-    ----------
-    design : AdaptiveDesign
-        Units, waves, rule, floor and kind of outcome; its means and clusters are replaced.
-    outcome, arm, cluster : array-like, shape (n_units,)
-        The data; they tell the spread of cluster effects and the number of clusters.
-
-    Returns
-    -------
-    ExperimentAgain
-        Callable of means and a generator; gives `weighted_m` estimates with clustered standard
-        errors, of many runs at once by its `many`.
-
-    Raises
-    ------
-    InputError
-        Where there are fewer than two clusters.
-    """
+    """The experiment as a function of arm means, for `wavewise.estimate.bootstrap_chosen_arm`."""
     codes = np.unique(np.asarray(cluster), return_inverse=True)[1]
     n_clusters = int(codes.max()) + 1
     if n_clusters < 2:
@@ -54,15 +31,9 @@ def experiment_again(
 
 @dataclass(frozen=True, eq=False)
 class ExperimentAgain:
-    """The experiment as a function of arm means: one run, or many side by side.
+    """The experiment as a function of arm means: one run, or many side by side."""
 
-    Parameters
-    ----------
-    design : AdaptiveDesign
-        Its means are replaced.
-    """
-
-    design: AdaptiveDesign
+    design: AdaptiveDesign  # Its means are replaced.
 
     def __call__(
         self, means: FloatArray, rng: np.random.Generator
@@ -97,10 +68,7 @@ class ExperimentAgain:
             variance
             > np.finfo(np.float64).eps * np.maximum(1.0, np.nanmax(np.abs(runs.outcome))) ** 2
         )
-        return (
-            np.where(known, estimate, np.nan),
-            np.where(known, np.sqrt(variance), np.nan),
-        )
+        return (np.where(known, estimate, np.nan), np.where(known, np.sqrt(variance), np.nan))
 
 
 def cluster_effects_sd(outcome: Any, arm: Any, cluster: Any, binary: bool) -> float:

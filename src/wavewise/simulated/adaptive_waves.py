@@ -9,7 +9,7 @@ import numpy as np
 from wavewise.decide.rules import rule_named
 from wavewise.decide.wave_shares import shares_of_many
 from wavewise.errors import InputError
-from wavewise.results import FloatArray, IntArray
+from wavewise.shared.results import FloatArray, IntArray
 
 __all__ = [
     "AdaptiveData",
@@ -27,33 +27,20 @@ _PRIOR = 1.0  # successes and failures before the first wave
 
 @dataclass(frozen=True, eq=False)
 class AdaptiveDesign:
-    """How an adaptive experiment is run, and the truth behind it.
+    """How an adaptive experiment is run, and the truth behind it."""
 
-    Parameters
-    ----------
-    means : array of float, shape (n_arms,)
-        True success probability of each arm, or its mean where outcomes are normal.
-    n_units, n_waves : int
-        Units in all, in waves of the same size.
-    rule : {"exploration", "thompson", "equal"}
-        Rule of the shares from the second wave on; those of the first are equal.
-    floor : float
-        Least share of each arm.
-    outcome : {"binary", "normal"}
-        Kind of outcome; normal ones have variance 1 within clusters.
-    n_clusters : int
-        Clusters over which all waves' units are spread at random; 0 for none.
-    cluster_sd : float
-        Standard deviation of the cluster's effect: on the log odds, or on the mean.
-    """
-
+    # (n_arms,): True success probability of each arm, or its mean where outcomes are normal.
     means: FloatArray
+    # n_units, n_waves: Units in all, in waves of the same size.
     n_units: int
     n_waves: int
+    # Rule of the shares from the second wave on; those of the first are equal.
     rule: Literal["exploration", "thompson", "equal"] = "exploration"
-    floor: float = 0.0
+    floor: float = 0.0  # Least share of each arm.
+    # Kind of outcome; normal ones have variance 1 within clusters.
     outcome: Literal["binary", "normal"] = "binary"
-    n_clusters: int = 0
+    n_clusters: int = 0  # Clusters over which all waves' units are spread at random; 0 for none.
+    # Standard deviation of the cluster's effect: on the log odds, or on the mean.
     cluster_sd: float = 0.0
 
     def __post_init__(self) -> None:
@@ -66,25 +53,16 @@ class AdaptiveDesign:
 
 @dataclass(frozen=True, eq=False)
 class AdaptiveData:
-    """What an adaptive experiment left behind.
+    """What an adaptive experiment left behind."""
 
-    Parameters
-    ----------
-    outcome : array of float, shape (n_units,)
-    arm, wave, cluster : array of int, shape (n_units,)
-        Codes from 0; clusters are the units themselves where there are none.
-    propensities : array of float, shape (n_units, n_arms)
-        Probability of every arm.
-    truth : array of float, shape (n_arms,)
-        Mean outcome of each arm over all clusters.
-    """
-
-    outcome: FloatArray
+    outcome: FloatArray  # (n_units,)
+    # arm, wave, cluster: (n_units,): Codes from 0; clusters are the units themselves where there
+    # are none.
     arm: IntArray
     wave: IntArray
     cluster: IntArray
-    propensities: FloatArray
-    truth: FloatArray
+    propensities: FloatArray  # (n_units, n_arms): Probability of every arm.
+    truth: FloatArray  # (n_arms,): Mean outcome of each arm over all clusters.
 
     @property
     def propensity(self) -> FloatArray:
@@ -95,25 +73,15 @@ class AdaptiveData:
 
 @dataclass(frozen=True, eq=False)
 class ManyAdaptive:
-    """What many runs of one design left behind.
+    """What many runs of one design left behind."""
 
-    Parameters
-    ----------
-    outcome : array of float, shape (n_runs, n_units)
-    arm, cluster : array of int, shape (n_runs, n_units)
-    wave : array of int, shape (n_units,)
-        The same in all runs.
-    share : array of float, shape (n_runs, n_waves, n_arms)
-        Probability of every arm in each wave.
-    truth : array of float, shape (n_arms,)
-    """
-
-    outcome: FloatArray
+    outcome: FloatArray  # (n_runs, n_units)
+    # arm, cluster: (n_runs, n_units)
     arm: IntArray
     cluster: IntArray
-    wave: IntArray
-    share: FloatArray
-    truth: FloatArray
+    wave: IntArray  # (n_units,): The same in all runs.
+    share: FloatArray  # (n_runs, n_waves, n_arms): Probability of every arm in each wave.
+    truth: FloatArray  # (n_arms,)
 
     def run(self, number: int) -> AdaptiveData:
         """One of the runs."""
@@ -165,16 +133,7 @@ def simulate_many(design: AdaptiveDesign, n_runs: int, rng: np.random.Generator)
 def assign_again(
     design: AdaptiveDesign, outcomes: FloatArray, rng: np.random.Generator
 ) -> IntArray:
-    """Arms of all units drawn anew, later waves' shares following given outcomes, (n_units,).
-
-    Parameters
-    ----------
-    design : AdaptiveDesign
-        Waves, rule and floor.
-    outcomes : array of float, shape (n_units, n_arms)
-        Outcome of each unit under each arm, as `wavewise.estimate.randomization_test` gives them.
-    rng : numpy.random.Generator
-    """
+    """Arms of all units drawn anew, later waves' shares following given outcomes, (n_units,)."""
     units = np.arange(design.n_units)
 
     def given(now: slice, arm: IntArray) -> FloatArray:

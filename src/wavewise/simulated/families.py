@@ -17,12 +17,11 @@ import numpy as np
 import polars as pl
 
 from wavewise.errors import InputError
-from wavewise.results import FloatArray, IntArray
+from wavewise.shared.results import FloatArray, IntArray
 
 __all__ = ["FamilyWorld", "Season", "simulate_families"]
 
 Season = Literal["school year", "summer"]
-
 # On the logit of the login probability: mean effect of a message, then its slopes on the family's
 # traits (prior use, school size, the child's grade, town or country), each standardized.
 MESSAGE_EFFECTS: Mapping[str, tuple[float, ...]] = MappingProxyType(
@@ -265,9 +264,7 @@ def _people(
     )
     # a tenth of the scores was never recorded
     lacking = pl.Series(rng.random(n) < 0.1)
-    return people.with_columns(
-        math_score=pl.when(lacking).then(None).otherwise("math_score"),
-    )
+    return people.with_columns(math_score=pl.when(lacking).then(None).otherwise("math_score"))
 
 
 def _event_frame(

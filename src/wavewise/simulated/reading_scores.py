@@ -8,13 +8,12 @@ import numpy as np
 import polars as pl
 
 from wavewise.errors import InputError
-from wavewise.results import BoolArray, FloatArray, IntArray, StrArray
-from wavewise.simulated.reading_calls import ReadingWorld
+from wavewise.shared.results import BoolArray, FloatArray, IntArray, StrArray
+from wavewise.simulated.reading import ReadingWorld
 
 __all__ = ["OBSERVED_PATTERNS", "ScoreTruth", "simulate_reading_scores"]
 
 Patterns = Mapping[str, Mapping[str, int]]
-
 # share of children with each pattern of scores: 1 observed, 0 missing, one digit an exam
 OBSERVED_PATTERNS: Mapping[str, float] = MappingProxyType(
     {"111": 0.634, "101": 0.162, "110": 0.093, "011": 0.007, "010": 0.001, "001": 0.001}
@@ -82,7 +81,7 @@ def simulate_reading_scores(
         without the second score; the rest of the wave has none. By default `OBSERVED_PATTERNS`.
     limits : (float, float), optional
         Lowest and highest score that the test can give; with them scores are whole words, and
-        effects are a few per cent smaller than the truth says.
+        effects are a few percent smaller than the truth says.
 
     Returns
     -------
@@ -133,17 +132,14 @@ def _treated(wave: pl.Series, begins: Mapping[str, str], periods: tuple[str, ...
     """1 where the unit's calls had begun by the exam, (n_units, n_periods)."""
     unknown = sorted(set(wave.unique()) - set(begins))
     if unknown:
-        raise InputError(f"begins: found no exam for {', '.join(unknown)}; needed one a wave")
+        raise InputError(f"begins: found no exam for {', '.join(unknown)}; needed one per wave")
     first = {name: periods.index(period) for name, period in begins.items()}
     start = wave.replace_strict(first, return_dtype=pl.Int64).to_numpy()
     return np.asarray(np.arange(len(periods)) >= start[:, None], dtype=np.int64)
 
 
 def _observed(
-    wave: StrArray,
-    lateness: FloatArray,
-    patterns: Patterns | None,
-    n_periods: int,
+    wave: StrArray, lateness: FloatArray, patterns: Patterns | None, n_periods: int
 ) -> BoolArray:
     """Whether each score was handed in, (n_units, n_periods): the later, the fewer."""
     seen = np.zeros((wave.size, n_periods), np.bool_)

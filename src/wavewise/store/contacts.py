@@ -1,4 +1,4 @@
-"""Sealed contact details: what the database cannot read, and nothing else of the unit."""
+"""Encrypted contact details: what the database cannot read, and nothing else of the unit."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -8,27 +8,25 @@ from sqlalchemy import Connection, bindparam, delete, select, true, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from wavewise.errors import InputError
-from wavewise.store.bulk import append, ready, scan, staged
-from wavewise.store.conflicts import insert_into
-from wavewise.store.contact_schema import contact, contact_change
-from wavewise.store.database import Database
-from wavewise.store.problems import broken_rule
+from wavewise.store.engine import Part, broken_rule
+from wavewise.store.frames import append, insert_into, n_inserted, ready, scan, staged
 from wavewise.store.rows import to_us
+from wavewise.store.schema import contact, contact_change
 
 __all__ = ["Contacts", "put_contacts"]
 
 _KEY = ("unit_id", "channel")
-_TYPES = dict.fromkeys((*_KEY, "key_id", "sealed", "lookup"), pl.String)
+_TYPES = dict.fromkeys((*_KEY, "key_id", "encrypted", "lookup"), pl.String)
 _FORMER = dict.fromkeys(
-    ("change_id", "unit_id", "channel", "former_key_id", "former_sealed"), pl.String
+    ("change_id", "unit_id", "channel", "former_key_id", "former_encrypted"), pl.String
 )
 _IDS_A_QUERY = 500
 
 
-class Contacts(Database):
-    """The table of contact details."""
+class Contacts(Part):
+    """Encrypted contact details, and their changes."""
 
-    def put_contacts(
+    def put(
         self,
         frame: pl.DataFrame,
         imported_at: datetime,
@@ -36,37 +34,14 @@ class Contacts(Database):
         channels: Sequence[str] = (),
         of: pl.Series | None = None,
     ) -> None:
-        """Add contact details, or put them in the place of those of the same unit and channel.
-
-        Parameters
-        ----------
-        frame : DataFrame
-            Columns unit_id, channel, key_id, sealed, lookup; one row a unit and channel.
-        imported_at : datetime
-            When they were imported.
-        channels : sequence of str
-            With ``of``: details of these channels that the frame does not hold are taken out.
-        of : polars.Series, optional
-            The units that ``channels`` is about.
-
-        Raises
-        ------
-        InputError
-            A unit was not imported; nothing was written.
-        """
+        """Add contact details, or put them in the place of those of the same unit and channel."""
         with self._writing() as connection:
             put_contacts(connection, frame, imported_at, without=channels, of=of)
 
-    def contacts(
+    def find(
         self, channel: str | None = None, unit_ids: Sequence[str] | None = None
     ) -> pl.DataFrame:
-        """Sealed contact details, in the order of units and channels.
-
-        Returns
-        -------
-        DataFrame
-            Columns unit_id, channel, key_id, sealed, lookup.
-        """
+        """Encrypted contact details, in the order of units and channels."""
         query = select(*(contact.c[name] for name in _TYPES))
         if channel is not None:
             query = query.where(contact.c.channel == channel)
@@ -79,13 +54,13 @@ class Contacts(Database):
             ]
         return pl.concat([pl.DataFrame(schema=_TYPES), *parts]).sort(_KEY)
 
-    def contacted_units(self, channel: str) -> pl.Series:
+    def units(self, channel: str) -> pl.Series:
         """Ids of the units that have an address on a channel, in no order."""
         query = select(contact.c.unit_id).where(contact.c.channel == channel)
         with self._reading() as connection:
             return scan(connection, query, {"unit_id": pl.String})["unit_id"]
 
-    def contacts_at(self, lookups: Sequence[str]) -> pl.DataFrame:
+    def at(self, lookups: Sequence[str]) -> pl.DataFrame:
         """Units and channels whose blind index is one of these: columns unit_id, channel."""
         query = select(*(contact.c[name] for name in _KEY))
         with self._reading() as connection:
@@ -96,31 +71,59 @@ class Contacts(Database):
             )
         return found.sort(_KEY)
 
-    def reseal_contacts(self, reseal: Callable[[pl.DataFrame], pl.DataFrame]) -> int:
-        """Write all contact details anew in one transaction; gives their number.
-
-        Parameters
-        ----------
-        reseal : callable
-            From the rows as :meth:`contacts` gives them to the same rows sealed with another key.
-        """
+    def reencrypt(self, reencrypt_rows: Callable[[pl.DataFrame], pl.DataFrame]) -> int:
+        """Write all contact details anew in one transaction; gives their number."""
         with self._writing() as connection:
             types = {**_TYPES, "imported_at_utc_us": pl.Int64}
             rows = scan(connection, select(*(contact.c[name] for name in types)), types)
-            # Only what was sealed changes: the day of the import stays.
-            resealed = reseal(rows.select(list(_TYPES)))
-            whole = resealed.with_columns(rows["imported_at_utc_us"])
+            # Only what was encrypted changes: the day of the import stays.
+            reencrypted = reencrypt_rows(rows.select(list(_TYPES)))
+            whole = reencrypted.with_columns(rows["imported_at_utc_us"])
             connection.execute(delete(contact))
             append(connection, contact, whole.sort(_KEY))
-            _reseal_former(connection, reseal)
+            _reencrypt_former(connection, reencrypt_rows)
         return rows.height
 
-    def n_contacts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int]:
         """Number of contact details by channel."""
         query = select(contact.c.channel)
         with self._reading() as connection:
             found = scan(connection, query, {"channel": pl.String})
         return dict(sorted(found["channel"].value_counts().iter_rows()))
+
+    def change(self, encrypted: pl.DataFrame, change_id: str, source: str, at: datetime) -> bool:
+        """Put one contact detail in the place of another, and keep that it was done.
+
+        Gives whether it was: a change that is known already is not done twice.
+        """
+        row = ready(encrypted, _ENCRYPTED).row(0, named=True)
+        own = (contact.c.unit_id == row["unit_id"], contact.c.channel == row["channel"])
+        with self._writing() as connection:
+            former = connection.execute(
+                select(contact.c.key_id, contact.c.encrypted).where(*own).with_for_update()
+            ).one_or_none()
+            values = {
+                "change_id": change_id,
+                "unit_id": row["unit_id"],
+                "channel": row["channel"],
+                "source": source,
+                "at_utc_us": to_us(at),
+                "former_key_id": None if former is None else former.key_id,
+                "former_encrypted": None if former is None else former.encrypted,
+            }
+            statement = insert_into(connection, contact_change).values(values)
+            if not n_inserted(connection, statement.on_conflict_do_nothing()):
+                return False
+            put_contacts(connection, encrypted, at)
+            return True
+
+    def changes(self, unit_id: str | None = None) -> pl.DataFrame:
+        """Changes in the order of time, of one unit or of all."""
+        query = select(*(contact_change.c[name] for name in _CHANGES))
+        if unit_id is not None:
+            query = query.where(contact_change.c.unit_id == unit_id)
+        with self._reading() as connection:
+            return scan(connection, query, _CHANGES).sort("at_utc_us", "change_id")
 
 
 def put_contacts(
@@ -161,27 +164,43 @@ def put_contacts(
         ) from None
 
 
-def _reseal_former(connection: Connection, reseal: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-    """Seal what was there before changes with another key, in the caller's transaction."""
+def _reencrypt_former(
+    connection: Connection, reencrypt_rows: Callable[[pl.DataFrame], pl.DataFrame]
+) -> None:
+    """Encrypt what was there before changes with another key, in the caller's transaction."""
     query = select(*(contact_change.c[name] for name in _FORMER)).where(
-        contact_change.c.former_sealed.is_not(None)
+        contact_change.c.former_encrypted.is_not(None)
     )
     rows = scan(connection, query, _FORMER)
     if rows.is_empty():
         return
     old = rows.select(
-        "unit_id", "channel", key_id="former_key_id", sealed="former_sealed", lookup=pl.lit("")
+        "unit_id",
+        "channel",
+        key_id="former_key_id",
+        encrypted="former_encrypted",
+        lookup=pl.lit(""),
     )
-    new = reseal(old).select("key_id", "sealed").rows()
+    new = reencrypt_rows(old).select("key_id", "encrypted").rows()
     values = [
-        {"row": change, "key": key_id, "text": sealed}
-        for change, (key_id, sealed) in zip(rows["change_id"], new, strict=True)
+        {"row": change, "key": key_id, "text": encrypted}
+        for change, (key_id, encrypted) in zip(rows["change_id"], new, strict=True)
     ]
     statement = update(contact_change).where(contact_change.c.change_id == bindparam("row"))
     connection.execute(
-        statement.values(former_key_id=bindparam("key"), former_sealed=bindparam("text")), values
+        statement.values(former_key_id=bindparam("key"), former_encrypted=bindparam("text")), values
     )
 
 
 def _parts(ids: list[str]) -> list[list[str]]:
     return [ids[i : i + _IDS_A_QUERY] for i in range(0, len(ids), _IDS_A_QUERY)]
+
+
+# Contact details that people changed: when, and what was there before, encrypted.
+
+_CHANGES = {
+    **dict.fromkeys(("change_id", "unit_id", "channel", "source"), pl.String),
+    "at_utc_us": pl.Int64,
+    **dict.fromkeys(("former_key_id", "former_encrypted"), pl.String),
+}
+_ENCRYPTED = dict.fromkeys(("unit_id", "channel", "key_id", "encrypted", "lookup"), pl.String)

@@ -1,15 +1,27 @@
 """From a URL to an engine whose connections behave alike."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from wavewise.errors import StoreError
+from wavewise.store.schema import HEAD
 
-__all__ = ["WRITE", "engine_for", "give_large_cache", "shown"]
+__all__ = [
+    "WRITE",
+    "Database",
+    "Part",
+    "broken_rule",
+    "current_revision",
+    "engine_for",
+    "give_large_cache",
+    "make_ready",
+]
 
 # Execution option of connections that will write.
 WRITE = "wavewise_write"
@@ -26,20 +38,7 @@ def shown(url: URL) -> str:
 
 
 def engine_for(url: str, *, create: bool) -> Engine:
-    """An engine for a SQLite file, a SQLite database in memory, or a PostgreSQL database.
-
-    Parameters
-    ----------
-    url : str
-        ``sqlite:///path``, ``sqlite://`` (in memory) or ``postgresql://...``.
-    create : bool
-        Whether a SQLite file may be made where there is none.
-
-    Raises
-    ------
-    StoreError
-        The URL is of no known form, its driver is missing, or the file is not there.
-    """
+    """An engine for a SQLite file, a SQLite database in memory, or a PostgreSQL database."""
     parsed = _parse(url)
     if parsed.get_backend_name() == "postgresql":
         return _postgresql(parsed.set(drivername="postgresql+psycopg"))
@@ -111,3 +110,202 @@ def _postgresql(url: URL) -> Engine:
 def _set_up_postgresql(connection: Any, _record: object) -> None:
     connection.execute(f"SET lock_timeout = {_LOCK_TIMEOUT_MS}")
     connection.commit()
+
+
+# Transactions: all of a write or none of it, and named errors.
+
+
+class Database:
+    """A connection pool with one way to read and one way to write."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.url = shown(engine.url)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def engine(self) -> Engine:
+        """The connection pool."""
+        return self._engine
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._engine.dispose()
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A transaction that only reads."""
+        return _transaction(self._engine, self.url, writes=False)
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """A transaction that writes: all of it or nothing."""
+        return _transaction(self._engine, self.url, writes=True)
+
+
+class Part:
+    """Tables that belong together, in the database that all parts share."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._reading, self._writing, self.url = database.reading, database.writing, database.url
+
+
+@contextmanager
+def _transaction(engine: Engine, url: str, *, writes: bool) -> Iterator[Connection]:
+    """One transaction: committed at the end, undone whole on any error."""
+    driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
+    try:
+        with engine.connect() as plain:
+            connection = plain.execution_options(**{WRITE: writes})
+            with connection.begin():
+                yield connection
+    except (SQLAlchemyError, driver_error) as error:
+        raise store_error(error, url) from cause(error)
+
+
+# Brings a database to the tables of this version of Wavewise.
+
+SCRIPTS = Path(__file__).parent / "migrations"
+# Any fixed number does: it names the lock that one migrating process holds.
+_LOCK_KEY = 7_288_174
+
+
+def current_revision(connection: Connection, url: str) -> str | None:
+    """The migration that a database stands at; None where it is empty."""
+    tables = inspect(connection).get_table_names()
+    if "alembic_version" in tables:
+        revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return revision
+    if tables:
+        raise StoreError(
+            f"{url}: found a database with {len(tables)} tables that are not Wavewise's; "
+            "needed an empty one or a study's; give another path or database"
+        )
+    return None
+
+
+def make_ready(connection: Connection, url: str, *, create: bool) -> None:
+    """Make or migrate the tables, in the caller's transaction."""
+    _wait_for_others(connection)
+    revision = current_revision(connection, url)
+    if revision == HEAD:
+        return
+    if revision is None and not create:
+        raise StoreError(
+            f"{url}: found an empty database; needed a study's; check the path, "
+            "or begin the study first"
+        )
+    _upgrade(connection, revision, url)
+
+
+def _wait_for_others(connection: Connection) -> None:
+    # SQLite's writer holds the whole file already.
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+
+
+def _upgrade(connection: Connection, revision: str | None, url: str) -> None:
+    # Alembic costs a quarter of a second: only a file that needs it pays.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise StoreError(
+            f"{url}: found a database at revision {revision!r}; needed {HEAD!r} or older; "
+            "a newer Wavewise made it: upgrade with pip install --upgrade wavewise"
+        )
+    command.upgrade(config, HEAD)
+
+
+# From what a database driver raises to a named error that says what to do.
+
+# SQLite's error names and PostgreSQL's codes, by how they begin: (found, needed, what to do).
+_KNOWN: tuple[tuple[tuple[str, ...], str], ...] = (
+    (
+        ("SQLITE_NOTADB", "SQLITE_CORRUPT"),
+        "found a file that is not a sound SQLite database; needed a Wavewise study's file; "
+        "check the path, or restore a copy",
+    ),
+    (
+        ("SQLITE_BUSY", "SQLITE_LOCKED", "55P03", "40P01"),
+        "another process has been writing for over 5 seconds; nothing was written; "
+        "wait until it has ended, then run the same command again",
+    ),
+    (
+        ("SQLITE_READONLY", "SQLITE_PERM", "25006", "42501"),
+        "found it read-only; needed the right to write; nothing was written; "
+        "check the owner and the permissions of the file and of its folder (or the database role)",
+    ),
+    (
+        ("SQLITE_FULL", "53100"),
+        "the disk is full; nothing was written; free some space, then run the same command again",
+    ),
+    (
+        ("SQLITE_CANTOPEN",),
+        "it cannot be opened; needed a path in a folder that exists and that may be written to",
+    ),
+    (("SQLITE_IOERR",), "the disk gave an error; nothing was written; check the disk, then retry"),
+    (("08", "57P"), "the connection to the server was lost; nothing was written; retry"),
+    (
+        ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE", "23505"),
+        "another process wrote the same rows at the same time; this one wrote nothing; "
+        "look at what is there, then run again",
+    ),
+    (("22021",), "found text that the database cannot hold (a NUL character); take it out"),
+)
+
+
+def _code(error: Exception) -> str:
+    """SQLite's error name or PostgreSQL's SQLSTATE; empty where the driver gives none."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    name = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
+    return str(name or "")
+
+
+def broken_rule(error: Exception) -> Literal["unknown reference", "known key", "other"]:
+    """Which rule of the schema a write broke."""
+    code = _code(error)
+    if code in {"SQLITE_CONSTRAINT_FOREIGNKEY", "23503"}:
+        return "unknown reference"
+    keys = {"SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE", "23505"}
+    return "known key" if code in keys else "other"
+
+
+def cause(error: Exception) -> Exception | None:
+    """The driver's error to chain; None where its text quotes rows (a broken constraint)."""
+    return None if _code(error).startswith(("23", "SQLITE_CONSTRAINT")) else error
+
+
+def store_error(error: Exception, url: str) -> StoreError:
+    """The named error for what a driver raised.
+
+    Notes
+    -----
+    The driver's own text is left out: it can hold rows. Its code is given.
+    """
+    code = _code(error)
+    if not code and url.startswith("postgresql"):
+        return StoreError(
+            f"{url}: no PostgreSQL server answers there, it refused the name or the password, "
+            "or the database is not there; start the server, correct the URL, or make the "
+            "database (createdb NAME)"
+        )
+    for starts, advice in _KNOWN:
+        if code.startswith(starts):
+            return StoreError(f"{url}: {advice}")
+    return StoreError(
+        f"{url}: the database refused ({code or type(error).__name__}); nothing was written; "
+        "check that no other program changes it, then retry"
+    )

@@ -6,20 +6,28 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, delete, or_, select, true, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    delete,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
-from wavewise.store.bulk import BATCH_ROWS, append, ready, scan, staged
-from wavewise.store.channel_rates import reserve_turns
-from wavewise.store.conflicts import insert_into, n_inserted
-from wavewise.store.contact_schema import refusal
-from wavewise.store.database import Database
-from wavewise.store.outbox_rows import OutboxRow, Recorded, moved, outbox_row, select_rows
+from wavewise.store.engine import Part
+from wavewise.store.frames import BATCH_ROWS, append, insert_into, n_inserted, ready, scan, staged
 from wavewise.store.receipts import apply_waiting, write_changes
-from wavewise.store.resumptions import is_taken_back
-from wavewise.store.rows import to_us
-from wavewise.store.schema_outbox import outbox, paused_wave
+from wavewise.store.rows import OutboxRow, Recorded, moved, outbox_row, select_rows, to_us
+from wavewise.store.schema import channel_rate, opt_in, opt_out, outbox, paused_wave
 
-__all__ = ["QUEUED", "Outbox", "set_columns"]
+__all__ = ["AT_PROVIDER", "START_KEYWORD", "Outbox", "is_reversed", "set_columns"]
 
 ALL_WAVES = ""
 QUEUED = {
@@ -42,25 +50,11 @@ _IDS_A_STATEMENT = 5_000
 _OPEN = ("queued", "leased")
 
 
-class Outbox(Database):
-    """The outbox's table, as workers use it."""
+class Outbox(Part):
+    """Messages due, claimed, sent; the rate of each channel."""
 
-    def queue_messages(self, frame: pl.DataFrame, queued_at: datetime) -> int:
-        """Add messages; one that is there already (unit, slot, wave) stays as it is.
-
-        Parameters
-        ----------
-        frame : DataFrame
-            Columns as in ``QUEUED``; state is queued, or cancelled with a reason; expires and
-            reason may be null.
-        queued_at : datetime
-            Now.
-
-        Returns
-        -------
-        int
-            Number of new ones.
-        """
+    def queue(self, frame: pl.DataFrame, queued_at: datetime) -> int:
+        """Add messages; one that is there already (unit, slot, wave) stays as it is."""
         rows = ready(frame, QUEUED, optional=["expires_at_utc_us", "reason"])
         now = pl.lit(to_us(queued_at), pl.Int64)
         ended = pl.when(pl.col("state") == "cancelled").then(now)
@@ -77,7 +71,7 @@ class Outbox(Database):
                 n_new += n_inserted(connection, statement.on_conflict_do_nothing())
         return n_new
 
-    def claim_messages(
+    def claim(
         self,
         channel: str,
         owner: str,
@@ -126,23 +120,18 @@ class Outbox(Database):
 
         Only what is begun may be sent. A message that was cancelled, paused or taken over since it
         was claimed is not begun; a paused one goes back to the queue.
-
-        Returns
-        -------
-        set of int
-            The rows that may be sent now.
         """
         at = to_us(now)
         with self._writing() as connection:
             _record(connection, owner, results, at)
             return _begin(connection, owner, begin, at, at + _us(lease_seconds))
 
-    def record_results(self, owner: str | None, results: Sequence[Recorded], now: datetime) -> None:
+    def record(self, owner: str | None, results: Sequence[Recorded], now: datetime) -> None:
         """Write down what became of messages; without an owner, of unknown ones looked up."""
         with self._writing() as connection:
             _record(connection, owner, results, to_us(now))
 
-    def release_messages(self, owner: str) -> int:
+    def release(self, owner: str) -> int:
         """Give back what a worker claimed and did not begin."""
         with self._writing() as connection:
             statement = (
@@ -155,7 +144,7 @@ class Outbox(Database):
     def sweep_leases(self, now: datetime) -> tuple[int, int]:
         """Leases that ended: numbers of rows that are free again, and of those unknown now.
 
-        Messages whose units refuse, and whose refusal did not see them, are cancelled.
+        Messages whose units refuse, and whose opt-out did not see them, are cancelled.
         """
         at = to_us(now)
         over = outbox.c.lease_until_utc_us < at
@@ -177,7 +166,7 @@ class Outbox(Database):
             )
             return freed.rowcount, lost.rowcount
 
-    def cancel_messages(
+    def cancel(
         self,
         reason: str,
         now: datetime,
@@ -186,7 +175,7 @@ class Outbox(Database):
         wave_id: str | None = None,
         channel: str | None = None,
     ) -> int:
-        """Cancel what was not begun, of units (a refusal), a wave or all; gives the number."""
+        """Cancel what was not begun, of units (an opt-out), a wave or all; gives the number."""
         with self._writing() as connection:
             return cancel_messages(
                 connection, reason, now, unit_ids=unit_ids, wave_id=wave_id, channel=channel
@@ -195,9 +184,9 @@ class Outbox(Database):
     def resend_unknown(
         self, now: datetime, *, wave_id: str | None = None, ids: Collection[int] | None = None
     ) -> int:
-        """Queue unknown messages again, on a human's word; gives their number.
+        """Queue unknown messages again, when somebody asks for it; gives their number.
 
-        Without such a word only where the provider drops a message whose key it has seen.
+        Otherwise only where the provider drops a message whose key it has seen.
         """
         statement = update(outbox).where(outbox.c.state == "unknown")
         if wave_id is not None:
@@ -210,7 +199,7 @@ class Outbox(Database):
             done = connection.execute(statement.values(next_at_utc_us=to_us(now), **values, **none))
             return done.rowcount
 
-    def pause_messages(self, now: datetime, wave_id: str = ALL_WAVES) -> None:
+    def pause(self, now: datetime, wave_id: str = ALL_WAVES) -> None:
         """Begin no more messages of a wave, or of all, until :meth:`resume_messages`."""
         values = {"wave_id": wave_id, "paused_at_utc_us": to_us(now)}
         with self._writing() as connection:
@@ -218,7 +207,7 @@ class Outbox(Database):
                 insert_into(connection, paused_wave).values(values).on_conflict_do_nothing()
             )
 
-    def resume_messages(self, wave_id: str = ALL_WAVES) -> bool:
+    def resume(self, wave_id: str = ALL_WAVES) -> bool:
         """Whether it was paused; it goes on now."""
         with self._writing() as connection:
             gone = delete(paused_wave).where(paused_wave.c.wave_id == wave_id)
@@ -229,14 +218,14 @@ class Outbox(Database):
         with self._reading() as connection:
             return tuple(connection.scalars(select(paused_wave.c.wave_id)).all())
 
-    def unknown_messages(self, limit: int, after: int = 0) -> tuple[OutboxRow, ...]:
+    def unknown(self, limit: int, after: int = 0) -> tuple[OutboxRow, ...]:
         """Unknown messages in the order of their rows, from the one after a row."""
         query = select_rows().where(outbox.c.state == "unknown", outbox.c.outbox_id > after)
         with self._reading() as connection:
             found = connection.execute(query.order_by(outbox.c.outbox_id).limit(limit))
             return tuple(outbox_row(row) for row in found)
 
-    def expired_messages(self, now: datetime, limit: int) -> pl.DataFrame:
+    def expired(self, now: datetime, limit: int) -> pl.DataFrame:
         """Queued messages whose time is over: outbox_id, wave_id, time_zone."""
         types = {"outbox_id": pl.Int64, "wave_id": pl.String, "time_zone": pl.String}
         query = select(*(outbox.c[name] for name in types)).where(
@@ -251,13 +240,28 @@ class Outbox(Database):
         with self._writing() as connection:
             return set_columns(connection, ids, outbox.c.state == "queued", **values)
 
-    def postpone_messages(
-        self, ids: Sequence[int], next_at_us: int, expires_at_us: int | None
-    ) -> int:
+    def postpone(self, ids: Sequence[int], next_at_us: int, expires_at_us: int | None) -> int:
         """Give queued messages another time."""
         values = {"next_at_utc_us": next_at_us, "expires_at_utc_us": expires_at_us}
         with self._writing() as connection:
             return set_columns(connection, ids, outbox.c.state == "queued", **values)
+
+    def reserve_sends(self, channel: str, n: int, rate_per_second: float) -> float:
+        """Reserve the next turns of a channel; gives the seconds from now until the first.
+
+        The turns are ``1 / rate_per_second`` seconds apart.
+
+        Examples
+        --------
+        >>> from wavewise.store import Store
+        >>> with Store.open("sqlite://") as store:
+        ...     first = store.outbox.reserve_sends("sms", 20, rate_per_second=0.1)
+        ...     second = store.outbox.reserve_sends("sms", 1, rate_per_second=0.1)
+        >>> first, round(second / 10)
+        (0.0, 20)
+        """
+        with self._writing() as connection:
+            return reserve_turns(connection, channel, n, rate_per_second)
 
 
 def cancel_messages(
@@ -299,13 +303,13 @@ def _not_paused() -> Any:
 
 
 def _is_refused() -> Any:
-    """A refusal that came while its unit's messages were written did not see them."""
+    """An opt-out that came while its unit's messages were written did not see them."""
     same = [
-        outbox.c.unit_id == refusal.c.unit_id,
-        refusal.c.channel.is_(None) | (refusal.c.channel == outbox.c.channel),
-        ~is_taken_back(outbox.c.channel),
+        outbox.c.unit_id == opt_out.c.unit_id,
+        opt_out.c.channel.is_(None) | (opt_out.c.channel == outbox.c.channel),
+        ~is_reversed(outbox.c.channel),
     ]
-    return select(refusal.c.refusal_id).where(*same).exists()
+    return select(opt_out.c.opt_out_id).where(*same).exists()
 
 
 def set_columns(connection: Connection, ids: Sequence[int], *where: Any, **values: Any) -> int:
@@ -383,3 +387,72 @@ def _change(row: dict[str, Any], owner: str | None, result: Recorded, at: int) -
     if result.state in {"delivered", "answered"}:
         done |= {k: v for k, v in moved(row, "sent", at).items() if k == "sent_at_utc_us"}
     return done
+
+
+# A channel's rate across all workers: turns to send, reserved many at once in one statement.
+
+_SECOND_US = 1_000_000
+# Further ahead than any number of workers can have reserved: the clock was set back since.
+_FAR_US = 3_600 * _SECOND_US
+_MOST_SPANS = 1_000
+
+
+class _ClockUs(FunctionElement[int]):
+    """The database's own clock in microseconds: one for all workers, whatever theirs show."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(_ClockUs, "sqlite")
+def _sqlite_clock(*_: Any, **__: Any) -> str:
+    return "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
+
+
+@compiles(_ClockUs, "postgresql")
+def _postgresql_clock(*_: Any, **__: Any) -> str:
+    # Not now(): that is when the transaction began, before it waited for another worker's.
+    return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+
+
+def reserve_turns(connection: Connection, channel: str, n: int, rate_per_second: float) -> float:
+    """Reserve turns in the caller's transaction: seconds from now until the first.
+
+    Other workers of the channel wait for the end of the transaction.
+    """
+    clock, until = _ClockUs(), channel_rate.c.next_at_utc_us
+    # Rounded up: the rate is never above the limit.
+    span = math.ceil(n * _SECOND_US / rate_per_second)
+    far = max(_FAR_US, _MOST_SPANS * span)
+    begins = case((until < clock, clock), (until > clock + far, clock), else_=until)
+    new = insert_into(connection, channel_rate).values(channel=channel, next_at_utc_us=clock + span)
+    statement = new.on_conflict_do_update(
+        index_elements=[channel_rate.c.channel], set_={"next_at_utc_us": begins + span}
+    ).returning(until - span - clock)
+    wait_us: int = connection.execute(statement).scalar_one()
+    return max(0, wait_us) / _SECOND_US
+
+
+# Opt-outs that people took back: the opt-out stays, and so does the day from which it is over.
+
+# Where an opt-in came from, and which opt-outs it takes back.
+START_KEYWORD = "start keyword"  # those by keyword
+AT_PROVIDER = "start at the provider"  # and those that the provider reported, which it lifted too
+_BY_WORD = "stop keyword"
+_BY_PROVIDER = "provider%"
+
+
+def is_reversed(channel: ColumnElement[str] | str) -> Any:
+    """Whether the opt-out of a row is over on a channel, as a condition of SQL."""
+    lifts = or_(
+        opt_out.c.source == _BY_WORD,
+        and_(opt_in.c.source == AT_PROVIDER, opt_out.c.source.like(_BY_PROVIDER)),
+    )
+    same = [
+        opt_in.c.unit_id == opt_out.c.unit_id,
+        opt_in.c.channel == channel,
+        opt_in.c.at_utc_us > opt_out.c.at_utc_us,
+    ]
+    found = select(opt_in.c.opt_in_id).where(*same, lifts)
+    # The messages' table lies two queries out, where it would not be found by itself.
+    return found.correlate_except(opt_in).exists()

@@ -7,12 +7,10 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, bindparam, or_, select, update
 
-from wavewise.store.bulk import ready
-from wavewise.store.conflicts import insert_into, n_inserted
-from wavewise.store.database import Database
-from wavewise.store.outbox_rows import AddedReceipts, moved
-from wavewise.store.rows import to_us
-from wavewise.store.schema_outbox import outbox, receipt
+from wavewise.store.engine import Part
+from wavewise.store.frames import insert_into, n_inserted, ready
+from wavewise.store.rows import AddedReceipts, moved, to_us
+from wavewise.store.schema import outbox, receipt
 
 __all__ = ["RECEIPTS", "Receipts", "add_receipts", "apply_waiting", "write_changes"]
 
@@ -34,20 +32,11 @@ _IDS_A_STATEMENT = 5_000
 Changes = Sequence[tuple[int, dict[str, Any]]]
 
 
-class Receipts(Database):
+class Receipts(Part):
     """The table of receipts."""
 
-    def add_receipts(self, frame: pl.DataFrame, received_at: datetime) -> AddedReceipts:
-        """Keep receipts and move their messages: repeated ones and any order do no harm.
-
-        Parameters
-        ----------
-        frame : DataFrame
-            Columns receipt_id (the same for the same news), channel, provider_id or message_key,
-            state (sent, failed, delivered, read, answered), reason, at_utc_us.
-        received_at : datetime
-            When they came.
-        """
+    def add(self, frame: pl.DataFrame, received_at: datetime) -> AddedReceipts:
+        """Keep receipts and move their messages: repeated ones and any order do no harm."""
         with self._writing() as connection:
             return add_receipts(connection, frame, received_at)
 
@@ -145,12 +134,12 @@ def _receipts_of(
     by_id = {(row["channel"], row["provider_id"]): row["outbox_id"] for row in rows}
     by_key = {row["message_key"]: row["outbox_id"] for row in rows}
     found: dict[int, list[dict[str, Any]]] = {}
-    for news in connection.execute(query.order_by(receipt.c.at_utc_us, receipt.c.receipt_id)):
-        place = by_key.get(news.message_key) if news.message_key is not None else None
-        if place is None and news.provider_id is not None:
-            place = by_id.get((news.channel, news.provider_id))
+    for entry in connection.execute(query.order_by(receipt.c.at_utc_us, receipt.c.receipt_id)):
+        place = by_key.get(entry.message_key) if entry.message_key is not None else None
+        if place is None and entry.provider_id is not None:
+            place = by_id.get((entry.channel, entry.provider_id))
         if place is not None:
-            found.setdefault(place, []).append(dict(news._mapping))
+            found.setdefault(place, []).append(dict(entry._mapping))
     return found
 
 
@@ -160,8 +149,8 @@ def _folded(
     changes = []
     for row in rows:
         change: dict[str, Any] = {}
-        for news in receipts.get(row["outbox_id"], ()):
-            step = moved({**row, **change}, news["state"], news["at_utc_us"], news["reason"])
+        for entry in receipts.get(row["outbox_id"], ()):
+            step = moved({**row, **change}, entry["state"], entry["at_utc_us"], entry["reason"])
             change |= step
         if change:
             changes.append((row["outbox_id"], change))

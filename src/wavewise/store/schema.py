@@ -16,20 +16,32 @@ from sqlalchemy import (
 )
 
 __all__ = [
+    "ENDED",
     "HEAD",
+    "RANK",
+    "api_key",
     "assignment",
+    "channel_rate",
+    "contact",
+    "contact_change",
     "event",
+    "frozen_score",
     "metadata",
+    "opt_in",
+    "opt_out",
+    "outbox",
     "outcome",
+    "paused_wave",
+    "receipt",
     "result",
+    "score_delivery",
     "study_version",
     "unit",
     "wave",
 ]
 
 # The newest migration. A file that is already there opens without loading Alembic.
-HEAD = "0008"
-
+HEAD = "0009"
 # Every constraint has a name, so that a later migration can change it on both databases.
 metadata = MetaData(
     naming_convention={
@@ -125,4 +137,184 @@ result = Table(
     Column("version", Integer, ForeignKey("study_version.number")),
     Column("payload_json", Text, nullable=False),
     Index(None, "kind", "wave_id"),
+)
+
+
+# Tables apart from research data: encrypted contact details, opt-outs, and keys of the interface.
+
+contact = Table(
+    "contact",
+    metadata,
+    Column("unit_id", Text, ForeignKey("unit.unit_id"), primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("encrypted", Text, nullable=False),
+    Column("lookup", Text, nullable=False),
+    Column("imported_at_utc_us", BigInteger, nullable=False),
+    Index(None, "lookup"),
+    sqlite_with_rowid=False,
+)
+# What a unit changed itself. The former detail stays encrypted: a number is easily mistyped.
+contact_change = Table(
+    "contact_change",
+    metadata,
+    Column("change_id", Text, primary_key=True),
+    Column("unit_id", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("at_utc_us", BigInteger, nullable=False),
+    Column("former_key_id", Text),
+    Column("former_encrypted", Text),
+    Index(None, "unit_id"),
+)
+# No foreign key: an opt-out outlives whatever happens to its unit's row.
+opt_out = Table(
+    "opt_out",
+    metadata,
+    Column("opt_out_id", Text, primary_key=True),
+    Column("unit_id", Text, nullable=False),
+    Column("channel", Text),  # null: all channels
+    Column("source", Text, nullable=False),
+    Column("at_utc_us", BigInteger, nullable=False),
+    Column("received_at_utc_us", BigInteger, nullable=False),
+    Index(None, "unit_id"),
+)
+# An opt-out stays; this says from when on it no longer holds on a channel.
+opt_in = Table(
+    "opt_in",
+    metadata,
+    Column("opt_in_id", Text, primary_key=True),
+    Column("unit_id", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("at_utc_us", BigInteger, nullable=False),
+    Column("received_at_utc_us", BigInteger, nullable=False),
+    Index(None, "unit_id"),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("created_at_utc_us", BigInteger, nullable=False),
+    Column("revoked_at_utc_us", BigInteger),
+)
+
+
+# The outbox: one row per unit, slot and wave; receipts as they came; what is paused.
+
+# How far a message came; a receipt moves it up, never down.
+RANK = {
+    "queued": 0,
+    "leased": 1,
+    "sending": 2,
+    "cancelled": 3,
+    "unknown": 4,
+    "sent": 5,
+    "failed": 6,
+    "delivered": 7,
+    "read": 8,
+    "answered": 9,
+}
+STATES = tuple(RANK)
+ENDED = ("cancelled", "unknown", "sent", "failed", "delivered", "read", "answered")
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("outbox_id", Integer, primary_key=True),
+    Column("wave_id", Text, nullable=False),
+    Column("unit_id", Text, nullable=False),
+    Column("slot", Integer, nullable=False),  # 0 for the first send of the schedule
+    Column("message_key", Text, nullable=False),  # idempotency key: random, names nobody
+    Column("arm", Text, nullable=False),  # what the unit gets: of a policy, the arm that it chose
+    Column("message_id", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("content_json", Text, nullable=False),  # language, title, text, fields, flow
+    Column("time_zone", Text, nullable=False),
+    Column("due_at_utc_us", BigInteger, nullable=False),  # by the schedule
+    Column("next_at_utc_us", BigInteger, nullable=False),  # not before
+    Column("expires_at_utc_us", BigInteger),  # not from then on
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("attempts", Integer, nullable=False),  # calls of the provider that were begun
+    Column("lease_owner", Text),
+    Column("lease_until_utc_us", BigInteger),
+    Column("provider_id", Text),
+    Column("queued_at_utc_us", BigInteger, nullable=False),
+    Column("sent_at_utc_us", BigInteger),
+    Column("delivered_at_utc_us", BigInteger),
+    Column("read_at_utc_us", BigInteger),
+    Column("answered_at_utc_us", BigInteger),
+    Column("ended_at_utc_us", BigInteger),  # failed, unknown, cancelled
+    ForeignKeyConstraint(["wave_id", "unit_id"], ["assignment.wave_id", "assignment.unit_id"]),
+    CheckConstraint(f"state IN {STATES}", name="state"),
+    Index(None, "wave_id", "unit_id", "slot", unique=True),
+    Index(None, "message_key", unique=True),
+    Index(None, "channel", "state", "next_at_utc_us"),
+    Index(None, "unit_id"),
+    Index(None, "provider_id"),
+)
+# Kept whether or not their message is known yet: a receipt can overtake the provider's answer.
+receipt = Table(
+    "receipt",
+    metadata,
+    Column("receipt_id", Text, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("provider_id", Text),
+    Column("message_key", Text),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("at_utc_us", BigInteger, nullable=False),
+    Column("received_at_utc_us", BigInteger, nullable=False),
+    CheckConstraint("state IN ('sent', 'failed', 'delivered', 'read', 'answered')", name="state"),
+    Index(None, "provider_id"),
+    Index(None, "message_key"),
+)
+# Waves whose messages wait; the empty name stands for all of them.
+paused_wave = Table(
+    "paused_wave",
+    metadata,
+    Column("wave_id", Text, primary_key=True),
+    Column("paused_at_utc_us", BigInteger, nullable=False),
+)
+# When a channel may send next; all workers of the study take their turns from here.
+channel_rate = Table(
+    "channel_rate",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("next_at_utc_us", BigInteger, nullable=False),  # by the database's clock
+)
+
+
+# The tables of scores: every delivery as it came, and what each closed wave used of them.
+
+score_delivery = Table(
+    "score_delivery",
+    metadata,
+    Column("outcome_id", Text, primary_key=True),
+    Column("unit_id", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("delivery", Text, primary_key=True),
+    Column("delivered_at_utc_us", BigInteger, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("received_at_utc_us", BigInteger, nullable=False),
+    Index(None, "unit_id"),
+    sqlite_with_rowid=False,
+)
+
+frozen_score = Table(
+    "frozen_score",
+    metadata,
+    Column("wave_id", Text, ForeignKey("wave.wave_id"), primary_key=True),
+    Column("outcome_id", Text, primary_key=True),
+    Column("unit_id", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("score", Double, nullable=False),
+    Column("delivery", Text, nullable=False),
+    Column("delivered_at_utc_us", BigInteger, nullable=False),
+    Index(None, "unit_id"),
+    sqlite_with_rowid=False,
 )

@@ -2,54 +2,25 @@
 
 from typing import Self
 
-from wavewise.store.api_keys import ApiKeys
-from wavewise.store.channel_rates import ChannelRates
-from wavewise.store.contact_changes import ContactChanges
+from sqlalchemy import Engine
+
 from wavewise.store.contacts import Contacts
-from wavewise.store.database import Database
-from wavewise.store.doses import Doses
-from wavewise.store.engine import engine_for
-from wavewise.store.erase import Erasure
-from wavewise.store.events import Events
-from wavewise.store.migrate import current_revision, make_ready
+from wavewise.store.engine import Database, current_revision, engine_for, make_ready
+from wavewise.store.observations import Events, Scores
+from wavewise.store.opt_outs import OptOuts
 from wavewise.store.outbox import Outbox
-from wavewise.store.outbox_calls import OutboxCalls
-from wavewise.store.outbox_counts import OutboxCounts
+from wavewise.store.outbox_queries import Calls, Deliveries
 from wavewise.store.receipts import Receipts
-from wavewise.store.refusals import Refusals
-from wavewise.store.results import Results
-from wavewise.store.resumptions import Resumptions
+from wavewise.store.registry import ApiKeys, Results, Versions
 from wavewise.store.schema import HEAD
-from wavewise.store.scores import Scores
 from wavewise.store.units import Units
-from wavewise.store.versions import Versions
 from wavewise.store.waves import Waves
 
 __all__ = ["Store"]
 
 
-class Store(
-    Versions,
-    Units,
-    Waves,
-    Events,
-    Scores,
-    Results,
-    Contacts,
-    ContactChanges,
-    Refusals,
-    Resumptions,
-    Doses,
-    Erasure,
-    ApiKeys,
-    Outbox,
-    OutboxCalls,
-    OutboxCounts,
-    ChannelRates,
-    Receipts,
-    Database,
-):
-    """A study's database: versions, units, waves, events, scores, results, contact details, outbox.
+class Store(Database):
+    """A study's database, in parts: ``store.units``, ``store.waves``, ``store.outbox``, ...
 
     Every write is one transaction: all of it or nothing, also when the process is killed.
 
@@ -57,10 +28,26 @@ class Store(
     --------
     >>> from datetime import UTC, datetime
     >>> with Store.open("sqlite://") as store:
-    ...     number = store.put_result("wave-1", "analysis", {"n": 3}, datetime.now(UTC))
-    ...     store.latest_result("wave-1", "analysis").payload
+    ...     number = store.results.put("wave-1", "analysis", {"n": 3}, datetime.now(UTC))
+    ...     store.results.latest("wave-1", "analysis").payload
     {'n': 3}
     """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.versions = Versions(self)
+        self.units = Units(self)
+        self.waves = Waves(self)
+        self.events = Events(self)
+        self.scores = Scores(self)
+        self.results = Results(self)
+        self.contacts = Contacts(self)
+        self.opt_outs = OptOuts(self)
+        self.outbox = Outbox(self)
+        self.deliveries = Deliveries(self)
+        self.calls = Calls(self)
+        self.receipts = Receipts(self)
+        self.api_keys = ApiKeys(self)
 
     @classmethod
     def open(cls, url: str, *, create: bool = True) -> Self:
@@ -88,8 +75,8 @@ class Store(
         return store
 
     def _bring_up_to_date(self, *, create: bool) -> None:
-        with self._reading() as connection:
+        with self.reading() as connection:
             if current_revision(connection, self.url) == HEAD:
                 return
-        with self._writing() as connection:
+        with self.writing() as connection:
             make_ready(connection, self.url, create=create)

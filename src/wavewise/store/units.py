@@ -1,20 +1,23 @@
 """Units: who can be randomized, with what was known of them before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
+from types import MappingProxyType
 
 import polars as pl
-from sqlalchemy import Connection, Insert, Table, func, select, true
+from sqlalchemy import Connection, Insert, Table, delete, func, or_, select, true, update
 
 from wavewise.errors import InputError
-from wavewise.store.bulk import append, ready, scan, staged
-from wavewise.store.conflicts import insert_into
 from wavewise.store.contacts import put_contacts
-from wavewise.store.database import Database
+from wavewise.store.engine import Part
+from wavewise.store.frames import append, insert_into, ready, scan, staged
+from wavewise.store.opt_outs import add_opt_outs
+from wavewise.store.outbox import cancel_messages
 from wavewise.store.rows import to_us
-from wavewise.store.schema import unit
+from wavewise.store.schema import contact, contact_change, opt_out, outbox, receipt, unit
 
-__all__ = ["Units"]
+__all__ = ["WHAT_ERASURE_DOES", "Units"]
 
 _TYPES = {
     "unit_id": pl.String,
@@ -26,10 +29,10 @@ _TYPES = {
 _OPTIONAL = ("cluster", "time_zone", "language")
 
 
-class Units(Database):
-    """The units' table."""
+class Units(Part):
+    """The units of a study; erased ones stay known as erased."""
 
-    def add_units(
+    def add(
         self,
         frame: pl.DataFrame,
         imported_at: datetime,
@@ -38,32 +41,11 @@ class Units(Database):
         contacts: pl.DataFrame | None = None,
         channels: Sequence[str] = (),
     ) -> None:
-        """Add units: all or none.
-
-        Parameters
-        ----------
-        frame : DataFrame
-            Columns unit_id, fields_json and, where there are any, cluster, time_zone, language;
-            one row a unit.
-        imported_at : datetime
-            When they were imported.
-        replace : bool
-            Whether units that are there already take the new row; the others stay.
-        contacts : DataFrame, optional
-            Their sealed contact details, as :meth:`Store.put_contacts` takes them: written with the
-            units, or not at all.
-        channels : sequence of str
-            Channels that the file speaks of: what it leaves empty there is taken out.
-
-        Raises
-        ------
-        InputError
-            An id is repeated, or is there already and ``replace`` is False.
-        """
+        """Add units: all or none."""
         rows = ready(frame, _TYPES, optional=_OPTIONAL)
         n_repeated = rows.height - rows["unit_id"].n_unique()
         if n_repeated:
-            raise InputError(f"found {n_repeated} repeated unit ids; needed one row a unit")
+            raise InputError(f"found {n_repeated} repeated unit ids; needed one row per unit")
         rows = rows.with_columns(imported_at_utc_us=pl.lit(to_us(imported_at), pl.Int64))
         with self._writing() as connection:
             if replace:
@@ -76,15 +58,8 @@ class Units(Database):
                     connection, contacts, imported_at, without=channels, of=rows["unit_id"]
                 )
 
-    def units(self) -> pl.DataFrame:
-        """All units in the order of their ids.
-
-        Returns
-        -------
-        DataFrame
-            Columns unit_id, cluster, time_zone, language, fields_json, imported_at_utc_us.
-            :func:`wavewise.store.packed.unpack` opens the fields.
-        """
+    def all(self) -> pl.DataFrame:
+        """All units in the order of their ids."""
         types = {**_TYPES, "imported_at_utc_us": pl.Int64}
         with self._reading() as connection:
             frame = scan(connection, select(*(unit.c[name] for name in types)), types)
@@ -96,10 +71,58 @@ class Units(Database):
         with self._reading() as connection:
             return set(connection.scalars(query))
 
-    def n_units(self) -> int:
+    def count(self) -> int:
         """Number of units."""
         with self._reading() as connection:
             return connection.scalar(select(func.count()).select_from(unit)) or 0
+
+    def erase(self, unit_id: str, fields_json: str, erased_at: datetime) -> int:
+        """Take out a unit's contact details, leave these fields, and refuse messages for it.
+
+        Gives the number of contact details that were taken out.
+        """
+        values = {
+            "opt_out_id": f"{ERASED}:{unit_id}",
+            "unit_id": unit_id,
+            "channel": None,
+            "source": ERASED,
+            "at_utc_us": to_us(erased_at),
+        }
+        row = pl.DataFrame([values], schema_overrides={"channel": pl.String})
+        with self._writing() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("PRAGMA secure_delete = ON")  # freed pages are zeroed
+            if connection.scalar(select(unit.c.unit_id).where(unit.c.unit_id == unit_id)) is None:
+                raise InputError(
+                    "found no unit of this id; needed an imported one; nothing was erased; "
+                    "ids are kept exactly as written, with leading zeros"
+                )
+            gone = connection.execute(delete(contact).where(contact.c.unit_id == unit_id)).rowcount
+            connection.execute(delete(contact_change).where(contact_change.c.unit_id == unit_id))
+            connection.execute(
+                update(unit).where(unit.c.unit_id == unit_id).values(fields_json=fields_json)
+            )
+            add_opt_outs(connection, row, erased_at)
+            cancel_messages(connection, ERASED, erased_at, unit_ids=[unit_id])
+            _empty_messages(connection, unit_id)
+        self._forget_old_pages()
+        return gone
+
+    def erased(self) -> frozenset[str]:
+        """Ids of erased units: their contact details are not taken again."""
+        query = select(opt_out.c.unit_id).where(opt_out.c.source == ERASED)
+        with self._reading() as connection:
+            return frozenset(connection.scalars(query))
+
+    def _forget_old_pages(self) -> None:
+        """SQLite's log of changes still holds the rows as they were: empty it."""
+        if self._database.engine.dialect.name != "sqlite":
+            return
+        with (
+            self._database.engine.connect() as connection,
+            closing(connection.connection.cursor()) as cursor,
+        ):
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _refuse_known(connection: Connection, rows: pl.DataFrame) -> None:
@@ -124,3 +147,39 @@ def _upsert(connection: Connection, stage: Table, names: list[str]) -> Insert:
     statement = insert_into(connection, unit).from_select(names, new_rows)
     changed = {name: statement.excluded[name] for name in names if name != "unit_id"}
     return statement.on_conflict_do_update(index_elements=["unit_id"], set_=changed)
+
+
+# What a unit's erasure takes out of the database.
+
+ERASED = "erasure"
+# Every table that names units, and what becomes of an erased unit's rows; a test knows the schema.
+WHAT_ERASURE_DOES: Mapping[str, str] = MappingProxyType(
+    {
+        "contact": "deleted",
+        "contact_change": "deleted",
+        "unit": "columns that only messages show are emptied",
+        "outbox": "text and the provider's name for the message are emptied; its fate stays",
+        "opt_out": "stays, so that nothing is sent or imported again",
+        "opt_in": "stays; it takes back no erasure",
+        "assignment": "stays: the comparison needs it",
+        "event": "stays: a kind, a time and a number, of which outcomes are made",
+        "outcome": "stays: the comparison needs it",
+        "score_delivery": "stays: a number and a date, of which outcomes are made",
+        "frozen_score": "stays: the outcome of a closed wave is made of it",
+    }
+)
+
+
+def _empty_messages(connection: Connection, unit_id: str) -> None:
+    """Leave of a unit's messages their fate alone; receipts have told theirs already.
+
+    What a provider calls a message leads to its log, and with it to the number.
+    """
+    own = outbox.c.unit_id == unit_id
+    same_name = (outbox.c.channel == receipt.c.channel) & (
+        outbox.c.provider_id == receipt.c.provider_id
+    )
+    same_key = outbox.c.message_key == receipt.c.message_key
+    of_unit = select(outbox.c.outbox_id).where(own, or_(same_name, same_key)).exists()
+    connection.execute(delete(receipt).where(of_unit))
+    connection.execute(update(outbox).where(own).values(content_json="{}", provider_id=None))

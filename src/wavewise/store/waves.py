@@ -9,14 +9,19 @@ from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from wavewise.errors import InputError, StateError
-from wavewise.store.bulk import append, ready, scan
-from wavewise.store.conflicts import insert_into, n_inserted
-from wavewise.store.database import Database
-from wavewise.store.packed import plain_json, unpack
-from wavewise.store.problems import broken_rule
+from wavewise.store.engine import Part, broken_rule
+from wavewise.store.frames import (
+    append,
+    decode_json_rows,
+    insert_into,
+    n_inserted,
+    plain_json,
+    ready,
+    scan,
+)
+from wavewise.store.observations import append_frozen
 from wavewise.store.rows import WaveRow, from_us, to_us
 from wavewise.store.schema import assignment, outcome, wave
-from wavewise.store.scores import append_frozen
 
 __all__ = ["Waves"]
 
@@ -33,32 +38,13 @@ _MAY_LACK = ["propensity", "held_out", "content", "content_propensity"]
 _OUTCOME = {"unit_id": pl.String, "values_json": pl.String}
 
 
-class Waves(Database):
+class Waves(Part):
     """The tables of waves, assignments and outcomes."""
 
-    def open_wave(
+    def open(
         self, row: WaveRow, assigned: pl.DataFrame, outcomes: pl.DataFrame | None = None
     ) -> None:
-        """Write a wave and all its assignments: both or neither.
-
-        Parameters
-        ----------
-        row : WaveRow
-            The wave, open.
-        assigned : DataFrame
-            Columns unit_id, stratum, arm and, where there are any, propensity, held_out, content
-            and content_propensity; one row a unit.
-        outcomes : DataFrame, optional
-            Outcomes that came with the assignment, for a wave that ran elsewhere; as in
-            :meth:`close_wave`, which then freezes them.
-
-        Raises
-        ------
-        StateError
-            The wave exists, whoever opened it.
-        InputError
-            A unit is repeated or was not imported.
-        """
+        """Write a wave and all its assignments: both or neither."""
         rows = _one_a_unit(ready(assigned, _ASSIGNMENT, optional=_MAY_LACK))
         values = None if outcomes is None else _one_a_unit(ready(outcomes, _OUTCOME))
         with self._writing() as connection:
@@ -66,82 +52,39 @@ class Waves(Database):
             _append_known(connection, assignment, _of_wave(rows, row.wave_id), "imported units")
             _append_outcomes(connection, row.wave_id, values)
 
-    def close_wave(
+    def close(
         self,
         wave_id: str,
         closed_at: datetime,
         outcomes: pl.DataFrame | None = None,
         scores: pl.DataFrame | None = None,
     ) -> None:
-        """Freeze one outcome row a unit, and scores, and close the wave: all or nothing.
-
-        Parameters
-        ----------
-        wave_id : str
-            An open wave.
-        closed_at : datetime
-            When it is closed.
-        outcomes : DataFrame
-            Columns unit_id and values_json (outcome id to number or null); one row a unit. None
-            freezes those that came with the assignment.
-        scores : DataFrame, optional
-            The scores that count for this wave, as :meth:`Scores.frozen_scores` gives them back.
-
-        Raises
-        ------
-        StateError
-            The wave is not open.
-        InputError
-            A unit is repeated or was not assigned in this wave.
-        """
+        """Freeze one outcome row per unit, and scores, and close the wave: all or nothing."""
         rows = None if outcomes is None else _one_a_unit(ready(outcomes, _OUTCOME))
         with self._writing() as connection:
             _close(connection, wave_id, closed_at)
             _append_outcomes(connection, wave_id, rows)
             append_frozen(connection, wave_id, scores)
 
-    def waves(self) -> tuple[WaveRow, ...]:
+    def all(self) -> tuple[WaveRow, ...]:
         """All waves, the first opened first."""
         query = select(wave).order_by(wave.c.opened_at_utc_us, wave.c.wave_id)
         with self._reading() as connection:
             return tuple(_wave(row) for row in connection.execute(query))
 
-    def wave(self, wave_id: str) -> WaveRow | None:
+    def get(self, wave_id: str) -> WaveRow | None:
         """One wave; None where it was never opened."""
         with self._reading() as connection:
             return _find(connection, wave_id)
 
     def assignment(self, wave_id: str) -> pl.DataFrame:
-        """A wave's assignments in the order of unit ids.
-
-        Returns
-        -------
-        DataFrame
-            Columns unit_id, stratum, arm, propensity, held_out, content, content_propensity.
-
-        Raises
-        ------
-        StateError
-            The wave was never opened.
-        """
+        """A wave's assignments in the order of unit ids."""
         return self._rows_of(wave_id, assignment, _ASSIGNMENT)
 
     def outcomes(self, wave_id: str) -> pl.DataFrame:
-        """A wave's frozen outcomes in the order of unit ids.
-
-        Returns
-        -------
-        DataFrame
-            Column unit_id, then one column an outcome; no rows while the wave is open, but for
-            outcomes that came with the assignment.
-
-        Raises
-        ------
-        StateError
-            The wave was never opened.
-        """
+        """A wave's frozen outcomes in the order of unit ids."""
         frame = self._rows_of(wave_id, outcome, _OUTCOME)
-        columns = [frame["unit_id"], *unpack(frame["values_json"]).iter_columns()]
+        columns = [frame["unit_id"], *decode_json_rows(frame["values_json"]).iter_columns()]
         return pl.DataFrame(columns)
 
     def _rows_of(self, wave_id: str, table: Any, types: dict[str, Any]) -> pl.DataFrame:
@@ -210,7 +153,7 @@ def _append_known(connection: Connection, table: Any, rows: pl.DataFrame, needed
 def _one_a_unit(rows: pl.DataFrame) -> pl.DataFrame:
     n_repeated = rows.height - rows["unit_id"].n_unique()
     if n_repeated:
-        raise InputError(f"found {n_repeated} repeated units; needed one row a unit and wave")
+        raise InputError(f"found {n_repeated} repeated units; needed one row per unit and wave")
     return rows
 
 

@@ -1,1 +1,1 @@
-"""Joins the pure code to the world: files, clock, database. One file a verb of the command line."""
+"""Joins the pure code to files, clock and database: one function per verb."""

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -15,22 +15,23 @@ from wavewise.design.templates import template_text
 from wavewise.design.waves import Wave
 from wavewise.errors import InputError
 from wavewise.report.contents import TruthContents, TruthRow
-from wavewise.report.evaluation_contents import PolicyTruth
+from wavewise.report.evaluation import PolicyTruth
+from wavewise.shared.results import Result
+from wavewise.shared.streams import stream
+from wavewise.shared.text_tables import text_table
 from wavewise.simulated import FamilyWorld, Season, simulate_families
-from wavewise.streams import stream
-from wavewise.workflow.analyze import analyze
-from wavewise.workflow.contents import SimulatedTruth
-from wavewise.workflow.decide import decide
-from wavewise.workflow.done import Done, text_table
-from wavewise.workflow.effect_contents import shown_outcome
-from wavewise.workflow.evaluate import evaluate
 from wavewise.workflow.frames import HELD_OUT, unit_data
-from wavewise.workflow.observe import close_wave, observe
-from wavewise.workflow.open_wave import open_wave, window_start
-from wavewise.workflow.people import import_people
-from wavewise.workflow.policies import frozen_policies
-from wavewise.workflow.registry import register
-from wavewise.workflow.report import write_report
+from wavewise.workflow.frozen_policies import frozen_policies
+from wavewise.workflow.learn.analyze import analyze
+from wavewise.workflow.learn.decide import decide
+from wavewise.workflow.learn.evaluate import evaluate
+from wavewise.workflow.prepare.people import import_people
+from wavewise.workflow.prepare.registration import register
+from wavewise.workflow.report.contents import SimulatedTruth
+from wavewise.workflow.report.report import write_report
+from wavewise.workflow.result import VerbResult
+from wavewise.workflow.run.observe import close_wave, observe
+from wavewise.workflow.run.open_wave import open_wave, window_start
 from wavewise.workflow.study import DATABASE_FILE, STUDY_FILE, Study, open_study
 
 __all__ = ["SEASONS", "run_demo"]
@@ -45,29 +46,10 @@ SEASONS: Mapping[Season, str] = {"school year": "peru-school-year", "summer": "p
 
 def run_demo(
     folder: Path, *, n_units: int, seed: int, step: Step, season: Season = "school year"
-) -> Done:
-    """Register, randomize to messages, learn policies, randomize to policies, test them, report.
-
-    Parameters
-    ----------
-    folder : Path
-        To make. A folder that an earlier demonstration made is replaced.
-    n_units : int
-        Number of simulated parents.
-    seed : int
-        Of every draw.
-    step : callable
-        Told of each step: its text, its number, the number of all.
-    season : {"school year", "summer"}
-        Many families use the app anyway, or few.
-
-    Raises
-    ------
-    InputError
-        If the folder holds something else.
-    """
+) -> "DemoRun":
+    """Register, randomize to messages, learn policies, randomize to policies, test them, report."""
     _prepare(folder, seed, season)
-    numbers = count(1)
+    numbers = count()
 
     def tell(text: str) -> None:
         step(text, next(numbers), N_STEPS)
@@ -89,7 +71,7 @@ def run_demo(
         truth = _truth(tested, world)
         tell("report")
         report = write_report(tested, simulated=True, truth=truth)
-        return _told(tested, truth, evaluated, Path(report.facts["page"]))
+        return _demo_run(tested, truth, evaluated, report.facts()["page"])
 
 
 def _phase(
@@ -146,7 +128,7 @@ def _sequences(study: Study) -> Sequences:
 
 
 def _observe(study: Study, wave: Wave, world: FamilyWorld, seed: int) -> None:
-    assigned = study.store.assignment(wave.id)
+    assigned = study.store.waves.assignment(wave.id)
     if wave.id == TEST:
         # held-out families do what families without messages do
         sent = pl.when("held_out").then(pl.lit("control")).otherwise("content")
@@ -169,7 +151,7 @@ def _truth(study: Study, world: FamilyWorld) -> SimulatedTruth:
     """Login rates of all families under each arm, in closed form from the simulated world."""
     sequences = _sequences(study)
     messages = {arm: sequence for arm, sequence in sequences.items() if sequence}
-    outcome, before = shown_outcome(study.spec.primary), world.arm_mean(())
+    outcome, before = study.spec.primary, world.arm_mean(())
     learned = [
         TruthRow(arm, mean := world.arm_mean(sequence), mean - before if sequence else None)
         for arm, sequence in sequences.items()
@@ -195,45 +177,70 @@ def _truth(study: Study, world: FamilyWorld) -> SimulatedTruth:
     )
 
 
-def _told(study: Study, truth: SimulatedTruth, evaluated: Done, page: Path) -> Done:
-    analysed = study.store.latest_result(LEARN, "analysis")
+@dataclass(frozen=True, eq=False)
+class DemoRun(VerbResult):
+    """What the demonstration learned, beside the truth of its simulated families."""
+
+    report: str
+    effects: tuple[Mapping[str, Any], ...]  # Of each arm in the first wave, and the true one.
+    policies: tuple[Mapping[str, Any], ...]  # Against no message in the second, and the true one.
+    contrasts: tuple[Mapping[str, Any], ...]
+    chosen: str  # The policy with the largest estimate.
+    best: str  # The policy that is truly best.
+    ceiling: float  # What the best message for each family would give.
+    evaluation: str  # The second wave's evaluation in words.
+
+    def facts(self) -> dict[str, Any]:
+        """Estimates beside the truth."""
+        return {name: value for name, value in super().facts().items() if name != "evaluation"}
+
+    def summary(self) -> str:
+        """Estimates beside the truth, in percentage points."""
+        head = ["effect (pp)", "95% low", "95% high", "truth (pp)"]
+        effects = [_row(row["arm"], row) for row in self.effects]
+        policies = [_row(row["policy"], row) for row in self.policies]
+        return "\n".join(
+            [
+                f"Simulated families. {LEARN}: effects on the login rate, in percentage points:",
+                text_table(["pair", *head], effects),
+                "",
+                f"{TEST}: policies learned on {LEARN}, against no message, on fresh outcomes:",
+                text_table(["policy", *head], policies),
+                f"If every family got what is truly best for it: {100 * self.ceiling:.2f}.",
+                "",
+                self.evaluation,
+                "",
+                f"Report: {self.report}",
+            ]
+        )
+
+    def _frame(self) -> pl.DataFrame:
+        return pl.DataFrame(list(self.policies))
+
+
+def _demo_run(study: Study, truth: SimulatedTruth, evaluated: Result, page: str) -> DemoRun:
+    analysed = study.store.results.latest(LEARN, "analysis")
     effects = [] if analysed is None else analysed.payload["effects"]
     primary = study.spec.primary.id
     first = next(e for e in effects if e["outcome"] == primary and e["registered"])["rows"]
-    tested = evaluated.facts["against_nothing"]
+    found = evaluated.facts()
+    tested = found["against_nothing"]
     gains, learned = truth.policies.effects, {r.arm: r.effect for r in truth.waves[LEARN].rows}
-    header = ["effect (pp)", "95% low", "95% high", "truth (pp)"]
-    text = "\n".join(
-        [
-            f"Simulated families. {LEARN}: effects on the login rate, in percentage points:",
-            text_table(["pair", *header], [_row(r["arm"], r, learned[r["arm"]]) for r in first]),
-            "",
-            f"{TEST}: policies learned on {LEARN}, against no message, on outcomes new to them:",
-            text_table(
-                ["policy", *header], [_row(r["policy"], r, gains[r["policy"]]) for r in tested]
-            ),
-            f"If every family got what is truly best for it: {100 * truth.policies.ceiling:.2f}.",
-            "",
-            evaluated.text,
-            "",
-            f"Report: {page}",
-        ]
-    )
-    facts = {
-        "report": str(page),
-        "effects": [{**row, "truth": learned[row["arm"]]} for row in first],
-        "policies": [{**row, "truth": gains[row["policy"]]} for row in tested],
-        "contrasts": [
+    return DemoRun(
+        report=page,
+        effects=tuple({**row, "truth": learned[row["arm"]]} for row in first),
+        policies=tuple({**row, "truth": gains[row["policy"]]} for row in tested),
+        contrasts=tuple(
             {**row, "truth": gains[row["first"]] - gains[row["second"]]}
-            for row in evaluated.facts["contrasts"]
-        ],
-        "chosen": max(tested, key=lambda row: row["estimate"])["policy"],
-        "best": max(gains, key=lambda name: gains[name]),
-        "ceiling": truth.policies.ceiling,
-    }
-    return Done(text, facts)
+            for row in found["contrasts"]
+        ),
+        chosen=max(tested, key=lambda row: row["estimate"])["policy"],
+        best=max(gains, key=lambda name: gains[name]),
+        ceiling=truth.policies.ceiling,
+        evaluation=evaluated.summary(),
+    )
 
 
-def _row(name: str, row: Mapping[str, Any], truth: float | None) -> list[Any]:
-    values = (row["estimate"], row["conf_low"], row["conf_high"], truth)
+def _row(name: str, row: Mapping[str, Any]) -> list[Any]:
+    values = (row["estimate"], row["conf_low"], row["conf_high"], row["truth"])
     return [name, *(None if value is None else 100 * value for value in values)]

@@ -3,24 +3,37 @@
 Columns of the people file stand in a frame of their own, so that they may have any name.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 import polars as pl
 
-from wavewise.design.spec import STRATUM_SEPARATOR, StudySpec
+from wavewise.design.spec import STRATUM_SEPARATOR, Outcome, StudySpec
 from wavewise.design.waves import UnitsShare, UnitsWhere, Wave
-from wavewise.store.packed import unpack
-from wavewise.workflow.scores import wave_scores
+from wavewise.errors import StateError
+from wavewise.store import WaveRow
+from wavewise.store.frames import decode_json_rows
+from wavewise.workflow.intake import score_outcomes, wave_scores
 from wavewise.workflow.study import Study
 
 __all__ = [
     "HELD_OUT",
+    "ClosedWave",
+    "ClosedWaves",
     "UnitData",
+    "UnitDesign",
     "WaveData",
+    "closed_waves",
+    "control_of",
     "forget_units",
     "n_units_of_wave",
+    "outcome_values",
+    "read_closed",
     "remember_units",
+    "require_closed",
     "stack",
     "unit_data",
     "units_of_wave",
@@ -34,25 +47,20 @@ UNITS = "units:"  # no wave has this id
 
 @dataclass(frozen=True)
 class UnitData:
-    """Units, row by row, in the order of their ids.
+    """Units, row by row, in the order of their ids."""
 
-    Parameters
-    ----------
-    ids, cluster, time_zone : polars.Series, shape (n_units,)
-        Id, group on which errors cluster, own time zone; null where there is none.
-    packed_fields : polars.Series, shape (n_units,)
-        The columns of the people file, one JSON object a unit.
-    """
-
+    # ids, cluster, time_zone: (n_units,): Id, group on which errors cluster, own time zone; null
+    # where there is none.
     ids: pl.Series
     cluster: pl.Series
     time_zone: pl.Series
-    packed_fields: pl.Series
+    # (n_units,): The columns of the people file, one JSON object a unit.
+    encoded_fields: pl.Series
 
     @cached_property
     def fields(self) -> pl.DataFrame:
         """The columns of the people file, (n_units, n_columns); opened when first asked for."""
-        return unpack(self.packed_fields)
+        return decode_json_rows(self.encoded_fields)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -65,7 +73,7 @@ class UnitData:
             self.ids.filter(mask),
             self.cluster.filter(mask),
             self.time_zone.filter(mask),
-            self.packed_fields.filter(mask),
+            self.encoded_fields.filter(mask),
         )
 
     def stratum(self, spec: StudySpec) -> pl.Series:
@@ -81,6 +89,10 @@ class UnitData:
         column = spec.units.randomize_by
         return None if column is None else self.fields[column]
 
+    def design(self, spec: StudySpec) -> "UnitDesign":
+        """What a design uses of the units."""
+        return UnitDesign(self.ids, self.stratum(spec), self.groups(spec), self.covariates(spec))
+
     def covariates(self, spec: StudySpec) -> pl.DataFrame:
         """The covariates that the spec names; whole numbers and truth values as floats."""
         whole = pl.col(pl.Boolean, pl.Int64, pl.Int32, pl.UInt32)
@@ -88,29 +100,38 @@ class UnitData:
 
 
 @dataclass(frozen=True)
+class UnitDesign:
+    """What a design uses of units, row by row in the order of their ids."""
+
+    ids: pl.Series
+    strata: pl.Series
+    groups: pl.Series | None  # Randomized as a whole; None where units are.
+    covariates: pl.DataFrame
+
+    def where(self, mask: pl.Series) -> "UnitDesign":
+        """The units for which a mask is true."""
+        groups = None if self.groups is None else self.groups.filter(mask)
+        covariates = self.covariates.filter(mask) if self.covariates.width else self.covariates
+        return UnitDesign(self.ids.filter(mask), self.strata.filter(mask), groups, covariates)
+
+
+@dataclass(frozen=True)
 class WaveData:
-    """Units of a wave with their assignment and, once it is closed, their outcomes.
+    """Units of a wave with their assignment and, once it is closed, their outcomes."""
 
-    Parameters
-    ----------
-    units : UnitData
-        The units.
-    stratum, arm, propensity : polars.Series, shape (n_units,)
-        As they were drawn; with a held-out share the probability is that of arm and half together.
-    held_out, content, content_propensity : polars.Series, shape (n_units,)
-        Whether the unit is not messaged; the arm that its policy gives it, and the probability with
-        which it does. Null where there is no such thing.
-    outcomes : polars.DataFrame, shape (n_units, n_outcomes)
-        One column an outcome; no columns before there are outcomes.
-    """
-
-    units: UnitData
+    units: UnitData  # The units.
+    # stratum, arm, propensity: (n_units,): As they were drawn; with a held-out share the
+    # probability is that of arm and half together.
     stratum: pl.Series
     arm: pl.Series
     propensity: pl.Series
+    # held_out, content, content_propensity: (n_units,): Whether the unit is not messaged; the arm
+    # that its policy gives it, and the probability with which it does. Null where there is no
+    # such thing.
     held_out: pl.Series
     content: pl.Series
     content_propensity: pl.Series
+    # (n_units, n_outcomes): One column an outcome; no columns before there are outcomes.
     outcomes: pl.DataFrame
 
     def __len__(self) -> int:
@@ -131,7 +152,7 @@ class WaveData:
 def unit_data(study: Study) -> UnitData:
     """All units of a study, read once."""
     if UNITS not in study.cache:
-        remember_units(study, study.store.units())
+        remember_units(study, study.store.units.all())
     found: UnitData = study.cache[UNITS]
     return found
 
@@ -151,7 +172,7 @@ def forget_units(study: Study) -> None:
 
 def wave_data(study: Study, wave_id: str) -> WaveData:
     """Units of one wave, in the order of their ids; those of a closed wave are read once."""
-    row = study.store.wave(wave_id)
+    row = study.store.waves.get(wave_id)
     if row is None or row.state != "closed":
         return _read_wave(study, wave_id)
     if wave_id not in study.cache:
@@ -161,18 +182,18 @@ def wave_data(study: Study, wave_id: str) -> WaveData:
 
 
 def _read_wave(study: Study, wave_id: str) -> WaveData:
-    assignment = study.store.assignment(wave_id).sort("unit_id")
+    assignment = study.store.waves.assignment(wave_id).sort("unit_id")
     everybody = unit_data(study)
     members = everybody.where(everybody.ids.is_in(assignment["unit_id"].implode()))
-    frozen = study.store.outcomes(wave_id)
+    frozen = study.store.waves.outcomes(wave_id)
     outcomes = pl.DataFrame({"unit_id": members.ids}).join(
         frozen, on="unit_id", how="left", maintain_order="left"
     )
-    known = outcomes.drop("unit_id") if frozen.height else pl.DataFrame()
-    row = study.store.wave(wave_id)
+    values = outcomes.drop("unit_id") if frozen.height else pl.DataFrame()
+    row = study.store.waves.get(wave_id)
     if row is not None and row.state == "closed":
-        own = wave_scores(study, wave_id, members.ids)
-        known = known.with_columns(s for s in own if s.name not in known.columns)
+        scores = wave_scores(study, wave_id, members.ids)
+        values = values.with_columns(s for s in scores if s.name not in values.columns)
     return WaveData(
         members,
         assignment["stratum"],
@@ -181,7 +202,7 @@ def _read_wave(study: Study, wave_id: str) -> WaveData:
         assignment["held_out"],
         assignment["content"],
         assignment["content_propensity"],
-        known,
+        values,
     )
 
 
@@ -199,7 +220,7 @@ def stack(waves: dict[str, WaveData]) -> WaveData:
             pl.concat([part.ids for part in units]),
             pl.concat([part.cluster for part in units]),
             pl.concat([part.time_zone for part in units]),
-            pl.concat([part.packed_fields for part in units]),
+            pl.concat([part.encoded_fields for part in units]),
         ),
         pl.concat([part.stratum for part in parts]),
         pl.concat([part.arm for part in parts]),
@@ -209,6 +230,92 @@ def stack(waves: dict[str, WaveData]) -> WaveData:
         pl.concat([part.content_propensity for part in parts]),
         pl.concat([part.outcomes for part in parts], how="diagonal_relaxed"),
     )
+
+
+# Closed waves, read whole before anything is computed from them.
+
+
+@dataclass(frozen=True)
+class ClosedWave:
+    """One wave as it was frozen when it was closed."""
+
+    plan: Wave  # As the study file has it.
+    data: WaveData
+    shares: Mapping[str, Any]  # Of the arms, as they were drawn; by stratum where they differ.
+    closed_at: datetime
+    # Scores by period of all units so far: unit_id, outcome_id, period, score. None where no
+    # outcome is delivered by period.
+    scores: pl.DataFrame | None
+
+
+@dataclass(frozen=True)
+class ClosedWaves:
+    """Closed waves by id with the plan of the study: all that an analysis computes from."""
+
+    spec: StudySpec
+    waves: Mapping[str, ClosedWave]  # In the order in which they were asked for.
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the waves."""
+        return tuple(self.waves)
+
+    def plan(self, wave_id: str) -> Wave:
+        """A wave as the study file has it."""
+        return self.waves[wave_id].plan
+
+    def data(self, wave_id: str) -> WaveData:
+        """Units, assignment and outcomes of a wave."""
+        return self.waves[wave_id].data
+
+    def until(self, wave_id: str) -> tuple[str, ...]:
+        """The waves up to this one, in the order of the study file."""
+        order = [wave.id for wave in self.spec.waves]
+        return tuple(name for name in order[: order.index(wave_id) + 1] if name in self.waves)
+
+    def scores(self, wave_ids: Iterable[str]) -> pl.DataFrame:
+        """Scores by period that the last closing of these waves froze."""
+        last = max((self.waves[name] for name in wave_ids), key=lambda wave: wave.closed_at)
+        return pl.DataFrame() if last.scores is None else last.scores
+
+
+def closed_waves(study: Study) -> tuple[str, ...]:
+    """Waves that are closed, in the order of the study file."""
+    closed = {row.wave_id for row in study.store.waves.all() if row.state == "closed"}
+    return tuple(wave.id for wave in study.spec.waves if wave.id in closed)
+
+
+def read_closed(study: Study, wave_ids: Sequence[str]) -> ClosedWaves:
+    """Closed waves with all that was frozen of them."""
+    rows = require_closed(study, wave_ids)
+    by_period = bool(score_outcomes(study.spec))
+    waves = {
+        wave_id: ClosedWave(
+            plan=study.wave(wave_id),
+            data=wave_data(study, wave_id),
+            shares=row.details.get("shares") or {},
+            closed_at=row.closed_at or row.opened_at,
+            scores=study.store.scores.frozen(wave_id) if by_period else None,
+        )
+        for wave_id, row in rows.items()
+    }
+    return ClosedWaves(study.spec, waves)
+
+
+def require_closed(study: Study, wave_ids: Sequence[str]) -> dict[str, WaveRow]:
+    """The waves' rows; refused where one of them is not closed."""
+    rows = {wave_id: study.store.waves.get(wave_id) for wave_id in wave_ids}
+    closed = {name: row for name, row in rows.items() if row is not None and row.state == "closed"}
+    waiting = [name for name in rows if name not in closed]
+    if waiting:
+        raise StateError(
+            f"waves {', '.join(waiting)} are not closed; needed the outcomes of "
+            f"{', '.join(wave_ids)}; close them first"
+        )
+    return closed
+
+
+# Units that a wave is drawn from.
 
 
 def units_of_wave(study: Study, wave: Wave, units: UnitData) -> UnitData:
@@ -222,7 +329,9 @@ def units_of_wave(study: Study, wave: Wave, units: UnitData) -> UnitData:
             units = units.where(units.fields[column].cast(pl.String).is_in(values))
         return units
     if wave.units == "rest" or isinstance(wave.units, UnitsShare):
-        taken = [study.store.assignment(row.wave_id)["unit_id"] for row in study.store.waves()]
+        taken = [
+            study.store.waves.assignment(row.wave_id)["unit_id"] for row in study.store.waves.all()
+        ]
         if taken:
             return units.where(~units.ids.is_in(pl.concat(taken).implode()))
     return units
@@ -235,3 +344,20 @@ def n_units_of_wave(study: Study, wave: Wave) -> int:
     if isinstance(wave.units, UnitsShare):
         return min(left, round(wave.units.share * len(everybody)))
     return left
+
+
+# What a wave compares: an outcome as a number, against whom.
+
+
+def control_of(wave: Wave) -> str | None:
+    """The condition that effects of a wave are against: its control, or its held-out units."""
+    return wave.control_id or (HELD_OUT if wave.held_out_share else None)
+
+
+def outcome_values(data: WaveData, outcome: Outcome) -> pl.Series:
+    """The outcome as it is compared: successes as a share of their trials."""
+    values = data.outcomes[outcome.id].cast(pl.Float64)
+    trials = f"{outcome.id}.trials"
+    if outcome.kind != "successes" or trials not in data.outcomes.columns:
+        return values
+    return values / data.outcomes[trials].cast(pl.Float64)

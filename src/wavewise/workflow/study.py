@@ -7,16 +7,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wavewise.design.canonical import spec_hash
 from wavewise.design.parse import parse_spec
 from wavewise.design.spec import StudySpec
+from wavewise.design.versions import spec_hash
 from wavewise.design.waves import Wave
 from wavewise.errors import InputError, RegistrationError, StateError
 
 if TYPE_CHECKING:
     from wavewise.store import Store, VersionRow
 
-__all__ = ["DATABASE_FILE", "STUDY_FILE", "Clock", "Study", "open_study", "read_study_file"]
+__all__ = [
+    "DATABASE_FILE",
+    "STUDY_FILE",
+    "Clock",
+    "Study",
+    "open_store",
+    "open_study",
+    "read_study_file",
+]
 
 STUDY_FILE = "study.toml"
 DATABASE_FILE = "study.db"
@@ -31,78 +39,45 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Study:
-    """An open study.
+    """An open study."""
 
-    Parameters
-    ----------
-    folder : Path
-        Where ``study.toml`` lies.
-    text : str
-        The study file as it stands on disk.
-    spec : StudySpec
-        The same, validated.
-    store : Store
-        The study's database.
-    clock : callable
-        Gives the time now, with a time zone.
-    cache : dict
-        Frames that were read already and cannot change, such as those of closed waves.
-    """
-
-    folder: Path
-    text: str
-    spec: StudySpec
-    store: "Store"
-    clock: Clock = utc_now
+    folder: Path  # Where ``study.toml`` lies.
+    text: str  # The study file as it stands on disk.
+    spec: StudySpec  # The same, validated.
+    store: "Store"  # The study's database.
+    clock: Clock = utc_now  # Gives the time now, with a time zone.
+    # Frames that were read already and cannot change, such as those of closed waves.
     cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def version(self) -> "VersionRow | None":
-        """The registered version in force."""
-        versions = self.store.versions()
+        """The active registered version."""
+        versions = self.store.versions.all()
         return versions[-1] if versions else None
 
     @property
     def is_exploratory(self) -> bool:
         """Whether a wave was opened without registration; this marks everything after it."""
-        return any(row.exploratory for row in self.store.waves())
+        return any(row.exploratory for row in self.store.waves.all())
 
     def wave(self, wave_id: str) -> Wave:
-        """A wave of the spec.
-
-        Raises
-        ------
-        InputError
-            If there is none of this name.
-        """
+        """A wave of the spec."""
         wave = self.spec.wave(wave_id)
         if wave is None:
-            known = ", ".join(wave.id for wave in self.spec.waves)
-            raise InputError(f"found wave '{wave_id}'; needed one of the study file: {known}")
+            wave_ids = ", ".join(wave.id for wave in self.spec.waves)
+            raise InputError(f"found wave '{wave_id}'; needed one of the study file: {wave_ids}")
         return wave
 
     def require_state(self, wave_id: str, state: str, to_do: str) -> None:
-        """Refuse where a wave is not in a state.
-
-        Raises
-        ------
-        StateError
-            With what the wave's state is, and ``to_do``.
-        """
+        """Raise unless a wave is in a state."""
         self.wave(wave_id)
-        row = self.store.wave(wave_id)
+        row = self.store.waves.get(wave_id)
         found = row.state if row is not None else "not open yet"
         if found != state:
             raise StateError(f"wave '{wave_id}' is {found}; needed one that is {state}; {to_do}")
 
     def require_registered(self, *, exploratory: bool) -> int | None:
-        """The version in force, refusing a spec that is not the registered one.
-
-        Raises
-        ------
-        RegistrationError
-            If the spec is not registered, or was changed since, and ``exploratory`` is False.
-        """
+        """The active version; a spec that is not the registered one is an error."""
         version = self.version
         if version is None:
             if exploratory:
@@ -116,13 +91,7 @@ class Study:
         return version.number
 
     def require_unchanged(self, version: "VersionRow") -> None:
-        """Refuse a study file that differs from the registered version.
-
-        Raises
-        ------
-        RegistrationError
-            With what to do.
-        """
+        """Raise if the study file differs from the registered version."""
         if spec_hash(self.spec) != version.hash:
             raise RegistrationError(
                 f"{STUDY_FILE} differs from version {version.number}, registered "
@@ -132,15 +101,7 @@ class Study:
 
 
 def read_study_file(folder: Path) -> tuple[str, StudySpec]:
-    """Text and spec of the study file in a folder.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    SpecError
-        With every fault.
-    """
+    """Text and spec of the study file in a folder."""
     path = folder / STUDY_FILE
     try:
         text = path.read_text(encoding="utf-8")
@@ -158,23 +119,17 @@ def read_study_file(folder: Path) -> tuple[str, StudySpec]:
 
 @contextmanager
 def open_study(
-    folder: Path | str, *, store_url: str | None = None, clock: Clock = utc_now
+    folder: Path | str, *, store_url: str | None = None, clock: Clock | None = None
 ) -> Iterator[Study]:
-    """An open study, closed at the end of the block.
-
-    Parameters
-    ----------
-    folder : path
-        The study folder.
-    store_url : str, optional
-        Database, such as ``postgresql://...``; by default the file ``study.db`` in the folder.
-    clock : callable, optional
-        Gives the time now.
-    """
-    from wavewise.store import Store  # noqa: PLC0415  (a heavy import, wanted only here)
-
+    """An open study, closed at the end of the block."""
     folder = Path(folder)
     text, spec = read_study_file(folder)
-    url = store_url or f"sqlite:///{(folder / DATABASE_FILE).resolve()}"
-    with Store.open(url) as store:
-        yield Study(folder, text, spec, store, clock)
+    with open_store(folder, store_url) as store:
+        yield Study(folder, text, spec, store, clock or utc_now)
+
+
+def open_store(folder: Path, url: str | None = None) -> "Store":
+    """The database of a study: the one of the URL, or the file in its folder."""
+    from wavewise.store import Store
+
+    return Store.open(url or f"sqlite:///{(folder / DATABASE_FILE).resolve()}")

@@ -29,19 +29,19 @@ def test_exploration_with_a_control(posterior):
 
 
 def test_the_other_rules(posterior):
-    equal = next_shares(posterior, "equal")
+    equal = next_shares(posterior, rule="equal")
     np.testing.assert_allclose(equal.shares, 1 / 3)
     assert "33.3% for each arm" in equal.text
-    thompson = next_shares(posterior, "Thompson")
+    thompson = next_shares(posterior, rule="Thompson")
     np.testing.assert_allclose(thompson.shares, posterior.prob_optimal, rtol=1e-14)
 
 
 @pytest.mark.parametrize("rule", [name for name in RULES if name != "fixed"])
 @pytest.mark.parametrize("floor", [0.0, 0.15])
 def test_it_is_the_same_as_shares(posterior, rule, floor):
-    named = next_shares(posterior, rule, "none", 0.1, floor=floor)
+    named = next_shares(posterior, rule=rule, control="none", control_share=0.1, floor=floor)
     np.testing.assert_array_equal(
-        named.shares, shares(posterior, rule, control_share=0.1, floor=floor)
+        named.shares, shares(posterior, rule=rule, control_share=0.1, floor=floor)
     )
     assert named.rule == rule
     assert named.floor == floor
@@ -50,15 +50,15 @@ def test_it_is_the_same_as_shares(posterior, rule, floor):
 
 def test_a_control_without_a_share_is_named_all_the_same(posterior):
     assert next_shares(posterior, control="none").shares[-1] == 0
-    matched = next_shares(posterior, "control-augmented", control="none")
+    matched = next_shares(posterior, rule="control-augmented", control="none")
     assert matched.shares[-1] == matched.shares[:3].max() > 0
 
 
 def test_options_of_the_rule_are_kept(posterior):
-    tempered = next_shares(posterior, "Tempered_Thompson", temper=0.5, beta=None)
+    tempered = next_shares(posterior, rule="Tempered_Thompson", temper=0.5, beta=None)
     assert tempered.rule == "tempered Thompson"
     assert tempered.options == (("temper", 0.5),)
-    fixed = next_shares(posterior, "fixed", fixed=[0.2, 0.3, 0.5])
+    fixed = next_shares(posterior, rule="fixed", fixed=[0.2, 0.3, 0.5])
     for known in (tempered, fixed):
         again = NextShares.from_dict(json.loads(json.dumps(known.to_dict())))
         assert again.to_dict() == known.to_dict()

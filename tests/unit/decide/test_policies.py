@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wavewise.decide.personalize import (
-    cautious,
+from wavewise.decide.choosers import checked_costs, upgrades
+from wavewise.decide.policy import (
+    load_policy,
     personalize,
     random_policy,
+    safe_policy,
+    target,
     uniform,
     uniform_best,
 )
-from wavewise.decide.policy import load_policy
-from wavewise.decide.policy_spend import checked_costs, upgrades
-from wavewise.decide.targeting import target
 from wavewise.errors import DecisionError, InputError
 from wavewise.estimate import ate
-from wavewise.estimate.neighbours import neighbours
-from wavewise.results import Provenance
+from wavewise.estimate.matching.neighbours import neighbours
+from wavewise.shared.results import Provenance
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,15 @@ def test_equal_effects_go_to_the_arm_that_is_better_on_average() -> None:
 
 
 def test_cautious_leaves_the_best_only_with_evidence() -> None:
-    policy = cautious(MODEL, level=0.95)
+    policy = safe_policy(MODEL, level=0.95)
     # b must beat a by 1.645 * sqrt(0.02) = 0.2326
     X = [[1.0, 1.22], [1.0, 1.24], [2.0, 1.0]]
     assert policy.assign(X).tolist() == ["a", "b", "a"]
-    assert cautious(MODEL, best="b").assign([[1.24, 1.0]]).tolist() == ["a"]
+    assert safe_policy(MODEL, best="b").assign([[1.24, 1.0]]).tolist() == ["a"]
     with pytest.raises(InputError, match=r"level: found 0\.3"):
-        cautious(MODEL, level=0.3)
+        safe_policy(MODEL, level=0.3)
     with pytest.raises(InputError, match="best: found 'c'"):
-        cautious(MODEL, best="c")
+        safe_policy(MODEL, best="c")
 
 
 def test_uniform_best_from_effects_and_from_a_model() -> None:
@@ -194,7 +194,7 @@ def test_models_are_checked() -> None:
         personalize(MODEL).to_bytes()
 
 
-@pytest.mark.parametrize("make", [personalize, cautious, lambda f: target(f, budget=0.3)])
+@pytest.mark.parametrize("make", [personalize, safe_policy, lambda f: target(f, budget=0.3)])
 def test_saved_policies_assign_alike(make, tmp_path) -> None:
     X, model = learned()
     policy = make(model)

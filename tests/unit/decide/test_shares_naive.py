@@ -23,7 +23,7 @@ def drawn_one_by_one(prob, beta, rng):
 
 
 def test_top_two_is_what_units_get_one_by_one():
-    expected = shares(P, "top-two", beta=0.6)
+    expected = shares(P, rule="top-two", beta=0.6)
     counted = drawn_one_by_one(P, 0.6, np.random.default_rng(5))
     std_error = np.sqrt(expected * (1 - expected) / N_UNITS)
     assert (np.abs(counted - expected) < 4.5 * std_error).all()
@@ -42,7 +42,7 @@ def test_top_two_depends_on_the_probabilities_alone_also_when_arms_are_dependent
         while not keep and arm == first:
             arm = best[rng.integers(4000)]
         counts[arm] += 1
-    expected = shares(prob, "top-two")
+    expected = shares(prob, rule="top-two")
     assert (np.abs(counts / N_UNITS - expected) < 4.5 * np.sqrt(expected / N_UNITS)).all()
 
 

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from wavewise.decide import stop_or_go
-from wavewise.decide.another_wave import StopOrGo
-from wavewise.decide.whole_units import planned_units
+from wavewise.decide.another_wave import StopOrGo, planned_units
 from wavewise.errors import DecisionError, InputError
 from wavewise.estimate import beta_binomial
-from wavewise.results import NotEstimable
+from wavewise.shared.results import NotEstimable
 
 COSTS = {"cost_per_unit": 2.0, "cost_per_wave": 100.0}
 

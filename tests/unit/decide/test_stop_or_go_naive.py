@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from wavewise.decide.foresight import foresee_normal
-from wavewise.decide.foresight_beta import foresee_beta
+from wavewise.decide.value_of_information import sample_information_beta, sample_information_normal
 from wavewise.estimate import beta_binomial
 
 
@@ -56,7 +55,9 @@ def brute_force(a, b, trials):
 )
 def test_beta_against_every_outcome(a, b, trials):
     reduction, change = brute_force(a, b, trials)
-    found = foresee_beta(np.array(a, float), np.array(b, float), np.array(trials), best_of(a, b))
+    found = sample_information_beta(
+        np.array(a, float), np.array(b, float), np.array(trials), best_of(a, b)
+    )
     assert found.regret_reduction == pytest.approx(reduction, rel=1e-11, abs=1e-300)
     assert found.prob_change == pytest.approx(change, rel=1e-11, abs=1e-300)
     assert found.mc_error == 0
@@ -66,7 +67,7 @@ def test_beta_without_limit_learns_all_there_is():
     posterior = beta_binomial([24, 30, 27], [100, 100, 100])
     regret = posterior.policy_regret.min()
     found = [
-        foresee_beta(posterior.a, posterior.b, np.full(3, n), 1).regret_reduction
+        sample_information_beta(posterior.a, posterior.b, np.full(3, n), 1).regret_reduction
         for n in (10, 1000, 100_000)
     ]
     assert found[0] < found[1] < found[2] < regret
@@ -76,7 +77,7 @@ def test_beta_without_limit_learns_all_there_is():
 def test_beta_tiny_gains_are_resolved():
     """One trial of a rival far behind can hardly ever lift it above the leader."""
     a, b, n = np.array([900.0, 100.0]), np.array([100.0, 900.0]), np.array([0, 900])
-    found = foresee_beta(a, b, n, 0)
+    found = sample_information_beta(a, b, n, 0)
     s = np.arange(901)
     log_prob = (
         special.gammaln(901) - special.gammaln(s + 1) - special.gammaln(901 - s)
@@ -92,7 +93,7 @@ def test_beta_tiny_gains_are_resolved():
     )  # fmt: skip
     expected = (np.exp(log_prob) * np.maximum((40 + s) / 300 - 0.6, 0)).sum()
     assert 0 < expected < 1e-4
-    assert foresee_beta(a, b, n, 0).regret_reduction == pytest.approx(expected, rel=1e-9)
+    assert sample_information_beta(a, b, n, 0).regret_reduction == pytest.approx(expected, rel=1e-9)
 
 
 def two_normal_arms(gap, covariance, noise):
@@ -113,7 +114,7 @@ def test_normal_against_the_closed_form_for_two_arms(gap, correlation):
     noise = np.array([0.5, 0.2])
     reduction, change = two_normal_arms(gap, covariance, noise)
     rng = np.random.default_rng(2)
-    found = foresee_normal(np.array([gap, 0.0]), covariance, noise, rng, 100_000)
+    found = sample_information_normal(np.array([gap, 0.0]), covariance, noise, rng, 100_000)
     assert found.regret_reduction == pytest.approx(reduction, rel=1e-10)
     assert found.prob_change == pytest.approx(change, rel=1e-10)
     assert found.mc_error == found.prob_change_mc_error == 0
@@ -123,7 +124,9 @@ def test_an_arm_without_units_still_moves_with_its_neighbours():
     covariance = np.array([[1.0, 0.6], [0.6, 1.0]])
     noise = np.array([0.3, np.inf])
     s = np.sqrt((1.0 - 0.6) ** 2 / 1.3)
-    found = foresee_normal(np.zeros(2), covariance, noise, np.random.default_rng(4), 100_000)
+    found = sample_information_normal(
+        np.zeros(2), covariance, noise, np.random.default_rng(4), 100_000
+    )
     assert found.regret_reduction == pytest.approx(s / np.sqrt(2 * np.pi), rel=1e-12)
 
 
@@ -136,7 +139,7 @@ def test_normal_rare_changes_keep_their_relative_error(scale):
     x = np.linspace(-12, 12, 400_001)
     log_below = special.log_ndtr((x[:, None] + gaps[1:]) / sd[1:]).sum(axis=1)
     expected = np.trapezoid(special.ndtr(x / sd[0]) * -np.expm1(log_below), x)
-    found = foresee_normal(gaps, covariance, noise, np.random.default_rng(12), 20_000)
+    found = sample_information_normal(gaps, covariance, noise, np.random.default_rng(12), 20_000)
     assert found.mc_error < 0.004 * expected
     assert abs(found.regret_reduction - expected) < 4 * found.mc_error + 1e-9 * expected
 
@@ -153,7 +156,7 @@ def test_normal_against_refitting_from_simulated_waves():
     seen = truth + rng.standard_normal((20_000, 3)) * np.sqrt(noise)
     means = (precision @ mean + seen / noise) @ after
     gain = means.max(axis=1) - means[:, 1]
-    found = foresee_normal(mean.max() - mean, covariance, noise, rng, 50_000)
+    found = sample_information_normal(mean.max() - mean, covariance, noise, rng, 50_000)
     error = np.hypot(found.mc_error, gain.std() / np.sqrt(gain.size))
     assert abs(found.regret_reduction - gain.mean()) < 4 * error
     changed = (means.argmax(axis=1) != 1).mean()
@@ -163,10 +166,10 @@ def test_normal_against_refitting_from_simulated_waves():
 def test_normal_and_exact_agree_on_large_counts():
     posterior = beta_binomial([240, 262, 255], [1000, 1000, 1000])
     trials = np.array([400, 500, 300])
-    exact = foresee_beta(posterior.a, posterior.b, trials, 1)
+    exact = sample_information_beta(posterior.a, posterior.b, trials, 1)
     gaps = posterior.policy_regret - posterior.policy_regret.min()
     noise = posterior.mean * (1 - posterior.mean) / trials
-    near = foresee_normal(
+    near = sample_information_normal(
         gaps, np.diag(posterior.sd**2), noise, np.random.default_rng(9), 400_000
     )  # fmt: skip
     assert near.regret_reduction == pytest.approx(exact.regret_reduction, rel=0.01)

@@ -30,33 +30,35 @@ def test_the_control_is_there_only_if_its_share_is_above_zero():
 
 
 def test_laws():
-    np.testing.assert_allclose(shares(P, "Thompson"), P, rtol=1e-14)
-    np.testing.assert_allclose(shares(P, "equal"), 0.25)
-    np.testing.assert_allclose(shares(P, "fixed", fixed=[0.1, 0.2, 0.3, 0.4]), [0.1, 0.2, 0.3, 0.4])
+    np.testing.assert_allclose(shares(P, rule="Thompson"), P, rtol=1e-14)
+    np.testing.assert_allclose(shares(P, rule="equal"), 0.25)
+    np.testing.assert_allclose(
+        shares(P, rule="fixed", fixed=[0.1, 0.2, 0.3, 0.4]), [0.1, 0.2, 0.3, 0.4]
+    )
 
 
 def test_tempered_by_a_power_or_by_a_mixture():
     power = P**0.5 / (P**0.5).sum()
-    np.testing.assert_allclose(shares(P, "tempered Thompson", temper=0.5), power, rtol=1e-14)
-    np.testing.assert_allclose(shares(P, "tempered Thompson"), 0.05 + 0.8 * P, rtol=1e-14)
-    mixed = shares(P, "tempered Thompson", temper=0.5, uniform_share=0.4)
+    np.testing.assert_allclose(shares(P, rule="tempered Thompson", temper=0.5), power, rtol=1e-14)
+    np.testing.assert_allclose(shares(P, rule="tempered Thompson"), 0.05 + 0.8 * P, rtol=1e-14)
+    mixed = shares(P, rule="tempered Thompson", temper=0.5, uniform_share=0.4)
     np.testing.assert_allclose(mixed, 0.1 + 0.6 * power, rtol=1e-14)
-    np.testing.assert_allclose(shares(P, "tempered", temper=1.0), P, rtol=1e-14)
-    np.testing.assert_allclose(shares([1, 0], "tempered", temper=0.0), 0.5)
+    np.testing.assert_allclose(shares(P, rule="tempered", temper=1.0), P, rtol=1e-14)
+    np.testing.assert_allclose(shares([1, 0], rule="tempered", temper=0.0), 0.5)
 
 
 def test_top_two_spends_beta_on_a_certain_leader():
-    np.testing.assert_allclose(shares(P, "top-two", beta=1.0), P, rtol=1e-14)
-    near = shares([1.0, 3e-200, 1e-200], "top-two", beta=0.7)
+    np.testing.assert_allclose(shares(P, rule="top-two", beta=1.0), P, rtol=1e-14)
+    near = shares([1.0, 3e-200, 1e-200], rule="top-two", beta=0.7)
     np.testing.assert_allclose(near, [0.7, 0.225, 0.075], rtol=1e-12)
 
 
 def test_the_control_matches_the_best_arm():
-    wave = shares(P, "control-augmented", control_share=0.1)
+    wave = shares(P, rule="control-augmented", control_share=0.1)
     assert wave[-1] == wave[0] == pytest.approx(1 / 3)
     np.testing.assert_allclose(wave[:-1] / wave[:-1].sum(), P, rtol=1e-14)
-    assert shares(P, "control-augmented").shape == (5,)
-    at_least = shares(P, "control-augmented", control_share=0.6)
+    assert shares(P, rule="control-augmented").shape == (5,)
+    at_least = shares(P, rule="control-augmented", control_share=0.6)
     np.testing.assert_allclose(at_least, [*(0.4 * P), 0.6], rtol=1e-14)
 
 
@@ -74,37 +76,37 @@ def test_a_floor_holds_for_the_whole_wave_and_the_rest_keeps_its_proportions():
 
 def test_a_floor_that_only_equal_shares_meet():
     np.testing.assert_allclose(shares(P, control_share=1 / 5, floor=1 / 5), 1 / 5, rtol=1e-13)
-    np.testing.assert_allclose(shares([1, 0, 0], "Thompson", floor=1 / 3), 1 / 3, rtol=1e-13)
+    np.testing.assert_allclose(shares([1, 0, 0], rule="Thompson", floor=1 / 3), 1 / 3, rtol=1e-13)
 
 
 @pytest.mark.parametrize("rule", NEED_A_RIVAL)
 def test_certainty_in_plain_probabilities_is_an_error(rule):
     with pytest.raises(DecisionError, match=r"probability exactly 1.*choose that arm"):
-        shares([0.0, 1.0, 0.0], rule)
+        shares([0.0, 1.0, 0.0], rule=rule)
 
 
 @pytest.mark.parametrize("rule", NEED_A_RIVAL)
 def test_certainty_with_a_floor_is_the_limit_of_rivals_that_are_alike(rule):
-    certain = shares([0.0, 1.0, 0.0, 0.0], rule, floor=0.01, control_share=0.1)
-    limit = shares([1e-300, 1.0, 1e-300, 1e-300], rule, floor=0.01, control_share=0.1)
+    certain = shares([0.0, 1.0, 0.0, 0.0], rule=rule, floor=0.01, control_share=0.1)
+    limit = shares([1e-300, 1.0, 1e-300, 1e-300], rule=rule, floor=0.01, control_share=0.1)
     np.testing.assert_allclose(certain, limit, rtol=1e-12)
     assert certain[1] == pytest.approx(0.45)
-    assert shares([1.0], rule, floor=0.1).tolist() == [1.0]
+    assert shares([1.0], rule=rule, floor=0.1).tolist() == [1.0]
 
 
 @pytest.mark.parametrize("rule", NEED_A_RIVAL)
 def test_a_posterior_decides_by_its_tails(rule):
     posterior = beta_binomial([1000, 5000, 900], [10_000, 10_000, 10_000])
     assert posterior.prob_optimal.tolist() == [0.0, 1.0, 0.0]
-    wave = shares(posterior, rule)
+    wave = shares(posterior, rule=rule)
     np.testing.assert_allclose(wave[:2], 0.5, rtol=1e-6)
     assert 0 < wave[2] < 1e-6
 
 
 def test_certainty_under_the_other_rules():
-    np.testing.assert_allclose(shares([0, 1, 0], "Thompson"), [0, 1, 0])
-    np.testing.assert_allclose(shares([0, 1], "control-augmented"), [0, 0.5, 0.5])
-    np.testing.assert_allclose(shares([0, 1], "tempered"), [0.1, 0.9])
+    np.testing.assert_allclose(shares([0, 1, 0], rule="Thompson"), [0, 1, 0])
+    np.testing.assert_allclose(shares([0, 1], rule="control-augmented"), [0, 0.5, 0.5])
+    np.testing.assert_allclose(shares([0, 1], rule="tempered"), [0.1, 0.9])
 
 
 @pytest.mark.parametrize(
@@ -175,6 +177,6 @@ def test_bad_probabilities_are_named(prob):
 
 
 def test_shares_cannot_be_changed():
-    for wave in (shares(P), shares(P, control_share=0.1), shares(P, "control-augmented")):
+    for wave in (shares(P), shares(P, control_share=0.1), shares(P, rule="control-augmented")):
         with pytest.raises(ValueError, match="read-only"):
             wave[0] = 1

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wavewise.design import canonical_dict, canonical_json, parse_spec
-from wavewise.design.changes import Change, VersionRecord, changes, history
 from wavewise.design.templates import template_names, template_text
+from wavewise.design.versions import Change, VersionRecord, changes, history
 
 YEAR = template_text("peru-school-year")
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from wavewise.design import StudySpec, canonical_json, find_faults, parse_spec
 from wavewise.design.power import planned_effects
-from wavewise.design.shares import planned_shares
-from wavewise.design.sizes import planned_sizes
+from wavewise.design.shares import planned_shares, planned_sizes
 from wavewise.design.templates import template_names, template_text
 from wavewise.errors import Fault, SpecError
 

@@ -6,8 +6,8 @@ import pytest
 
 from score_study import STUDY
 from wavewise.design import find_faults
-from wavewise.design.outcomes import Outcome
-from wavewise.design.periods import first_periods, own_period
+from wavewise.design.spec import Outcome
+from wavewise.design.wave_references import first_periods, own_period
 
 PERIODS = 'periods = ["E2", "M3", "E3"]'
 

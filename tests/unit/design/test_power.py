@@ -7,16 +7,16 @@ import pytest
 from scipy.stats import norm
 
 from wavewise.design import parse_spec
-from wavewise.design.detectable import minimum_detectable_effect
 from wavewise.design.power import (
     ArmPower,
     Detectable,
     PlannedPower,
+    minimum_detectable_effect,
     planned_effects,
 )
 from wavewise.design.templates import template_text
 from wavewise.errors import InputError
-from wavewise.results import NotEstimable
+from wavewise.shared.results import NotEstimable
 
 
 def _power(text: str) -> PlannedPower:

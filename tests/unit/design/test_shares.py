@@ -5,10 +5,9 @@ import math
 import pytest
 
 from wavewise.design import StudySpec, parse_spec
-from wavewise.design.shares import planned_shares
-from wavewise.design.sizes import planned_sizes, planned_units
+from wavewise.design.shares import planned_shares, planned_sizes, planned_units
 from wavewise.design.templates import template_names, template_text
-from wavewise.results import NotEstimable
+from wavewise.shared.results import NotEstimable
 
 SUMMER = template_text("peru-summer")
 

@@ -8,7 +8,6 @@ import pytest
 from pydantic import BaseModel
 
 from wavewise.design import find_faults
-from wavewise.design.arms import Arm, OrderedPairs, PolicyRule
 from wavewise.design.messages import (
     Attempts,
     Collect,
@@ -19,22 +18,27 @@ from wavewise.design.messages import (
     Message,
     Schedule,
 )
-from wavewise.design.outcomes import Outcome
-from wavewise.design.plan import (
+from wavewise.design.spec import (
     Analysis,
     AnotherWave,
     Baseline,
     Decision,
     Effects,
     Model,
+    Outcome,
     Planning,
     Registration,
+    Study,
+    StudySpec,
     Targeting,
+    Units,
 )
-from wavewise.design.spec import Study, StudySpec, Units
 from wavewise.design.waves import (
     AllocationRule,
+    Arm,
     Imported,
+    OrderedPairs,
+    PolicyRule,
     SharesByStratum,
     UnitsShare,
     UnitsWhere,

@@ -6,7 +6,7 @@ from scipy import special
 
 import wavewise as ww
 from wavewise.errors import InputError
-from wavewise.results import NotEstimable
+from wavewise.shared.results import NotEstimable
 
 E = ww.evaluate
 
@@ -14,7 +14,7 @@ E = ww.evaluate
 def _power(heterogeneity: float, **options) -> E.PersonalizationPower:
     options = {"n_first": [1_000, 6_000], "n_simulations": 4, **options}
     return E.personalization_power(
-        E.Guess(0.36, [0.02, 0.03, 0.01], heterogeneity, shape="step"),
+        E.Assumptions(0.36, [0.02, 0.03, 0.01], heterogeneity, shape="step"),
         n_per_policy=25_000,
         n_trees=40,
         min_arm_leaf=25,
@@ -67,7 +67,7 @@ def test_second_phases_in_full_find_it_as_often() -> None:
 
 def test_guess_from_first_phase_data() -> None:
     rng = np.random.default_rng(2)
-    guess = E.Guess(0.36, [0.02, 0.05], 0.1)
+    guess = E.Assumptions(0.36, [0.02, 0.05], 0.1)
     X = rng.normal(size=(6_000, 6))
     arm = rng.integers(0, 3, 6_000)
     tau = np.column_stack([np.zeros(6_000), guess.tau(X)])[np.arange(6_000), arm]
@@ -77,7 +77,7 @@ def test_guess_from_first_phase_data() -> None:
         X, names, y, control="control", propensity=dict.fromkeys(["control", "a", "b"], 1 / 3),
         n_trees=100, min_arm_leaf=25, rng=rng,
     )  # fmt: skip
-    again = E.Guess.from_forest(forest, 0.36)
+    again = E.Assumptions.from_forest(forest, 0.36)
     assert again.effects == pytest.approx([0.02, 0.05], abs=0.06)
     assert 0.03 < again.heterogeneity_sd < 0.13
 
@@ -85,9 +85,9 @@ def test_guess_from_first_phase_data() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: E.Guess(1.2, [0.1, 0.2], 0.1), "rate"),
-        (lambda: E.Guess(0.2, [0.1], 0.1), "two effects"),
-        (lambda: E.Guess(0.2, [0.1, 0.2], -0.1), "such as 0.02"),
+        (lambda: E.Assumptions(1.2, [0.1, 0.2], 0.1), "rate"),
+        (lambda: E.Assumptions(0.2, [0.1], 0.1), "two effects"),
+        (lambda: E.Assumptions(0.2, [0.1, 0.2], -0.1), "such as 0.02"),
         (lambda: _power(0.1, n_first=30), "80 or more"),
         (lambda: _power(0.1, n_first=[2_000, 1_000]), "small to large"),
         (lambda: _power(0.1, n_simulations=1), "such as 50"),

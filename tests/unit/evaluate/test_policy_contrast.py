@@ -5,20 +5,20 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from wavewise.decide.personalize import (
-    cautious,
+from wavewise.decide.policy import (
+    load_policy,
     personalize,
     random_policy,
+    safe_policy,
+    target,
     uniform,
     uniform_best,
 )
-from wavewise.decide.policy import load_policy
-from wavewise.decide.policy_tree import policy_tree
-from wavewise.decide.targeting import target
+from wavewise.decide.tree_search import policy_tree
 from wavewise.errors import EstimationError, InputError, StateError
 from wavewise.estimate import ate
-from wavewise.estimate.causal_forest import CausalForest, causal_forest
-from wavewise.estimate.neighbours import neighbours
+from wavewise.estimate.forest.causal_forest import CausalForest, causal_forest
+from wavewise.estimate.matching.neighbours import neighbours
 from wavewise.evaluate import (
     doubly_robust_scores,
     mixture_propensity,
@@ -149,7 +149,7 @@ def test_a_forest_is_refused_on_its_training_data_in_any_form(how) -> None:
         "numbered frame": pd.DataFrame(np.column_stack(list(data.values()))),
     }.get(how, data | {"unrelated": np.ones(rows.size)})
     best = uniform_best(ate(y, arm))
-    for policy in (personalize(forest), cautious(forest), target(forest, budget=0.5)):
+    for policy in (personalize(forest), safe_policy(forest), target(forest, budget=0.5)):
         with pytest.raises(StateError, match="learned from the outcomes of about 100%"):
             policy_contrast(policy, best, table, arm[rows], y[rows], propensity=SHARES)
     found = policy_contrast(
@@ -245,7 +245,7 @@ def test_unlearned_model_noise_is_not_rewarded_out_of_bag() -> None:
         ({"propensity": {"control": 0.5, "a": 0.5, "b": 0.5}}, InputError, "sum of 1.5"),
         ({"propensity": np.zeros(60)}, InputError, "60 values outside"),
         ({"propensity": np.ones((60, 2))}, InputError, r"needed \(60, 3\)"),
-        ({"outcome": np.full(60, np.nan)}, InputError, "60 of 60 values missing"),
+        ({"outcome": np.full(60, np.nan)}, EstimationError, "all 60 missing"),
         ({"outcome": ["yes"] * 60}, InputError, "found text"),
         ({"arm": ["a"] * 5}, InputError, "found 5 labels"),
         ({"policy_a": uniform("ivr")}, InputError, "'all ivr': gives 60 units the arm 'ivr'"),
@@ -333,9 +333,9 @@ def test_paired_contrast_uses_only_those_who_differ() -> None:
     policy = rng.choice(["forest", "best", "random"], n)
     y = rng.normal(size=n) + ((a == "y") & (policy == "forest"))
     strata = rng.integers(0, 3, n)
-    found = paired_contrast(policy, y, a, b, policies=("forest", "best"), strata=strata)
+    found = paired_contrast(y, policy, a, b, policies=("forest", "best"), strata=strata)
     used = (a != b) & (policy != "random")
-    effects = ate(y[used], policy[used], "best", strata[used])
+    effects = ate(y[used], policy[used], control="best", strata=strata[used])
     inner = effects["forest"]
     share = used.sum() / (policy != "random").sum()
     assert found.estimate == pytest.approx(share * inner.estimate)
@@ -345,11 +345,11 @@ def test_paired_contrast_uses_only_those_who_differ() -> None:
             + inner.estimate**2 * share * (1 - share) / (policy != "random").sum()
         )
     )
-    plain = ate(y, policy, "best", strata)["forest"]
+    plain = ate(y, policy, control="best", strata=strata)["forest"]
     assert found.std_error < 0.8 * plain.std_error
     assert "only these inform" in found.summary()
     assert found.to_dict()["version"] == 1
     with pytest.raises(EstimationError, match="difference is 0 by construction"):
-        paired_contrast(policy, y, b, b, policies=("forest", "best"))
+        paired_contrast(y, policy, b, b, policies=("forest", "best"))
     with pytest.raises(InputError, match="no unit of oracle"):
-        paired_contrast(policy, y, a, b, policies=("oracle", "best"))
+        paired_contrast(y, policy, a, b, policies=("oracle", "best"))

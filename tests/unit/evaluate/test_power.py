@@ -6,12 +6,12 @@ import pytest
 
 import wavewise as ww
 from wavewise.errors import InputError
-from wavewise.results import NotEstimable
+from wavewise.shared.results import NotEstimable
 
 
 def test_school_year_registration_counts_whole_arms() -> None:
     """Registered: 1.2 points between two policies of 25,000, login rate .36."""
-    found = ww.evaluate.power(rate=0.36, n_per_arm=25_000, contrast="policy", level=0.05, power=0.8)
+    found = ww.evaluate.power(rate=0.36, n_per_arm=25_000, contrast="policy", size=0.05, power=0.8)
     assert round(100 * found.mde_up, 1) == round(100 * found.mde_down, 1) == 1.2
     assert 100 * found.arm_std_error == pytest.approx(0.31, abs=0.01)
     assert found.std_error == pytest.approx(2**0.5 * found.arm_std_error)
@@ -92,7 +92,7 @@ def test_strata_covariates_clusters_attrition_multiply() -> None:
         ({"rate": 0.3}, "neither n_per_arm nor effect"),
         ({"n_per_arm": 10}, "needed one of rate"),
         ({"rate": 0.3, "std_dev": 1.0, "n_per_arm": 10}, "rate and std_dev"),
-        ({"rate": 0.3, "n_per_arm": 10, "level": 0.95}, "such as 0.05"),
+        ({"rate": 0.3, "n_per_arm": 10, "size": 0.95}, "such as 0.05"),
         ({"rate": 0.3, "n_per_arm": 10, "contrast": "best"}, "needed one of arms"),
         ({"rate": 0.3, "n_per_arm": 10, "convention": "treated part"}, "contrast 'policy'"),
         ({"rate": 0.3, "effect": 0.8}, "rise by 0.7"),

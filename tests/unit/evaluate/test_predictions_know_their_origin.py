@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from wavewise.errors import InputError, StateError
-from wavewise.estimate.causal_forest import CausalForest, causal_forest
-from wavewise.estimate.neighbours import neighbours
+from wavewise.estimate.forest.causal_forest import CausalForest, causal_forest
+from wavewise.estimate.matching.neighbours import neighbours
 from wavewise.evaluate import calibration, cost_curve, doubly_robust_scores, toc
 
 SHARES = {"control": 0.5, "a": 0.3, "b": 0.2}

@@ -35,7 +35,7 @@ def test_every_check_says_what_it_covers_and_what_to_do_when_it_fails():
         assert check.advice
         assert check.number is not None
         assert check.table
-        assert check.to_dict()["number"] is not None
+        assert check.facts()["number"] is not None
         assert check.line.startswith(f"{check.name}: fail.")
 
 
@@ -64,7 +64,7 @@ def test_missing_test_is_the_permutation_test():
     gone = (r.random(120) < np.where(arm == "c", 0.35, 0.15)).astype(float)
     found = checks.missing_outcomes(np.where(gone == 1, np.nan, 1.0), arm)
     again = ww.estimate.randomization_test(
-        gone, arm, lambda g: g.permutation(arm), statistic="difference", draws=4000, rng=r
+        gone, arm, lambda g: g.permutation(arm), statistic="difference", n_draws=4000, rng=r
     )
     assert found.number == pytest.approx(again.p_value, abs=0.02)
 
@@ -72,12 +72,12 @@ def test_missing_test_is_the_permutation_test():
 def test_lee_bounds_by_hand():
     """Known shares .8 and 1: a fifth of the second arm is trimmed, from either end."""
     y = [1.0, 2, 3, 4, np.nan, 1.0, 2, 3, 4, 5]
-    row = checks.attrition_bounds(y, ["c"] * 5 + ["t"] * 5, "c").table[0]
+    row = checks.attrition_bounds(y, ["c"] * 5 + ["t"] * 5, control="c").table[0]
     assert row["lee_low"] == pytest.approx(2.5 - 2.5)
     assert row["lee_high"] == pytest.approx(3.5 - 2.5)
     assert row["worst_low"] == pytest.approx(3 - (10 + 5) / 5)
     assert row["worst_high"] == pytest.approx(3 - (10 + 1) / 5)
-    turned = checks.attrition_bounds(y, ["c"] * 5 + ["t"] * 5, "t").table[0]
+    turned = checks.attrition_bounds(y, ["c"] * 5 + ["t"] * 5, control="t").table[0]
     assert turned["lee_low"] == pytest.approx(-row["lee_high"])
     assert turned["worst_high"] == pytest.approx(-row["worst_low"])
 
@@ -85,7 +85,7 @@ def test_lee_bounds_by_hand():
 def test_lee_bounds_of_ties_weigh_the_cut_in_part():
     """Binary outcomes: trimming a share q of the ones or of the zeros."""
     y = np.array([1.0] * 60 + [0.0] * 40 + [1.0] * 40 + [0.0] * 40 + [np.nan] * 20)
-    row = checks.attrition_bounds(y, ["t"] * 100 + ["c"] * 100, "c").table[0]
+    row = checks.attrition_bounds(y, ["t"] * 100 + ["c"] * 100, control="c").table[0]
     assert row["lee_low"] == pytest.approx((60 - 20) / 80 - 0.5)
     assert row["lee_high"] == pytest.approx(60 / 80 - 0.5)
 
@@ -98,7 +98,7 @@ def test_bounds_that_turn_a_clear_effect():
     found = checks.attrition_bounds(y, arm)
     assert found.passed is False
     assert "depends on who is missing" in found.text
-    assert checks.attrition_bounds(np.arange(4.0), list("ccdd"), "c").passed
+    assert checks.attrition_bounds(np.arange(4.0), list("ccdd"), control="c").passed
     nothing = checks.attrition_bounds(
         np.where(np.arange(1000) == 1, np.nan, r.normal(size=1000)), arm
     )
@@ -186,12 +186,20 @@ def test_dose_finds_messages_to_a_control():
     [
         (lambda: checks.missing_outcomes(["x"], ["a"]), InputError, "text"),
         (lambda: checks.missing_outcomes([1.0], ["a", "b"]), InputError, "labels"),
-        (lambda: checks.missing_outcomes([1.0], ["a"], alpha=2), InputError, "alpha"),
-        (lambda: checks.attrition_bounds([1.0, 2], ["a", "b"], "c"), InputError, "control"),
-        (lambda: checks.attrition_bounds([np.nan] * 2, ["a", "b"], "a"), EstimationError, "all"),
-        (lambda: checks.attrition_bounds([np.nan, 1], ["a", "b"], "a"), EstimationError, "all"),
+        (lambda: checks.missing_outcomes([1.0], ["a"], size=2), InputError, "size"),
+        (lambda: checks.attrition_bounds([1.0, 2], ["a", "b"], control="c"), InputError, "control"),
         (
-            lambda: checks.attrition_bounds([0, 1], ["a", "b"], "a", highest=0.5),
+            lambda: checks.attrition_bounds([np.nan] * 2, ["a", "b"], control="a"),
+            EstimationError,
+            "all",
+        ),
+        (
+            lambda: checks.attrition_bounds([np.nan, 1], ["a", "b"], control="a"),
+            EstimationError,
+            "all",
+        ),
+        (
+            lambda: checks.attrition_bounds([0, 1], ["a", "b"], control="a", highest=0.5),
             InputError,
             "within",
         ),

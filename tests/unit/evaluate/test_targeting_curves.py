@@ -7,7 +7,7 @@ import pytest
 
 from wavewise.errors import EstimationError, InputError
 from wavewise.evaluate import best_linear_projection, calibration, cost_curve, toc
-from wavewise.results import NotEstimable
+from wavewise.shared.results import NotEstimable
 
 
 def areas_by_integration(priority, scores, n_steps=400_000):
@@ -128,8 +128,8 @@ def test_equal_priorities_rank_nobody_and_are_not_tested() -> None:
     ("priority", "scores", "text"),
     [
         ([1, 2, 3], [1, 2], "needed (2,)"),
-        ([1, np.nan], [1, 2], "priority: found 1 of 2 values missing"),
-        ([1, 2], [1, np.inf], "scores: found 1 of 2"),
+        ([1, np.nan], [1, 2], "priority: found 1 missing of 2"),
+        ([1, 2], [1, np.inf], "scores: found 1 infinite values of 2"),
         ([1], [1], "found one unit"),
         (["a", "b"], [1, 2], "priority: found text"),
     ],
@@ -222,7 +222,7 @@ def test_cost_curve_speaks_and_costs_may_differ_by_unit() -> None:
     [
         ([[1.0]], [[1.0, 2.0]], 1, "needed (1, 1)"),
         ([[-1.0]], [[1.0]], 1, "found none above 0 among 1"),
-        ([[1.0]], [[np.nan]], 1, "scores: found shape"),
+        ([[1.0]], [[np.nan]], 1, "scores: found all 1 missing"),
         ([[1.0]], [[1.0]], 0, "not finite numbers above 0"),
         ([[1.0]], [[1.0]], [1, 2], "cost: found shape (2,)"),
         ("text", [[1.0]], 1, "effects: found text"),

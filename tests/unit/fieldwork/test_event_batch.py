@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavewise.fieldwork.event_batch import read_batch
+from wavewise.fieldwork.events import read_batch
 
 GOOD = {"event_id": "e", "unit_id": "u", "kind": "login", "at": "2024-03-04T12:00:00Z"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from wavewise.errors import InputError
 from wavewise.fieldwork.people import People, check_people
-from wavewise.store.packed import unpack
+from wavewise.store.frames import decode_json_rows
 
 
 def people(**columns: list) -> pl.DataFrame:
@@ -50,7 +50,7 @@ def test_good_people_become_units() -> None:
     assert found.units.columns == ["unit_id", "cluster", "time_zone", "language", "fields_json"]
     assert found.units.row(0)[:4] == ("secret-0", "s1", "America/Lima", "es")
     assert found.units.row(1)[1:4] == ("s1", None, None)
-    assert unpack(found.units["fields_json"]).to_dict(as_series=False) == {
+    assert decode_json_rows(found.units["fields_json"]).to_dict(as_series=False) == {
         "grade": ["1", "2"],
         "score": [1.5, None],
         "age": [7, 8],
@@ -69,14 +69,14 @@ def test_ids_strata_and_clusters_stay_as_written() -> None:
     found = check_people(frame, id="id", strata=["s"], cluster="c")
     assert found.units["unit_id"].to_list() == ["007", "7"]
     assert found.units["cluster"].to_list() == ["0", "00"]
-    assert unpack(found.units["fields_json"])["s"].to_list() == ["01", " 1"]
+    assert decode_json_rows(found.units["fields_json"])["s"].to_list() == ["01", " 1"]
 
 
 def test_missing_columns_are_all_named_and_nothing_is_given() -> None:
     found = check_people(people(a=["1"]), id="id", strata=["grade"], cluster="school")
     assert [f.needed for f in found.faults] == ["a column 'school'", "a column 'grade'"]
     assert found.units.height == 0
-    with pytest.raises(InputError, match=r"^people: 2 faults; nothing was imported"):
+    with pytest.raises(InputError, match=r"^people: 2 errors; nothing was imported"):
         found.raise_if_bad()
 
 
@@ -186,7 +186,7 @@ def test_numbers_too_large_are_named() -> None:
 def test_covariates_are_numbers_where_all_cells_are(cells, kind, values) -> None:
     found = check_people(people(x=cells), id="id", covariates=["x"])
     assert (found.n_faults, found.kinds["x"]) == (0, kind)
-    assert unpack(found.units["fields_json"])["x"].to_list() == values
+    assert decode_json_rows(found.units["fields_json"])["x"].to_list() == values
 
 
 def test_word_that_makes_a_column_of_numbers_text_is_noted() -> None:
@@ -206,7 +206,7 @@ def test_stratum_that_is_also_a_covariate_stays_text() -> None:
 def test_columns_of_an_experiment_that_ran_are_kept_as_text() -> None:
     frame = people(treatment=[" Civic Duty", " Control"], voted=["Yes", "No"])
     found = check_people(frame, id="id", others=["treatment", "voted"])
-    fields = unpack(found.units["fields_json"])
+    fields = decode_json_rows(found.units["fields_json"])
     assert fields.rows() == [(" Civic Duty", "Yes"), (" Control", "No")]
 
 
@@ -248,7 +248,7 @@ def test_no_fault_shows_an_id() -> None:
         frame, id="id", strata=["s"], covariates=["x"], time_zone="tz", randomize_by="g",
         levels={"s": ["a"]}, name="people.csv",
     )  # fmt: skip
-    with pytest.raises(InputError, match="faults") as caught:
+    with pytest.raises(InputError, match="errors") as caught:
         found.raise_if_bad()
     assert "secret" not in str(caught.value)
     assert len(found.faults) == 50 < found.n_faults

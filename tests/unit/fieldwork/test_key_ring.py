@@ -1,12 +1,11 @@
-"""Sealed contact details: bound to their record, found by their index, opened by no other key."""
+"""Encrypted contact details: bound to their record, found by their index, opened by no other."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wavewise.errors import InputError
-from wavewise.fieldwork.addresses import normal_address
-from wavewise.fieldwork.key_ring import KeyRing
+from wavewise.fieldwork.contact_details import KeyRing, normal_address
 
 RING = KeyRing.new()
 TEXT = st.text(min_size=1).filter(lambda t: max(t) < "\ud800" or min(t) > "\udfff")
@@ -14,42 +13,42 @@ TEXT = st.text(min_size=1).filter(lambda t: max(t) < "\ud800" or min(t) > "\udff
 
 @given(TEXT, TEXT, TEXT)
 def test_what_was_sealed_opens(unit: str, channel: str, address: str) -> None:
-    kept = RING.seal(unit, channel, address)
-    assert RING.open(unit, channel, kept.key_id, kept.sealed) == address
+    kept = RING.encrypt(unit, channel, address)
+    assert RING.open(unit, channel, kept.key_id, kept.encrypted) == address
     assert kept.lookup in RING.lookups(channel, address)
-    assert address not in kept.sealed or len(address) < 6
+    assert address not in kept.encrypted or len(address) < 6
 
 
 @pytest.mark.parametrize(("unit", "channel"), [("b", "sms"), ("a", "email")])
 def test_a_detail_moved_to_another_record_does_not_open(unit: str, channel: str) -> None:
-    kept = RING.seal("a", "sms", "+51999000111")
+    kept = RING.encrypt("a", "sms", "+51999000111")
     with pytest.raises(InputError, match="changed or moved") as caught:
-        RING.open(unit, channel, kept.key_id, kept.sealed)
+        RING.open(unit, channel, kept.key_id, kept.encrypted)
     assert "999000111" not in str(caught.value)
 
 
 def test_every_changed_byte_is_noticed() -> None:
-    kept = RING.seal("a", "sms", "+51999000111")
-    for i in range(0, len(kept.sealed) - 4, 5):
-        other = "A" if kept.sealed[i] != "A" else "B"
+    kept = RING.encrypt("a", "sms", "+51999000111")
+    for i in range(0, len(kept.encrypted) - 4, 5):
+        other = "A" if kept.encrypted[i] != "A" else "B"
         with pytest.raises(InputError):
-            RING.open("a", "sms", kept.key_id, kept.sealed[:i] + other + kept.sealed[i + 1 :])
+            RING.open("a", "sms", kept.key_id, kept.encrypted[:i] + other + kept.encrypted[i + 1 :])
 
 
 def test_equal_addresses_have_other_ciphertexts_and_the_same_index() -> None:
-    one, two = (RING.seal(unit, "sms", "+51999000111") for unit in ("a", "b"))
-    assert one.sealed != two.sealed
+    one, two = (RING.encrypt(unit, "sms", "+51999000111") for unit in ("a", "b"))
+    assert one.encrypted != two.encrypted
     assert one.lookup == two.lookup
-    assert one.lookup != KeyRing.new().seal("a", "sms", "+51999000111").lookup
+    assert one.lookup != KeyRing.new().encrypt("a", "sms", "+51999000111").lookup
 
 
 def test_after_rotation_old_details_open_until_the_old_key_is_gone() -> None:
-    kept = RING.seal("a", "sms", "+51999000111")
+    kept = RING.encrypt("a", "sms", "+51999000111")
     both = RING.rotated()
-    assert both.open("a", "sms", kept.key_id, kept.sealed) == "+51999000111"
+    assert both.open("a", "sms", kept.key_id, kept.encrypted) == "+51999000111"
     assert kept.lookup in both.lookups("sms", "+51999000111")
-    with pytest.raises(InputError, match="key file does not hold"):
-        both.only_active().open("a", "sms", kept.key_id, kept.sealed)
+    with pytest.raises(InputError, match="not in the key file"):
+        both.only_active().open("a", "sms", kept.key_id, kept.encrypted)
     assert both.only_active().unit_of_token(RING.unsubscribe_token("a")) == "a"
 
 

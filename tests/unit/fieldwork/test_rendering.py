@@ -9,9 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wavewise.design.messages import Derived, Flow, Message
-from wavewise.fieldwork.derived import derived_fields
-from wavewise.fieldwork.rendering import render
-from wavewise.fieldwork.sms_length import sms_length
+from wavewise.fieldwork.people import derived_fields
+from wavewise.fieldwork.rendering import render, sms_length
 
 PUPILS = Message.model_validate(
     {

@@ -10,7 +10,7 @@ from scipy.special import bdtr, bdtrc
 
 from wavewise.errors import InputError
 from wavewise.randomize import assign, balance
-from wavewise.randomize.permutation_test import f_test, moments
+from wavewise.randomize.balance_check import f_test, moments
 
 
 def made(n=300, n_arms=4, seed=0):
@@ -78,7 +78,7 @@ def test_equal_strata_come_near_the_ols_f_test_with_strata_effects():
     arms = (arm[:, None] == np.array(["b", "c"])).astype(float)
     x = np.hstack([arms, stratum[:, None] == np.arange(100)])
     peer = sm.OLS(age, x.astype(float)).fit().f_test(np.eye(2, 102))
-    ours = row(balance({"age": age}, arm, stratum), "age")
+    ours = row(balance({"age": age}, arm, strata=stratum), "age")
     assert ours["f_statistic"] == pytest.approx(float(peer.fvalue), rel=0.1)
 
 
@@ -92,7 +92,7 @@ def test_standardized_differences_are_those_of_adjusted_means():
     beta = np.append(0.0, sm.OLS(age, x.astype(float)).fit().params[: names.size - 1])
     within = sm.OLS(age, (arm[:, None] == names).astype(float)).fit()
     largest = (beta.max() - beta.min()) / np.sqrt(within.mse_resid)
-    ours = row(balance(covariates, arm, strata), "age")
+    ours = row(balance(covariates, arm, strata=strata), "age")
     assert ours["max_std_difference"] == pytest.approx(largest, rel=1e-9)
     assert ours["arms"] == f"{names[beta.argmax()]} - {names[beta.argmin()]}"
 
@@ -142,9 +142,11 @@ def test_clusters_are_what_is_shuffled():
 def test_order_of_rows_and_units_of_measure_do_not_matter():
     covariates, arm, strata = made()
     order = np.random.default_rng(1).permutation(arm.size)
-    a = balance(covariates, arm, strata)
+    a = balance(covariates, arm, strata=strata)
     b = balance(
-        covariates[order].with_columns(age=pl.col("age") * 1e6 + 1e3), arm[order], strata[order]
+        covariates[order].with_columns(age=pl.col("age") * 1e6 + 1e3),
+        arm[order],
+        strata=strata[order],
     )
     for x, y in zip(a.table, b.table, strict=True):
         assert x["p_value"] == pytest.approx(y["p_value"], rel=1e-8)
@@ -165,7 +167,7 @@ def test_collinear_columns_are_counted_once():
 
 def test_randomized_covariates_pass_and_state_their_scope():
     covariates, arm, strata = made()
-    check = balance(covariates, arm, strata)
+    check = balance(covariates, arm, strata=strata)
     assert check.passed
     assert check.scope == "all 4 arms, 300 units, 9 strata, 3 covariates"
     json.dumps(check.to_dict())
@@ -193,7 +195,9 @@ def test_missing_values_that_depend_on_the_arm_fail():
 
 def test_covariates_that_cannot_be_tested_are_listed():
     covariates, arm, strata = made()
-    check = balance(covariates.with_columns(one=pl.lit(1), school=pl.Series(strata)), arm, strata)
+    check = balance(
+        covariates.with_columns(one=pl.lit(1), school=pl.Series(strata)), arm, strata=strata
+    )
     assert row(check, "one")["note"] == "not tested: constant"
     assert row(check, "one")["p_value"] is None
     assert "does not vary within strata" in row(check, "school")["note"]
@@ -205,7 +209,7 @@ def test_arms_that_share_no_stratum_are_not_compared():
     arm = np.array(["a", "b"] * 50 + ["c", "d"] * 50)
     strata = [0] * 100 + [1] * 100
     age = rng.normal(size=200) + 100 * np.array(strata)
-    check = balance({"age": age}, arm, strata)
+    check = balance({"age": age}, arm, strata=strata)
     assert check.table[0]["df_contrasts"] == 2
     assert set(row(check, "age")["arms"].split(" - ")) in ({"a", "b"}, {"c", "d"})
 
@@ -221,7 +225,7 @@ NO_VERDICT = {
 @pytest.mark.parametrize("name", NO_VERDICT)
 def test_no_verdict_says_why(name):
     covariates, arm, strata, why = NO_VERDICT[name]
-    check = balance(covariates, arm, strata)
+    check = balance(covariates, arm, strata=strata)
     assert check.passed is None
     assert why in check.text
 
@@ -231,13 +235,13 @@ def test_bad_input_is_named():
     with pytest.raises(InputError, match="2 clusters with units in more than one arm"):
         balance(age, list("abab"), cluster=[1, 1, 2, 2])
     with pytest.raises(InputError, match="more than one stratum"):
-        balance(age, list("aabb"), [1, 2, 1, 1], cluster=[1, 1, 2, 2])
+        balance(age, list("aabb"), strata=[1, 2, 1, 1], cluster=[1, 1, 2, 2])
     with pytest.raises(InputError, match="found no units"):
         balance(age, [])
-    with pytest.raises(InputError, match="needed 3, one a unit"):
+    with pytest.raises(InputError, match="found 4 rows for 3 units"):
         balance(age, list("aba"))
-    with pytest.raises(InputError, match="alpha"):
-        balance(age, list("abab"), alpha=1)
+    with pytest.raises(InputError, match="size"):
+        balance(age, list("abab"), size=1)
 
 
 # --- size under repeated randomization ---
@@ -317,7 +321,7 @@ def test_get_out_the_vote_was_randomized_by_household(shared_data):
     data = pl.read_csv(gzip.decompress(path.read_bytes()), schema_overrides={"hh_id": pl.String})
     names = ["sex", "yob", "hh_size", "g2000", "g2002", "g2004", "p2000", "p2002", "p2004"]
     arm = data["treatment"].str.strip_chars()
-    check = balance(data.select(names), arm, data["cluster"], data["hh_id"])
+    check = balance(data.select(names), arm, strata=data["cluster"], cluster=data["hh_id"])
     assert check.scope == (
         "all 5 arms, 344,084 units, 180,002 clusters, 10,000 strata, 9 covariates"
     )

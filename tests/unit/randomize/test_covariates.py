@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from wavewise.errors import InputError
-from wavewise.randomize.covariates import expand
+from wavewise.randomize.balance_check import expand
 
 
 def test_array_columns_are_named():
@@ -73,10 +73,10 @@ def test_too_many_levels():
 
 
 BAD = {
-    "none": ({}, "found none"),
-    "short": ({"age": [1, 2]}, "'age': found 2 values, needed 3"),
+    "none": ({}, "found no covariate"),
+    "short": ({"age": [1, 2]}, "found 2 rows for 3 units"),
     "infinite": ({"age": [1.0, np.inf, -np.inf]}, "2 infinite values"),
-    "dates": ({"born": [dt.date(2020, 1, 1)] * 3}, "type Date"),
+    "dates": ({"born": [dt.date(2020, 1, 1)] * 3}, "type date"),
     "mixed": ({"z": [1, "a", 2]}, "needed numbers or text|mixed types"),
     "cube": (np.zeros((3, 2, 2)), r"shape \(3, 2, 2\)"),
 }

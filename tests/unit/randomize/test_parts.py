@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wavewise.errors import InputError
-from wavewise.randomize.parts import small_fractions, whole_parts
+from wavewise.randomize.rounding import integer_shares, small_fractions
 
 
 def row(*shares):
@@ -37,7 +37,7 @@ def test_other_numbers_are_no_small_fractions():
 
 
 def test_small_fractions_share_their_least_denominator():
-    parts = whole_parts(row(0.2, *[0.05] * 16), 10**6)
+    parts = integer_shares(row(0.2, *[0.05] * 16), 10**6)
     assert parts.whole == 20
     assert parts.part.tolist() == [[4] + [1] * 16]
     assert parts.share.tolist() == [[0.2] + [0.05] * 16]
@@ -48,7 +48,7 @@ def test_kenya_shares_are_exact():
     n = np.array([302, 5931, 1334, 35, 398, 0])
     product = n * (8000 - n)
     share = np.append(6 / 7 * product / product.sum(), 1 / 7)
-    parts = whole_parts(share[None, :], 1384)
+    parts = integer_shares(share[None, :], 1384)
     assert parts.part[0, -1] * 7 == parts.whole
     assert np.abs(parts.share[0] - share).max() < 1e-14
 
@@ -60,7 +60,7 @@ def test_kenya_shares_are_exact():
 )
 def test_rows_sum_and_errors_are_small(values, n_units):
     share = row(*values) / sum(values)
-    parts = whole_parts(share, n_units)
+    parts = integer_shares(share, n_units)
     assert int(parts.part.sum()) == parts.whole
     assert (parts.part >= 0).all()
     assert parts.whole * n_units < 2**62 + 1
@@ -72,7 +72,7 @@ def test_rows_sum_and_errors_are_small(values, n_units):
 def test_mixed_rows_keep_the_small_fraction_exact():
     loose = np.array([0.3, 0.2, 0.1]) * np.sqrt(2)
     share = np.append(6 / 7 * loose / loose.sum(), 1 / 7)
-    parts = whole_parts(np.vstack([share, [0.25] * 4]), 10**6)
+    parts = integer_shares(np.vstack([share, [0.25] * 4]), 10**6)
     assert parts.part[0, -1] * 7 == parts.whole
     assert (parts.part[1] * 4 == parts.whole).all()
     assert np.abs(parts.share[0] - share).max() < 1e-12
@@ -81,11 +81,11 @@ def test_mixed_rows_keep_the_small_fraction_exact():
 def test_denominators_that_do_not_fit_together_are_approximated():
     primes = [99991, 99989, 99971, 99961, 99929, 99923]
     share = np.array([[1 / p, 1.0 - 1 / p] for p in primes])
-    parts = whole_parts(share, 10**6)
+    parts = integer_shares(share, 10**6)
     assert (parts.part.sum(axis=1) == parts.whole).all()
     assert np.abs(parts.share - share).max() < 1e-12
 
 
 def test_too_many_units_are_refused():
     with pytest.raises(InputError, match="needed fewer than"):
-        whole_parts(row(0.5, 0.5), 2**31)
+        integer_shares(row(0.5, 0.5), 2**31)

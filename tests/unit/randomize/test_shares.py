@@ -67,7 +67,7 @@ def test_every_fault_is_listed():
         "shares['z']",
         "shares['w']",
     ]
-    assert "found 5 fault(s)" in str(caught.value)
+    assert "found 5 error(s)" in str(caught.value)
 
 
 def test_shares_by_stratum_need_strata():

@@ -1,12 +1,14 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from sample_contents import demo, effect
+from sample_contents import Belief, demo, effect, posterior
 from wavewise.errors import InputError
-from wavewise.report import ArmRow, Density, ShareRow, WaveContents
-from wavewise.report.tables import UNKNOWN, flow_table
+from wavewise.report import ArmRow, WaveContents
+from wavewise.report.contents import flow_table
+from wavewise.report.numbers import UNKNOWN
 
 
 def test_to_dict_is_versioned_json() -> None:
@@ -24,7 +26,9 @@ def test_what_is_not_a_number_is_refused() -> None:
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_shares_lie_between_zero_and_one(share: float) -> None:
     with pytest.raises(InputError, match=r"needed a value in \[0, 1\]"):
-        ShareRow("a", share)
+        ArmRow("a", "a message", share)
+    with pytest.raises(InputError, match=r"needed a value in \[0, 1\]"):
+        replace(demo().waves[0], next_shares={"a": share})
 
 
 def test_an_arm_stands_once() -> None:
@@ -33,9 +37,11 @@ def test_an_arm_stands_once() -> None:
         replace(contents, waves=contents.waves[:1] * 2)
 
 
-def test_densities_have_as_many_heights_as_places() -> None:
-    with pytest.raises(InputError, match="found 2 grid points and 1 densities"):
-        Density("a", (0.0, 1.0), (1.0,))
+def test_densities_have_as_many_heights_as_places_and_hold_all_probability() -> None:
+    after = posterior([Belief("a", 20, 100, 0.3, 0.1), Belief("b", 40, 100, 0.7, 0.0)])
+    for grid, height in after.densities.values():
+        assert grid.shape == height.shape
+        assert height[:-1] @ np.diff(grid) == pytest.approx(1, abs=0.01)
 
 
 def test_missing_is_unknown_until_the_wave_is_closed() -> None:
@@ -46,5 +52,5 @@ def test_missing_is_unknown_until_the_wave_is_closed() -> None:
 def test_a_share_that_is_not_decided_is_no_number() -> None:
     undecided = ArmRow("a", "text", None)
     wave = WaveContents("w", "W", "planned", (undecided, ArmRow("b", "text", 0.4)))
-    assert wave.known_shares == {"b": 0.4}
+    assert wave.shares == {"b": 0.4}
     assert flow_table(wave, "parents").rows[0][1] == UNKNOWN

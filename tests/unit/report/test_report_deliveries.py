@@ -1,55 +1,82 @@
-"""Deliveries in a report: every count, reason and dose, and both effects side by side."""
+"""Deliveries in a report: every count, reason and exposure, and both effects side by side."""
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
+import polars as pl
 import pytest
 
 from page_reader import Reader
 from sample_contents import LOGIN, get_out_the_vote
 from wavewise.errors import InputError
 from wavewise.report import ReportContents, render
-from wavewise.report.delivery import (
-    DeliveryContents,
-    DoseRow,
-    MessageRow,
-    ReachedRow,
-    ReasonCount,
-    RefusalCount,
-    SendRow,
-    delivery_tables,
-    reach_sentence,
-)
+from wavewise.report.blocks import Table
+from wavewise.report.deliveries import COUNTED, WaveDeliveries, delivery_tables, reach_sentence
 from wavewise.report.figures.sends import sends_figure
 from wavewise.report.figures.style import Spec, text_width
 from wavewise.report.numbers import NBSP
+from wavewise.shared.results import NotEstimable
 
-DELIVERY = DeliveryContents(
+
+class MadeEffects:
+    """Effects with numbers of one's own, in place of an estimator's."""
+
+    not_estimable: ClassVar = {"teacher": NotEstimable("nobody was reached")}
+
+    def to_frame(self) -> pl.DataFrame:
+        names = ("itt", "itt_low", "itt_high", "estimate", "conf_low", "conf_high", "std_error")
+        numbers = (0.02, 0.005, 0.035, 0.0296, 0.0074, 0.0516, 0.0113)
+        peers = dict(zip(names, numbers, strict=True)) | {"first_stage": 0.677}
+        nobody = dict.fromkeys(peers, None)
+        return pl.DataFrame([{"arm": "peers", **peers}, {"arm": "teacher", **nobody}])
+
+
+def frame(names: tuple[str, ...], *rows: tuple[Any, ...]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=list(names), orient="row")
+
+
+def sends(*rows: tuple[Any, ...]) -> pl.DataFrame:
+    return frame(("arm", "send", "due", "received"), *rows)
+
+
+MADE: Any = MadeEffects()
+DELIVERY = WaveDeliveries(
     wave="one",
     title="First wave",
     outcome=LOGIN,
     received_means="a receipt of delivery (sms)",
-    messages=(
-        MessageRow("peers", "sms", 1_200, 1_000, 812, 20, 100, 30, 45, 5),
-        MessageRow("teacher", "email", 1_100, 1_090, 0, 0, 6, 4, 0, 0),
+    messages=frame(
+        ("arm", "channel", *COUNTED),
+        ("peers", "sms", 1_200, 1_000, 812, 20, 100, 30, 45, 5),
+        ("teacher", "email", 1_100, 1_090, 0, 0, 6, 4, 0, 0),
     ),
-    reasons=(ReasonCount("peers", "sms", "failed", "not a number", 100),),
-    refusals=(RefusalCount("peers", "stop keyword", 45),),
-    doses=(DoseRow("control", 1_200, 0.0, 0.0, 0.0), DoseRow("peers", 1_200, 1.0, 0.68, 0.677)),
-    sends=(
-        SendRow("peers", 1, 800, 600),
-        SendRow("peers", 2, 400, 212),
-        SendRow("teacher", 1, 1_100, 1_090),
-        SendRow("teacher", 3, 0, 0),
+    effects=MADE,
+    reasons=frame(
+        ("arm", "channel", "state", "reason", "n"),
+        ("peers", "sms", "failed", "not a number", 100),
     ),
-    effects=(ReachedRow("peers", 0.02, 0.005, 0.035, 0.0296, 0.0074, 0.0516, 0.0113, 0.677),),
-    not_estimable=(("teacher", "nobody was reached"),),
+    opt_outs=frame(("arm", "source", "n_units"), ("peers", "stop keyword", 45)),
+    exposure=frame(
+        ("arm", "n_units", "mean_messages", "mean_received", "share_reached"),
+        ("control", 1_200, 0.0, 0.0, 0.0),
+        ("peers", 1_200, 1.0, 0.68, 0.677),
+    ),
+    sends=sends(
+        ("peers", 1, 800, 600),
+        ("peers", 2, 400, 212),
+        ("teacher", 1, 1_100, 1_090),
+        ("teacher", 3, 0, 0),
+    ),
 )
 
 
+def tables(item: WaveDeliveries) -> dict[str, Table]:
+    return {table.caption: table for table in delivery_tables(item, "parents")}
+
+
 def test_counts_are_those_given_and_add_up() -> None:
-    table = delivery_tables(DELIVERY, "parents").messages
+    table = tables(DELIVERY)["Messages"]
     labels = [column.label for column in table.columns]
     assert labels[2:] == [
         "Due", "Sent", "Delivered", "Waiting", "Failed", "Unknown", "Refused", "Cancelled",
@@ -63,8 +90,7 @@ def test_counts_are_those_given_and_add_up() -> None:
 
 
 def test_both_effects_stand_side_by_side() -> None:
-    table = delivery_tables(DELIVERY, "parents").effects
-    assert table is not None
+    table = tables(DELIVERY)["Both effects on weekly login rate"]
     arm, itt, itt_bounds, stage, cace, bounds = table.rows[0]
     assert (arm, itt, stage, cace) == ("peers", "+2.0", f"67.7{NBSP}%", "+3.0")
     assert (itt_bounds, bounds) == ("+0.5 to +3.5", "+0.7 to +5.2")
@@ -77,14 +103,14 @@ def test_the_page_has_a_section_of_deliveries_and_its_word() -> None:
     assert "deliveries" in page.ids
     assert "#deliveries" in page.links
     text = " ".join(page.text)
-    for part in ("not a number", "stop keyword", "Effect on those reached", "nobody was reached"):
+    for part in ("not a number", "stop keyword", "Effect on compliers", "nobody was reached"):
         assert part in text
 
 
 def test_what_is_not_there_is_left_out() -> None:
-    bare = replace(DELIVERY, reasons=(), refusals=(), effects=())
-    tables = delivery_tables(bare, "parents")
-    assert (tables.reasons, tables.refusals, tables.effects) == (None, None, None)
+    empty, why = pl.DataFrame(), NotEstimable("the wave is not closed")
+    bare = replace(DELIVERY, reasons=empty, opt_outs=empty, effects=why)
+    assert set(tables(bare)) == {"Messages", "Exposure to messages"}
 
 
 def columns(spec: Spec) -> dict[tuple[str, int], dict[str, float]]:
@@ -118,15 +144,15 @@ def test_columns_are_as_high_as_the_share_that_was_received() -> None:
 def test_nothing_overlaps_or_leaves_the_figure_with_many_arms_and_sends() -> None:
     name = "An encouragement in the name of the teacher, then of the other parents"
     rows = tuple(
-        SendRow(f"{name} {arm}", send, 1_234_567, 1_000_000 + send)
+        (f"{name} {arm}", send, 1_234_567, 1_000_000 + send)
         for arm in range(12)
         for send in range(1, 151)
     )
-    short = tuple(SendRow("peers", send, 10, 10) for send in range(1, 13))
-    cases = [tuple(row for row in rows if row.send <= n) for n in (1, 2, 7, 30, 150)]
+    short = tuple(("peers", send, 10, 10) for send in range(1, 13))
+    cases = [tuple(row for row in rows if row[1] <= n) for n in (1, 2, 7, 30, 150)]
     cases += [short[:n] for n in range(1, 13)]
     for some in cases:
-        figure = sends_figure("x", replace(DELIVERY, sends=some))
+        figure = sends_figure("x", replace(DELIVERY, sends=sends(*some)))
         assert figure is not None
         assert len(figure.alt) < 12 * 450
         for spec, most in ((figure.wide, 668), (figure.narrow, 344)):
@@ -150,18 +176,18 @@ def ends(text: dict[str, Any]) -> tuple[float, float]:
 
 def test_the_sentence_says_what_the_figure_shows() -> None:
     assert reach_sentence(DELIVERY) == (
-        f"Of 2,300 due messages 1,902 (82.7{NBSP}%) were received: from 67.7{NBSP}% (peers) to "
+        f"Of 2,300 messages due, 1,902 (82.7{NBSP}%) were received: from 67.7{NBSP}% (peers) to "
         f"99.1{NBSP}% (teacher). At send 1 it was 88.9{NBSP}%, at send 2 53.0{NBSP}%."
     )
-    one = replace(DELIVERY, sends=(SendRow("peers", 1, 4, 3),))
-    assert reach_sentence(one) == f"Of 4 due messages 3 (75.0{NBSP}%) were received."
-    same = replace(DELIVERY, sends=(SendRow("a", 1, 4, 3), SendRow("b", 1, 8, 6)))
+    one = replace(DELIVERY, sends=sends(("peers", 1, 4, 3)))
+    assert reach_sentence(one) == f"Of 4 messages due, 3 (75.0{NBSP}%) were received."
+    same = replace(DELIVERY, sends=sends(("a", 1, 4, 3), ("b", 1, 8, 6)))
     assert reach_sentence(same).endswith("were received: the same share in every arm.")
 
 
 def test_nothing_is_drawn_or_said_where_nothing_was_due() -> None:
-    for sends in ((), (SendRow("peers", 1, 0, 0),)):
-        idle = replace(DELIVERY, sends=sends)
+    for rows in ((), (("peers", 1, 0, 0),)):
+        idle = replace(DELIVERY, sends=sends(*rows))
         assert sends_figure("x", idle) is None
         assert reach_sentence(idle) == ""
         html = render(replace(get_out_the_vote(), deliveries=(idle,))).html
@@ -172,21 +198,22 @@ def test_the_page_has_the_figure_with_its_words_and_its_files() -> None:
     page = render(replace(get_out_the_vote(), deliveries=(DELIVERY,)))
     assert {f"figures/sends-one.{end}" for end in ("svg", "png", "vl.json")} <= set(page.files)
     for width in ("wide", "narrow"):
-        assert f'<desc id="sends-one-{width}-desc">Due messages that were received' in page.html
+        assert f'<desc id="sends-one-{width}-desc">Messages received of those due' in page.html
     assert reach_sentence(DELIVERY) in page.html
 
 
 @pytest.mark.parametrize("numbers", [(0, 4, 3), (1, 4, 5), (1, 4, -1)])
 def test_more_received_than_due_is_refused(numbers: tuple[int, int, int]) -> None:
     with pytest.raises(InputError, match="no more received than due"):
-        SendRow("peers", *numbers)
+        replace(DELIVERY, sends=sends(("peers", *numbers)))
 
 
-def test_a_number_that_is_none_is_refused() -> None:
-    with pytest.raises(InputError, match="finite"):
-        DoseRow("peers", 3, float("nan"), 0.0, 0.0)
-    with pytest.raises(InputError, match="share_reached"):
-        DoseRow("peers", 3, 1.0, 0.0, 1.5)
+def test_arms_without_both_effects_are_reasons_and_no_rows() -> None:
+    assert [row["arm"] for row in DELIVERY.effect_rows] == ["peers"]
+    assert DELIVERY.not_estimable == (("teacher", "nobody was reached"),)
+    waiting = replace(DELIVERY, effects=NotEstimable("the wave is not closed"))
+    assert waiting.effect_rows == ()
+    assert waiting.not_estimable == (("", "the wave is not closed"),)
 
 
 def read(contents: ReportContents) -> Reader:

@@ -6,16 +6,18 @@ from dataclasses import replace
 import pytest
 
 from page_reader import read
-from sample_contents import demo
+from sample_contents import LOGIN, demo
 from sample_evaluations import curve, evaluation, measured, spending
 from wavewise.errors import InputError
-from wavewise.report import ReasonRow, ReportContents, render
-from wavewise.report.evaluation_contents import EvaluationContents
-from wavewise.report.evaluation_tables import contrast_table, curve_table, policy_table
-from wavewise.report.evaluation_words import (
+from wavewise.report import ReportContents, render
+from wavewise.report.evaluation import (
+    Evaluation,
     advice,
+    contrast_table,
+    curve_table,
     evaluation_sentences,
     personalization,
+    policy_table,
     targeting,
 )
 from wavewise.report.figures.policies import policies_figure, targeting_figure
@@ -33,26 +35,26 @@ def test_a_clear_gain_is_told_with_its_error_and_in_people() -> None:
     assert "2 in 100 parents" in text
 
 
-def test_an_interval_that_holds_zero_is_not_told_as_a_gain() -> None:
+def test_an_interval_that_includes_zero_is_not_reported_as_a_gain() -> None:
     lead, text = personalization(evaluation(gain=0.004, std_error=0.003), "parents")
-    assert lead.startswith("Not shown")
-    assert "chance alone could explain it" in text
+    assert lead.startswith("Inconclusive")
+    assert "The interval includes 0" in text
     assert "up to +1.0 or cost as much as -0.2 percentage points" in plain(text)
-    assert "best is the rule to keep" in text
+    assert "keep best" in text
 
 
 def test_a_loss_is_told_as_a_loss() -> None:
     lead, _ = personalization(evaluation(gain=-0.02, std_error=0.003), "parents")
     assert plain(lead) == "No: forest does worse than best, by 2.0 percentage points"
     fewer = evaluation(gain=-0.02, std_error=0.003)
-    fewer = replace(fewer, outcome=replace(fewer.outcome, higher_is_better=False))
+    fewer = replace(fewer, outcome=LOGIN.model_copy(update={"higher_is_better": False}))
     assert personalization(fewer, "parents")[0].startswith("Yes")
 
 
 def test_policies_that_agree_on_everybody_differ_by_exactly_nothing() -> None:
     same = evaluation(gain=0.0, std_error=0.0, share_differs=0.0)
     lead, text = personalization(same, "voters")
-    assert lead == "No: forest and best send everybody the same"
+    assert lead == "No: forest and best send everybody the same message"
     assert "exactly 0 (standard error 0)" in text
 
 
@@ -61,7 +63,7 @@ def test_no_contrast_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("difference", "lead"), [(0.02, "Yes"), (0.001, "Not shown"), (-0.02, "No")]
+    ("difference", "lead"), [(0.02, "Yes"), (0.001, "Inconclusive"), (-0.02, "No")]
 )
 def test_targeting_is_told_by_its_paired_difference(difference: float, lead: str) -> None:
     shown = replace(evaluation(), spending=spending(difference, 0.002))
@@ -75,8 +77,8 @@ def test_rankings_are_told_by_their_intervals() -> None:
     shown = replace(evaluation(), spending=())
     right, wrong = curve("forest", 0.03), curve("forest", -0.03)
     for row, words in (
-        (right, "puts those first who gain more"),
-        (wrong, "puts those last who gain more"),
+        (right, "places those who gain more first"),
+        (wrong, "places those who gain more last"),
     ):
         told = targeting(replace(shown, curves=(row,)), "parents")
         assert told is not None
@@ -85,7 +87,7 @@ def test_rankings_are_told_by_their_intervals() -> None:
 
 
 def test_what_could_not_be_computed_is_a_reason() -> None:
-    shown = replace(evaluation(), not_estimable=(ReasonRow("spending", "no arm for all"),))
+    shown = replace(evaluation(), not_estimable=(("spending", "no arm for all"),))
     assert evaluation_sentences(shown, "parents")[-1] == "Spending: not computed: no arm for all."
 
 
@@ -122,7 +124,7 @@ def test_both_widths_of_a_curve_show_the_same_points() -> None:
     assert "at 25 %" in figure.alt
 
 
-def page(shown: EvaluationContents) -> str:
+def page(shown: Evaluation) -> str:
     return render(replace(demo(), evaluations=(shown,))).html
 
 
@@ -155,11 +157,11 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
         replace(evaluation(), contrasts=evaluation().contrasts[:1] * 2)
 
 
-def test_withholding_messages_is_told_for_what_it_costs() -> None:
+def test_the_cost_of_withholding_messages_is_reported() -> None:
     told = targeting(evaluation(), "parents")
     assert told is not None
     assert told[1].endswith(
-        "more than any smaller number: choose only where messages cost something."
+        "more than any smaller share: choose only where messages cost something."
     )
     few = tuple(
         replace(row, targeted=measured(0.05, 0.003)) if row.share == 0.75 else row
@@ -167,16 +169,16 @@ def test_withholding_messages_is_told_for_what_it_costs() -> None:
     )
     told = targeting(replace(evaluation(), spending=few), "parents")
     assert told is not None
-    assert "smaller number" not in told[1]
+    assert "smaller share" not in told[1]
 
 
 @pytest.mark.parametrize(
     ("gain", "std_error", "differs", "use", "why"),
     [
         (0.02, 0.003, 0.6, "Use forest", "It beat best"),
-        (0.004, 0.003, 0.6, "Use best", "forest is not shown to do better"),
+        (0.004, 0.003, 0.6, "Use best", "forest did not do significantly better"),
         (-0.02, 0.003, 0.6, "Use best", "forest did worse"),
-        (0.0, 0.0, 0.0, "Use best", "the same to everybody"),
+        (0.0, 0.0, 0.0, "Use best", "send everybody the same message"),
     ],
 )
 def test_the_next_step_follows_the_test(

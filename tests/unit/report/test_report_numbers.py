@@ -1,10 +1,10 @@
 import pytest
 
-from wavewise.report.contents import Outcome
+from wavewise.design.spec import Outcome
 from wavewise.report.numbers import (
     decimals_for,
     fixed,
-    in_people,
+    in_units,
     p_value,
     percent,
     probability,
@@ -12,8 +12,8 @@ from wavewise.report.numbers import (
     signed,
 )
 
-BINARY = scale_of(Outcome("login", "login rate"))
-MINUTES = scale_of(Outcome("minutes", "minutes", kind="continuous", unit="minutes"))
+BINARY = scale_of(Outcome(id="login", label="login rate", kind="any"))
+MINUTES = scale_of(Outcome(id="minutes", label="minutes", kind="sum", unit="minutes"))
 
 
 def plain(text: str) -> str:
@@ -64,8 +64,8 @@ def test_p_value(value: float, text: str) -> None:
         (0.0, "fewer than 1 in 1,000,000 parents"),
     ],
 )
-def test_in_people_is_within_five_per_cent(share: float, text: str) -> None:
-    assert in_people(share, "parents") == text
+def test_in_units_is_within_five_per_cent(share: float, text: str) -> None:
+    assert in_units(share, "parents") == text
 
 
 def test_signs_and_zero() -> None:

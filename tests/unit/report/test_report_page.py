@@ -8,17 +8,24 @@ from dataclasses import replace
 import pytest
 
 from page_reader import read
-from sample_contents import LOGIN, demo, effect, get_out_the_vote, pairs, posterior
+from sample_contents import (
+    LOGIN,
+    Belief,
+    demo,
+    effect,
+    effects_on,
+    get_out_the_vote,
+    pairs,
+    posterior,
+)
 from wavewise.report import (
     ArmRow,
-    EffectsContents,
-    PosteriorRow,
     RenderedReport,
     ReportContents,
     WaveContents,
     render,
 )
-from wavewise.results import NotEstimable
+from wavewise.shared.results import NotEstimable
 
 Sample = Callable[[], ReportContents]
 SAMPLES = {"demo": demo, "pairs": pairs, "get-out-the-vote": get_out_the_vote}
@@ -97,19 +104,17 @@ def test_verdicts_have_words(pages: dict[str, RenderedReport]) -> None:
     texts = {name: " ".join(read(page).text) for name, page in pages.items()}
     assert "Passed" in texts["demo"]
     assert "Failed" in texts["pairs"]
-    assert "No verdict" in texts["get-out-the-vote"]
+    assert "Inconclusive" in texts["get-out-the-vote"]
 
 
 NASTY = """<script>alert("1")</script> & 'quoted' \\ back {{ 7*7 }}"""
 
 
 def test_names_are_escaped_everywhere() -> None:
-    effects = EffectsContents(
-        replace(LOGIN, label=NASTY, unit=NASTY, description=NASTY),
-        "control",
-        0.2,
+    effects = effects_on(
+        LOGIN.model_copy(update={"label": NASTY, "unit": NASTY}),
         (effect(NASTY, 0.05, 0.01, 10), effect("plain", 0.01, 0.01, 10)),
-        estimator=NASTY,
+        method=NASTY,
     )
     arms = (ArmRow(NASTY, NASTY, 0.5, 10, 9), ArmRow("plain", NASTY, 0.5, 10, 9))
     wave = WaveContents(NASTY, NASTY, "closed", arms, allocation=NASTY, effects=(effects,))
@@ -144,7 +149,7 @@ def test_a_posterior_that_is_not_estimable_is_a_reason() -> None:
 
 def test_fourteen_waves_are_folded() -> None:
     arms = [f"method {i}, with a rather long name" for i in range(6)]
-    rows = [PosteriorRow(arm, 0.1, 0.08, 0.12, 1 / 6, 0.01, 10, 100) for arm in arms]
+    rows = [Belief(arm, 10, 100, 1 / 6, 0.01) for arm in arms]
     waves = tuple(
         WaveContents(
             f"06-{n:02}",

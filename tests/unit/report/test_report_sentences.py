@@ -4,37 +4,42 @@ from dataclasses import replace
 
 import pytest
 
-from sample_contents import LOGIN, belief, checks, demo, effect, get_out_the_vote, pairs
+from sample_contents import (
+    LOGIN,
+    Belief,
+    checks,
+    demo,
+    effect,
+    effects_on,
+    get_out_the_vote,
+    pairs,
+    posterior,
+)
+from wavewise.design.spec import Outcome
 from wavewise.report import (
     ArmRow,
     DecisionContents,
     EffectRow,
-    EffectsContents,
-    PosteriorContents,
-    PosteriorRow,
-    ReasonRow,
+    OutcomePosterior,
     ReportContents,
-    ShareRow,
     WaveContents,
 )
-from wavewise.report.sentences import answers, facts, first_sentence
-from wavewise.results import NotEstimable
+from wavewise.report.answers import answers, facts, first_sentence
+from wavewise.shared.results import NotEstimable
 
 
 def study(
     *rows: EffectRow,
-    posterior: PosteriorContents | NotEstimable | None = None,
+    after: OutcomePosterior | NotEstimable | None = None,
     decision: DecisionContents | None = None,
-    missing: tuple[ReasonRow, ...] = (),
+    missing: dict[str, str] | None = None,
     higher: bool = True,
     contrast: EffectRow | None = None,
 ) -> ReportContents:
-    outcome = replace(LOGIN, higher_is_better=higher)
-    effects = EffectsContents(
-        outcome, "control", 0.2, rows, not_estimable=missing, best_minus_next=contrast
-    )
+    outcome = LOGIN.model_copy(update={"higher_is_better": higher})
+    effects = effects_on(outcome, rows, reasons=missing or {}, best_minus_next=contrast)
     arms = tuple(ArmRow(row.arm, "a message", 0.1, 100, 100) for row in rows)
-    wave = WaveContents("w1", "Wave 1", "closed", arms, posterior=posterior)
+    wave = WaveContents("w1", "Wave 1", "closed", arms, posterior=after)
     return ReportContents(
         "Title",
         "id",
@@ -55,11 +60,10 @@ def _plain(text: str) -> str:
     return text.replace("\u00a0", " ").replace("\u2212", "-")
 
 
-def beliefs(**probs: float) -> PosteriorContents:
-    rows = tuple(
-        PosteriorRow(arm, 0.2 + 0.01 * p, 0.18, 0.23, p, 0.01 * (1 - p)) for arm, p in probs.items()
+def beliefs(**probs: float) -> OutcomePosterior:
+    return posterior(
+        [Belief(arm, round(200 + 10 * p), 1000, p, 0.01 * (1 - p)) for arm, p in probs.items()]
     )
-    return PosteriorContents(LOGIN, rows)
 
 
 def test_the_four_questions_of_the_demo() -> None:
@@ -82,8 +86,8 @@ def test_the_four_questions_of_the_demo() -> None:
 
 def test_an_interval_with_zero_shows_nothing() -> None:
     works, _, cost, step = said(study(effect("a", 0.01, 0.01, 100), effect("b", 0.0, 0.01, 100)))
-    assert works[0] == "No arm is shown to differ from control"
-    assert "an interval that includes no effect" in works[1]
+    assert works[0] == "No arm differs significantly from control"
+    assert "an interval that includes zero" in works[1]
     assert cost[0].startswith("At worst about 0.96 percentage points against control")
     assert step[0] == "Do not roll out on this evidence"
 
@@ -91,29 +95,31 @@ def test_an_interval_with_zero_shows_nothing() -> None:
 def test_adjustment_can_take_the_finding_away() -> None:
     row = replace(effect("a", 0.02, 0.009, 100), p_adjusted=0.42)
     works, _, _, step = said(study(row, effect("b", 0.0, 0.009, 100)))
-    assert works[0] == "No arm is shown to differ from control"
-    assert "could be chance: adjusted p = 0.42" in works[1]
+    assert works[0] == "No arm differs significantly from control"
+    assert "not significant once adjusted for the number of arms: adjusted p = 0.42" in works[1]
     assert step[0] == "Do not roll out on this evidence"
 
 
-def test_overlapping_intervals_are_not_told_apart() -> None:
+def test_overlapping_intervals_leave_the_difference_untested() -> None:
     works, sure, cost, step = said(pairs())
     assert works[0] == "teacher+teacher has the best estimate"
-    assert sure[0] == "teacher+teacher and peers+future cannot be told apart"
+    assert sure[0] == "The difference between teacher+teacher and peers+future was not tested"
     assert "difference was not tested" in sure[1]
     assert cost[0] == "Unlikely to do worse than control"
-    assert step[1].endswith("First look at the check that failed.")
+    assert step[1].endswith("First review the check that failed.")
 
 
-def test_intervals_that_do_not_overlap_are_told_apart() -> None:
+def test_intervals_that_do_not_overlap_are_significant() -> None:
     works, sure, _, step = said(get_out_the_vote())
     assert works[0] == "Neighbors"
-    assert sure[0] == "Told apart from the next best arm"
+    assert sure[0] == "Significantly better than the next best arm"
     assert step[0] == "Consider Neighbors"
-    assert step[1].endswith("Exploratory: confirm on fresh units before acting on it.")
+    assert step[1].endswith("Exploratory: confirm it on new units before acting on it.")
 
 
-@pytest.mark.parametrize(("difference", "lead"), [(0.03, "Told apart"), (0.001, "a and b cannot")])
+@pytest.mark.parametrize(
+    ("difference", "lead"), [(0.03, "Significantly better"), (0.001, "a and b do not differ")]
+)
 def test_their_contrast_decides_where_there_is_one(difference: float, lead: str) -> None:
     rows = (effect("a", 0.05, 0.01, 100), effect("b", 0.05 - difference, 0.01, 100))
     contrast = effect("a minus b", difference, 0.005, 200)
@@ -128,12 +134,12 @@ def test_their_contrast_decides_where_there_is_one(difference: float, lead: str)
     [
         (0.995, "Very sure that it is the best arm"),
         (0.93, "Fairly sure that it is the best arm"),
-        (0.75, "Leaning towards it, not sure"),
-        (0.55, "Not sure: the leading arms cannot be told apart"),
+        (0.75, "It is probably the best arm, but not certainly"),
+        (0.55, "Not sure: the leading arms are too close to call"),
     ],
 )
 def test_sureness_follows_the_probability(prob: float, lead: str) -> None:
-    works, sure, _, _ = said(study(posterior=beliefs(a=prob, b=1 - prob)))
+    works, sure, _, _ = said(study(after=beliefs(a=prob, b=1 - prob)))
     assert sure[0] == lead
     assert works[0] == ("a" if prob >= 0.7 else "a leads so far")
 
@@ -141,10 +147,10 @@ def test_sureness_follows_the_probability(prob: float, lead: str) -> None:
 def test_only_one_arm_is_not_called_best() -> None:
     works, sure, cost, step = said(study(effect("a", 0.05, 0.01, 100)))
     assert works[0] == "a"
-    assert sure[0] == "The only arm that was compared with control"
+    assert sure[0] == "It is the only arm that was compared with control"
     assert "not adjusted" in sure[1]
     assert step[1].startswith("Nothing has been decided yet; it does better than control.")
-    _, sure, cost, _ = said(study(posterior=beliefs(a=1.0)))
+    _, sure, cost, _ = said(study(after=beliefs(a=1.0)))
     assert sure[0] == "Nothing to compare"
     assert cost[0] == "Not known"
 
@@ -157,17 +163,17 @@ def test_arms_that_all_harm() -> None:
 
 def test_the_posterior_may_favour_an_arm_that_is_not_shown_to_work() -> None:
     rows = (effect("a", 0.001, 0.01, 100), effect("b", 0.05, 0.01, 100))
-    works, _, _, step = said(study(*rows, posterior=beliefs(a=0.9, b=0.1)))
-    assert works[0] == "a leads, but is not shown to differ from control"
+    works, _, _, step = said(study(*rows, after=beliefs(a=0.9, b=0.1)))
+    assert works[0] == "a leads, but does not differ significantly from control"
     assert "The estimate of b is better still" in works[1]
-    assert step == ("Look at the arms again", "a leads, yet another arm beats control.")
+    assert step == ("Look at the arms again", "a leads, but another arm beats control.")
 
 
 def test_lower_can_be_better() -> None:
     rows = (effect("a", -0.05, 0.01, 100), effect("b", 0.05, 0.01, 100))
     works, sure, cost, step = said(study(*rows, higher=False))
     assert works[0] == "a"
-    assert sure[0] == "Told apart from the next best arm"
+    assert sure[0] == "Significantly better than the next best arm"
     assert cost[0] == "Unlikely to do worse than control"
     assert step[0] == "Consider a"
 
@@ -187,20 +193,20 @@ def test_a_contrast_of_other_arms_is_not_used_for_the_chosen_one() -> None:
     contents = study(*rows, contrast=contrast, decision=DecisionContents("lowest cost", "a"))
     _, sure, cost, _ = said(contents)
     assert sure[0] == "b has the better estimate"
-    assert sure[1].startswith("Their intervals do not overlap; their difference was not tested")
+    assert sure[1].startswith("Their intervals do not overlap; the difference was not tested")
     assert cost[0] == "Unlikely to do worse than control"
 
 
 def test_registered_effects_speak_before_exploratory_ones() -> None:
     contents = study(effect("a", 0.05, 0.01, 100))
-    other = replace(contents.effects[0], rows=(effect("a", 0.5, 0.01, 100),), exploratory=True)
+    other = effects_on(LOGIN, (effect("a", 0.5, 0.01, 100),), registered=False)
     contents = replace(contents, effects=(other, *contents.effects))
     assert "+5.0 percentage points" in said(contents)[0][1]
 
 
 def test_a_chosen_arm_that_is_not_shown_to_work() -> None:
     contents = study(effect("a", 0.01, 0.01, 9), decision=DecisionContents("rule", "a"))
-    assert said(contents)[0][0] == "a, chosen, but not shown to differ from control"
+    assert said(contents)[0][0] == "a was chosen, but does not differ significantly from control"
     contents = study(effect("a", -0.05, 0.01, 9), decision=DecisionContents("rule", "a"))
     assert said(contents)[0][0] == "a does worse than control"
     assert "consider no message" in said(contents)[3][1]
@@ -213,23 +219,23 @@ def test_nothing_is_known() -> None:
 
 
 def test_reasons_are_told() -> None:
-    works, *_ = said(study(missing=(ReasonRow("a", "no units have an outcome"),)))
+    works, *_ = said(study(missing={"a": "no units have an outcome"}))
     assert works == ("Not known yet", "Not estimable: a: no units have an outcome.")
-    works, *_ = said(study(posterior=NotEstimable("no successes were counted")))
+    works, *_ = said(study(after=NotEstimable("no successes were counted")))
     assert works[1] == "Not estimable: no successes were counted."
 
 
 def test_the_next_wave_is_announced() -> None:
-    contents = study(posterior=beliefs(a=0.6, b=0.4))
-    shares = (ShareRow("a", 0.4616), ShareRow("b", 0.5384))
+    contents = study(after=beliefs(a=0.6, b=0.4))
+    shares = {"a": 0.4616, "b": 0.5384}
     contents = replace(contents, waves=(replace(contents.waves[0], next_shares=shares),))
     step = said(contents)[3]
     assert step == ("Go on learning", "The next wave gives 53.8 % to b, 46.2 % to a.")
 
 
 def test_many_shares_are_summed_up() -> None:
-    contents = study(posterior=beliefs(a=0.6, b=0.4))
-    shares = tuple(ShareRow(f"a{i}", 0.125) for i in range(8))
+    contents = study(after=beliefs(a=0.6, b=0.4))
+    shares = {f"a{i}": 0.125 for i in range(8)}
     contents = replace(contents, waves=(replace(contents.waves[0], next_shares=shares),))
     assert said(contents)[3][1].endswith("12.5 % to a3, 50.0 % to the other 4.")
 
@@ -238,12 +244,12 @@ def test_failed_checks_come_before_acting() -> None:
     contents = study(effect("a", 0.05, 0.01, 100))
     wave = replace(contents.waves[0], checks=(*checks(False, 10, 2), *checks(False, 10, 2)))
     step = said(replace(contents, waves=(wave,)))[3]
-    assert step[1].endswith("First look at the 2 checks that failed.")
+    assert step[1].endswith("First review the 2 checks that failed.")
 
 
 def test_counts_are_told_in_their_unit() -> None:
-    outcome = replace(LOGIN, kind="continuous", unit="minutes", label="minutes of practice")
-    rows = tuple(replace(belief("a", 1, 9, p, 0.4), arm=arm) for arm, p in (("a", 0.9), ("b", 0.1)))
-    cost = said(study(posterior=PosteriorContents(outcome, rows)))[2]
+    outcome = Outcome(id="minutes", kind="sum", unit="minutes", label="minutes of practice")
+    rows = [Belief(arm, 1, 9, p, 0.4) for arm, p in (("a", 0.9), ("b", 0.1))]
+    cost = said(study(after=posterior(rows, outcome=outcome)))[2]
     assert cost[0] == "0.40 minutes on average"
     assert cost[1].endswith("is 0.40 minutes for each of the parents.")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavewise.server.signatures import sign_webhook, twilio_signature, webhook_fault
+from wavewise.server.authentication import sign_webhook, twilio_signature, webhook_fault
 
 URL = "https://mycompany.com/myapp.php?foo=1&bar=2"
 FORM = [

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from wavewise.errors import InputError
+from wavewise.shared.streams import stream
 from wavewise.simulated import FamilyWorld, simulate_families
-from wavewise.streams import stream
 
 STARTS = datetime(2023, 10, 9, tzinfo=ZoneInfo("America/Lima"))
 SEQUENCES = {"control": (), "parent": ("parent",), "peers+teacher": ("peers", "teacher")}

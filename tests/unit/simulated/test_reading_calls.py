@@ -6,15 +6,15 @@ import pytest
 from scipy import integrate, special
 
 from wavewise.errors import InputError
-from wavewise.simulated.reading_calls import (
+from wavewise.shared.streams import stream
+from wavewise.simulated.reading import (
     ANSWER_LEVELS,
     ANSWER_SCHOOL_SD,
     CALL_LEVELS,
     ReadingWorld,
+    school_sizes,
     simulate_reading_calls,
 )
-from wavewise.simulated.school_sizes import school_sizes
-from wavewise.streams import stream
 
 ARMS = (*CALL_LEVELS, "control")
 

@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 
 from wavewise.errors import InputError
-from wavewise.simulated.reading_calls import ReadingWorld, simulate_reading_calls
+from wavewise.shared.streams import stream
+from wavewise.simulated.reading import ReadingWorld, simulate_reading_calls
 from wavewise.simulated.reading_scores import ScoreTruth, simulate_reading_scores
-from wavewise.streams import stream
 
 BEGINS = {"wave-1": "M3", "wave-2": "E3"}
 ARMS = ("T1A", "T1B", "T1C", "T2A", "T2B", "T2C", "control")

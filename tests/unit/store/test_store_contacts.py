@@ -1,4 +1,4 @@
-"""Contact details, refusals and keys of the interface, on each database."""
+"""Contact details, opt-outs and keys of the interface, on each database."""
 
 from datetime import UTC, datetime
 
@@ -11,11 +11,11 @@ from wavewise.store import Store
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
 
-def sealed(*rows: tuple[str, str, str]) -> pl.DataFrame:
+def encrypted(*rows: tuple[str, str, str]) -> pl.DataFrame:
     return pl.DataFrame(
-        [(unit, channel, "k1", f"sealed {i} {found}", found) for i, (unit, channel, found) in
+        [(unit, channel, "k1", f"encrypted {i} {found}", found) for i, (unit, channel, found) in
          enumerate(rows)],
-        schema=["unit_id", "channel", "key_id", "sealed", "lookup"],
+        schema=["unit_id", "channel", "key_id", "encrypted", "lookup"],
         orient="row",
     )  # fmt: skip
 
@@ -24,41 +24,41 @@ def test_details_are_written_with_the_units_or_not_at_all(
     store: Store, units: pl.DataFrame
 ) -> None:
     with pytest.raises(InputError, match="not known"):
-        store.add_units(units, NOW, contacts=sealed(("nobody", "sms", "x")))
-    assert store.n_units() == 0
-    store.add_units(units, NOW, contacts=sealed(("a", "sms", "x"), ("b", "sms", "x")))
-    assert store.contacts_at(["x", "y"]).rows() == [("a", "sms"), ("b", "sms")]
-    assert store.contacts("sms", ["b", "ñ"])["unit_id"].to_list() == ["b"]
-    assert store.contacts("email").is_empty()
-    assert store.n_contacts() == {"sms": 2}
+        store.units.add(units, NOW, contacts=encrypted(("nobody", "sms", "x")))
+    assert store.units.count() == 0
+    store.units.add(units, NOW, contacts=encrypted(("a", "sms", "x"), ("b", "sms", "x")))
+    assert store.contacts.at(["x", "y"]).rows() == [("a", "sms"), ("b", "sms")]
+    assert store.contacts.find("sms", ["b", "ñ"])["unit_id"].to_list() == ["b"]
+    assert store.contacts.find("email").is_empty()
+    assert store.contacts.counts() == {"sms": 2}
 
 
 def test_an_empty_cell_takes_a_detail_out_and_other_channels_stay(
     store: Store, units: pl.DataFrame
 ) -> None:
-    first = sealed(("a", "sms", "x"), ("a", "email", "m"), ("b", "sms", "y"))
-    store.add_units(units, NOW, contacts=first)
-    new = sealed(("b", "sms", "z"))
-    store.put_contacts(new, NOW, channels=["sms"], of=pl.Series(["a", "b"]))
-    assert store.contacts().select("unit_id", "channel", "lookup").rows() == [
+    first = encrypted(("a", "sms", "x"), ("a", "email", "m"), ("b", "sms", "y"))
+    store.units.add(units, NOW, contacts=first)
+    new = encrypted(("b", "sms", "z"))
+    store.contacts.put(new, NOW, channels=["sms"], of=pl.Series(["a", "b"]))
+    assert store.contacts.find().select("unit_id", "channel", "lookup").rows() == [
         ("a", "email", "m"),
         ("b", "sms", "z"),
     ]
 
 
 def test_resealing_is_one_transaction(store: Store, units: pl.DataFrame) -> None:
-    store.add_units(units, NOW, contacts=sealed(("a", "sms", "x"), ("b", "sms", "y")))
+    store.units.add(units, NOW, contacts=encrypted(("a", "sms", "x"), ("b", "sms", "y")))
     with pytest.raises(ZeroDivisionError):
-        store.reseal_contacts(lambda _: 1 / 0)
-    assert store.contacts()["key_id"].to_list() == ["k1", "k1"]
-    n = store.reseal_contacts(lambda rows: rows.with_columns(key_id=pl.lit("k2")))
+        store.contacts.reencrypt(lambda _: 1 / 0)
+    assert store.contacts.find()["key_id"].to_list() == ["k1", "k1"]
+    n = store.contacts.reencrypt(lambda rows: rows.with_columns(key_id=pl.lit("k2")))
     assert n == 2
-    assert store.contacts()["key_id"].to_list() == ["k2", "k2"]
+    assert store.contacts.find()["key_id"].to_list() == ["k2", "k2"]
 
 
 def refused(name: str, unit: str, channel: str | None = None) -> pl.DataFrame:
     row = {
-        "refusal_id": name,
+        "opt_out_id": name,
         "unit_id": unit,
         "channel": channel,
         "source": "stop",
@@ -67,34 +67,34 @@ def refused(name: str, unit: str, channel: str | None = None) -> pl.DataFrame:
     return pl.DataFrame([row], schema_overrides={"channel": pl.String})
 
 
-def test_refusals_count_once_and_survive_another_import(store: Store, units: pl.DataFrame) -> None:
-    store.add_units(units, NOW)
-    assert store.add_refusals(refused("r1", "a"), NOW) == 1
-    assert store.add_refusals(refused("r1", "a"), NOW) == 0
-    assert store.add_refusals(refused("r2", "b", "sms"), NOW) == 1
-    store.add_units(units, NOW, replace=True)
-    assert store.refused_units("sms").to_list() == ["a", "b"]
-    assert store.refused_units("email").to_list() == ["a"]
-    assert store.refused_units().to_list() == ["a", "b"]
-    assert store.refusals()["refusal_id"].to_list() == ["r1", "r2"]
+def test_opt_outs_count_once_and_survive_another_import(store: Store, units: pl.DataFrame) -> None:
+    store.units.add(units, NOW)
+    assert store.opt_outs.add(refused("r1", "a"), NOW) == 1
+    assert store.opt_outs.add(refused("r1", "a"), NOW) == 0
+    assert store.opt_outs.add(refused("r2", "b", "sms"), NOW) == 1
+    store.units.add(units, NOW, replace=True)
+    assert store.opt_outs.units("sms").to_list() == ["a", "b"]
+    assert store.opt_outs.units("email").to_list() == ["a"]
+    assert store.opt_outs.units().to_list() == ["a", "b"]
+    assert store.opt_outs.all()["opt_out_id"].to_list() == ["r1", "r2"]
 
 
 def test_an_erased_unit_stays_a_unit(store: Store, units: pl.DataFrame) -> None:
-    store.add_units(units, NOW, contacts=sealed(("a", "sms", "x"), ("b", "sms", "y")))
-    assert store.erase_unit("a", "{}", NOW) == 1
-    assert store.erased_units() == {"a"}
-    assert store.contacts()["unit_id"].to_list() == ["b"]
-    assert store.units().filter(unit_id="a")["fields_json"].to_list() == ["{}"]
+    store.units.add(units, NOW, contacts=encrypted(("a", "sms", "x"), ("b", "sms", "y")))
+    assert store.units.erase("a", "{}", NOW) == 1
+    assert store.units.erased() == {"a"}
+    assert store.contacts.find()["unit_id"].to_list() == ["b"]
+    assert store.units.all().filter(unit_id="a")["fields_json"].to_list() == ["{}"]
     with pytest.raises(InputError, match="no unit of this id"):
-        store.erase_unit("nobody", "{}", NOW)
+        store.units.erase("nobody", "{}", NOW)
 
 
 def test_a_revoked_key_is_of_no_use(store: Store) -> None:
-    store.add_api_key("k1", "the app", "hash", NOW)
-    assert store.api_key_hash("k1") == "hash"
-    store.revoke_api_key("k1", NOW)
-    store.revoke_api_key("k1", NOW)
-    assert store.api_key_hash("k1") is None
-    assert [key["revoked_at"] for key in store.api_keys()] == [NOW]
+    store.api_keys.add("k1", "the app", "hash", NOW)
+    assert store.api_keys.hash("k1") == "hash"
+    store.api_keys.revoke("k1", NOW)
+    store.api_keys.revoke("k1", NOW)
+    assert store.api_keys.hash("k1") is None
+    assert [key["revoked_at"] for key in store.api_keys.all()] == [NOW]
     with pytest.raises(InputError, match="no key of this id"):
-        store.revoke_api_key("k2", NOW)
+        store.api_keys.revoke("k2", NOW)

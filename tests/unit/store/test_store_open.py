@@ -1,4 +1,4 @@
-"""Opening: what is made, what is refused, and what the refusal says."""
+"""Opening: what is made, what is refused, and what the error says."""
 
 import os
 import sqlite3
@@ -21,13 +21,13 @@ NOW = datetime(2023, 10, 9, tzinfo=UTC)
 def test_new_file_is_made_and_opens_again(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     with Store.open(url) as store:
-        store.put_result("w", "analysis", {"a": 1}, NOW)
+        store.results.put("w", "analysis", {"a": 1}, NOW)
     with Store.open(url, create=False) as store:
-        assert store.latest_result("w", "analysis").payload == {"a": 1}
+        assert store.results.latest("w", "analysis").payload == {"a": 1}
 
 
 def test_sqlite_file_is_in_wal_mode_with_foreign_keys(tmp_path: Path) -> None:
-    with Store.open(f"sqlite:///{tmp_path / 'study.db'}") as store, store._reading() as connection:
+    with Store.open(f"sqlite:///{tmp_path / 'study.db'}") as store, store.reading() as connection:
         pragmas = ("journal_mode", "foreign_keys", "busy_timeout")
         values = [connection.exec_driver_sql(f"PRAGMA {p}").scalar() for p in pragmas]
     assert values == ["wal", 1, 5000]
@@ -48,7 +48,7 @@ def test_empty_shared_database_is_made_by_either_of_two(shared_url: str) -> None
     both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
     with Store.open(shared_url, create=False) as store:
-        assert store.n_units() == 0
+        assert store.units.count() == 0
 
 
 def test_missing_file_is_named_and_not_made(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
 
 
 def test_newer_database_is_refused(shared_url: str) -> None:
-    with Store.open(shared_url) as store, store._writing() as connection:
+    with Store.open(shared_url) as store, store.writing() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreError, match=rf"revision '9999'; needed '{HEAD}' or older.*upgrade"):
         Store.open(shared_url)
@@ -133,11 +133,11 @@ def test_held_lock_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with Store.open(f"sqlite:///{path}") as store:
-        assert store.n_units() == 0  # readers do not wait for a writer
+        assert store.units.count() == 0  # readers do not wait for a writer
         with pytest.raises(StoreError, match="another process has been writing"):
-            store.put_result("w", "analysis", {}, NOW)
+            store.results.put("w", "analysis", {}, NOW)
         other.execute("ROLLBACK")
-        store.put_result("w", "analysis", {}, NOW)
+        store.results.put("w", "analysis", {}, NOW)
     other.close()
 
 
@@ -147,10 +147,10 @@ def test_held_lock_is_named_on_postgresql(postgres: str, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(engine, "_LOCK_TIMEOUT_MS", 20)
     url = new_database(postgres, "held_lock")
-    with Store.open(url) as first, Store.open(url) as second, first._writing() as connection:
+    with Store.open(url) as first, Store.open(url) as second, first.writing() as connection:
         connection.exec_driver_sql("LOCK TABLE result IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(StoreError, match="another process has been writing"):
-            second.put_result("w", "analysis", {}, NOW)
+            second.results.put("w", "analysis", {}, NOW)
 
 
 def test_read_only_file_is_named(tmp_path: Path) -> None:
@@ -158,13 +158,13 @@ def test_read_only_file_is_named(tmp_path: Path) -> None:
     Store.open(f"sqlite:///{path}").close()
     url = f"sqlite:///file:{path}?mode=ro&uri=true"
     with Store.open(url) as store, pytest.raises(StoreError, match="read-only"):
-        store.put_result("w", "analysis", {}, NOW)
+        store.results.put("w", "analysis", {}, NOW)
 
 
 def test_full_disk_is_named_and_nothing_is_lost(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     with Store.open(url) as store:
-        store.put_result("w", "analysis", {"kept": 1}, NOW)
+        store.results.put("w", "analysis", {"kept": 1}, NOW)
         store.close()
 
         @event.listens_for(store._engine, "connect")
@@ -172,21 +172,21 @@ def test_full_disk_is_named_and_nothing_is_lost(tmp_path: Path) -> None:
             connection.execute("PRAGMA max_page_count = 1")  # cut to the present size
 
         with pytest.raises(StoreError, match="the disk is full"):
-            store.put_result("w", "analysis", {"long": "x" * 1_000_000}, NOW)
-        assert store.latest_result("w", "analysis").payload == {"kept": 1}
+            store.results.put("w", "analysis", {"long": "x" * 1_000_000}, NOW)
+        assert store.results.latest("w", "analysis").payload == {"kept": 1}
 
 
 def test_memory_of_one_store_is_not_anothers() -> None:
     with Store.open("sqlite://") as one, Store.open("sqlite://") as two:
-        one.put_result("w", "analysis", {}, NOW)
-        assert two.latest_result("w", "analysis") is None
+        one.results.put("w", "analysis", {}, NOW)
+        assert two.results.latest("w", "analysis") is None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
 def test_broken_bytes_inside_the_file_are_named(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
     with Store.open(f"sqlite:///{path}") as store:
-        store.put_result("w", "analysis", {"text": "x" * 50_000}, NOW)
+        store.results.put("w", "analysis", {"text": "x" * 50_000}, NOW)
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (path.stat().st_size - 4096))

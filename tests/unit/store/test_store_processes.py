@@ -1,15 +1,19 @@
 """Killed in the middle, or two at once: all or nothing, and exactly one."""
 
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from system_packages import lacking
 from wavewise.store import Store, WaveRow
 
 NOW = datetime(2023, 10, 9, tzinfo=UTC)
@@ -33,14 +37,14 @@ def append_and_die(connection, table, frame):
 if point in {"begun", "half", "before commit"}:
     waves.append = append_and_die
 store = Store.open(url)
-units = store.units()["unit_id"]
+units = store.units.all()["unit_id"]
 frame = pl.DataFrame({"unit_id": units}).with_columns(
     stratum=pl.lit("s"), arm=pl.lit("a"), propensity=pl.lit(0.5)
 )
 print("ready", flush=True)
 for line in sys.stdin:
     try:
-        store.open_wave(WaveRow(line.strip(), datetime.now(UTC)), frame)
+        store.waves.open(WaveRow(line.strip(), datetime.now(UTC)), frame)
         print("won", flush=True)
     except StateError as error:
         print("refused: " + error.message, flush=True)
@@ -50,11 +54,12 @@ for line in sys.stdin:
 class Child:
     """A process of its own that opens waves when told."""
 
-    def __init__(self, url: str, point: str = "none") -> None:
+    def __init__(self, url: str, point: str = "none", **environment: str) -> None:
         command = [sys.executable, "-c", CHILD, url, point]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | environment,
+        )  # fmt: skip
         assert self.answer() == "ready"
 
     def __enter__(self) -> "Child":
@@ -72,25 +77,28 @@ class Child:
         return self._process.stdout.readline().strip()
 
     def wait_for_death(self) -> None:
-        assert self._process.wait(timeout=60) == -signal.SIGKILL
+        assert self._process.wait(timeout=300) == -signal.SIGKILL
 
 
 @pytest.fixture
 def url(shared_url: str) -> str:
-    ids = [f"u{i}" for i in range(N_UNITS)]
     with Store.open(shared_url) as store:
-        frame = pl.DataFrame({"unit_id": ids}).with_columns(fields_json=pl.lit("{}"))
-        store.add_units(frame, NOW)
+        store.units.add(units(), NOW)
     return shared_url
 
 
+def units() -> pl.DataFrame:
+    ids = [f"u{i}" for i in range(N_UNITS)]
+    return pl.DataFrame({"unit_id": ids}).with_columns(fields_json=pl.lit("{}"))
+
+
 def n_assigned(store: Store, wave_id: str) -> int:
-    return 0 if store.wave(wave_id) is None else store.assignment(wave_id).height
+    return 0 if store.waves.get(wave_id) is None else store.waves.assignment(wave_id).height
 
 
 def open_again(store: Store, wave_id: str) -> int:
-    units = store.units().select("unit_id", stratum=pl.lit("s"), arm=pl.lit("a"))
-    store.open_wave(WaveRow(wave_id, NOW), units.with_columns(propensity=pl.lit(0.5)))
+    units = store.units.all().select("unit_id", stratum=pl.lit("s"), arm=pl.lit("a"))
+    store.waves.open(WaveRow(wave_id, NOW), units.with_columns(propensity=pl.lit(0.5)))
     return n_assigned(store, wave_id)
 
 
@@ -100,7 +108,7 @@ def test_killed_before_its_commit_leaves_nothing(url: str, point: str) -> None:
         child.open_wave("w1")
         child.wait_for_death()
     with Store.open(url) as store:
-        assert store.wave("w1") is None
+        assert store.waves.get("w1") is None
         assert open_again(store, "w1") == N_UNITS
 
 
@@ -112,7 +120,7 @@ def test_killed_at_any_time_leaves_none_or_all(url: str) -> None:
                 child.open_wave(f"w{i}")
                 time.sleep(rng.uniform(0, 0.1))
             assert n_assigned(store, f"w{i}") in {0, N_UNITS}
-            if store.wave(f"w{i}") is None:
+            if store.waves.get(f"w{i}") is None:
                 assert open_again(store, f"w{i}") == N_UNITS
 
 
@@ -126,3 +134,20 @@ def test_of_two_processes_at_once_exactly_one_wins(url: str) -> None:
             assert loser.startswith(f"refused: wave 'w{i}' is already open")
     with Store.open(url) as store:
         assert [n_assigned(store, f"w{i}") for i in range(6)] == [N_UNITS] * 6
+
+
+def test_a_wave_is_opened_once_in_a_language_whose_i_has_another_capital(tmp_path: Path) -> None:
+    if shutil.which("localedef") is None or not Path("/usr/share/i18n/locales/tr_TR").exists():
+        lacking("locales")
+    made = tmp_path / "locales" / "tr_TR.UTF-8"
+    made.parent.mkdir()
+    subprocess.run(["localedef", "-i", "tr_TR", "-f", "UTF-8", made], check=True)
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    with Store.open(url) as store:
+        store.units.add(units(), NOW)
+    turkish = {"LOCPATH": str(made.parent), "LC_ALL": "tr_TR.UTF-8"}
+    with Child(url, **turkish) as one, Child(url, **turkish) as two:
+        one.open_wave("w")
+        assert one.answer() == "won"
+        two.open_wave("w")
+        assert two.answer().startswith("refused: wave 'w' is already open")

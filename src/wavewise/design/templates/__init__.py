@@ -20,13 +20,7 @@ def template_names() -> tuple[str, ...]:
 
 
 def template_summary(name: str) -> str:
-    """What a template is, in one line.
-
-    Raises
-    ------
-    InputError
-        If there is no such template.
-    """
+    """What a template is, in one line."""
     if name not in _TEMPLATES:
         names = ", ".join(_TEMPLATES)
         raise InputError(f"found template '{name}'; needed one of {names}; choose one of them")

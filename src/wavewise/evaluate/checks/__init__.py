@@ -7,9 +7,9 @@ study's data allow. `sample_ratio` and `balance` are those of `wavewise.randomiz
 from wavewise.evaluate.checks.bounds import attrition_bounds
 from wavewise.evaluate.checks.clusters import implausible_clusters
 from wavewise.evaluate.checks.deliveries import late_deliveries
+from wavewise.evaluate.checks.digit_heaping import heaping
 from wavewise.evaluate.checks.dose import dose_by_arm
 from wavewise.evaluate.checks.drift import control_drift
-from wavewise.evaluate.checks.heaping import heaping
 from wavewise.evaluate.checks.missing import missing_outcomes
 from wavewise.randomize import balance, sample_ratio
 

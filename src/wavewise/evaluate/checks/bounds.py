@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 
 from wavewise.errors import EstimationError, InputError
-from wavewise.evaluate.checks.inputs import one_label, values_with_gaps
-from wavewise.results import CheckResult, FloatArray
+from wavewise.shared.inputs import aligned, encode, read_outcome
+from wavewise.shared.labels import label_text
+from wavewise.shared.renamed import renamed
+from wavewise.shared.results import CheckResult, FloatArray
 
 __all__ = ["attrition_bounds"]
 
@@ -14,11 +16,13 @@ _NAME = "bounds for missing outcomes"
 _NORMAL = 1.959963984540054
 
 
+@renamed("control")
+@aligned("outcome", "arm")
 def attrition_bounds(
     outcome: Any,
     arm: Any,
-    control: Any = "control",
     *,
+    control: Any = "control",
     lowest: float | None = None,
     highest: float | None = None,
 ) -> CheckResult:
@@ -68,13 +72,14 @@ def attrition_bounds(
     >>> round(row["lee_low"], 3), round(row["lee_high"], 3)
     (0.0, 1.0)
     """
-    values = values_with_gaps(outcome, "outcome")
-    labels = one_label(arm, "arm", values.size)
-    if str(control) not in labels.names:
+    values = read_outcome(outcome, "outcome")
+    control = label_text(control)
+    labels = encode(arm, "arm", values.size)
+    if control not in labels.names:
         raise InputError(f"control: found {control!r}; arms are {', '.join(labels.names)}")
     groups = {name: values[labels.codes == k] for k, name in enumerate(labels.names)}
     low, high = _range(values, lowest, highest)
-    base = groups.pop(str(control))
+    base = groups.pop(control)
     rows = tuple(_row(name, part, base, low, high) for name, part in groups.items())
     n_missing = int(np.isnan(values).sum())
     scope = f"{len(rows)} arms against {control}, {values.size:,} units, {n_missing:,} missing"

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from wavewise.evaluate.checks.inputs import check_alpha, one_label, values_with_gaps
-from wavewise.results import CheckResult, FloatArray
+from wavewise.shared.inputs import aligned, check_size, encode_or_one, read_outcome
+from wavewise.shared.renamed import renamed
+from wavewise.shared.results import CheckResult, FloatArray
 
 __all__ = ["implausible_clusters"]
 
@@ -15,7 +16,9 @@ _FEWEST_CLUSTERS = 8
 _STEP = 5
 
 
-def implausible_clusters(value: Any, cluster: Any, *, alpha: float = 0.01) -> CheckResult:
+@renamed(alpha="size")
+@aligned("value", "cluster")
+def implausible_clusters(value: Any, cluster: Any, *, size: float = 0.01) -> CheckResult:
     """Whether some clusters' scores are too alike, too round or too far from the others.
 
     Parameters
@@ -24,7 +27,7 @@ def implausible_clusters(value: Any, cluster: Any, *, alpha: float = 0.01) -> Ch
         Scores, not-a-number where they are missing.
     cluster : array-like, shape (n_units,)
         Labels such as schools or classes.
-    alpha : float
+    size : float
         Probability of a false alarm over all clusters, for each of the signs.
 
     Returns
@@ -40,9 +43,9 @@ def implausible_clusters(value: Any, cluster: Any, *, alpha: float = 0.01) -> Ch
 
     Notes
     -----
-    Signs: all scores equal; all multiples of five, where that has a chance below `alpha` over the
+    Signs: all scores equal; all multiples of five, where that has a chance below `size` over the
     number of clusters given the share of multiples in the others; a mean more robust standard
-    deviations from the median cluster than `alpha` over the number of clusters allows (the spread
+    deviations from the median cluster than `size` over the number of clusters allows (the spread
     of cluster means by their median absolute deviation, so that it holds true differences between
     schools).
 
@@ -53,9 +56,9 @@ def implausible_clusters(value: Any, cluster: Any, *, alpha: float = 0.01) -> Ch
     >>> implausible_clusters(np.where(school == 3, 50.0, score), school).verdict
     'fail'
     """
-    check_alpha(alpha)
-    values = values_with_gaps(value, "value")
-    labels = one_label(cluster, "cluster", values.size)
+    check_size(size)
+    values = read_outcome(value, "value")
+    labels = encode_or_one(cluster, "cluster", values.size)
     known = ~np.isnan(values)
     parts = {name: values[known & (labels.codes == k)] for k, name in enumerate(labels.names)}
     large = {name: part for name, part in parts.items() if part.size >= _FEWEST}
@@ -63,7 +66,7 @@ def implausible_clusters(value: Any, cluster: Any, *, alpha: float = 0.01) -> Ch
     if len(large) < _FEWEST_CLUSTERS:
         text = f"Found {len(large)} clusters with {_FEWEST} scores; {_FEWEST_CLUSTERS} are needed."
         return CheckResult(_NAME, scope, None, text)
-    rows = tuple(_signs(large, alpha / len(large)))
+    rows = tuple(_signs(large, size / len(large)))
     share = len(rows) / len(large)
     if not rows:
         return CheckResult(_NAME, scope, True, "No cluster stands out.", (), 0.0)
@@ -76,13 +79,13 @@ def implausible_clusters(value: Any, cluster: Any, *, alpha: float = 0.01) -> Ch
     return CheckResult(_NAME, scope, False, text, rows, share, advice)
 
 
-def _signs(large: dict[str, FloatArray], alpha: float) -> Any:
-    from scipy.special import ndtri  # noqa: PLC0415 - heavy
+def _signs(large: dict[str, FloatArray], size: float) -> Any:
+    from scipy.special import ndtri
 
     means = np.array([part.mean() for part in large.values()])
     centre = float(np.median(means))
     spread = 1.4826 * float(np.median(np.abs(means - centre)))
-    bound = float(-ndtri(alpha / 2))
+    bound = float(-ndtri(size / 2))
     every = np.concatenate(list(large.values()))
     n_round, n_all = int((every % _STEP == 0).sum()), every.size
     for (name, part), mean in zip(large.items(), means, strict=True):
@@ -91,7 +94,7 @@ def _signs(large: dict[str, FloatArray], alpha: float) -> Any:
         sign = None
         if np.ptp(part) == 0:
             sign = "with all scores equal"
-        elif own == part.size and elsewhere**part.size < alpha:
+        elif own == part.size and elsewhere**part.size < size:
             sign = f"with multiples of {_STEP} only"
         elif spread > 0 and abs(mean - centre) / spread > bound:
             sign = "with a mean far from the others"

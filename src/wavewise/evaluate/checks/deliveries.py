@@ -4,10 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from wavewise.errors import EstimationError, InputError
-from wavewise.estimate.ate import ate
-from wavewise.evaluate.checks.inputs import check_alpha, one_label, values_with_gaps
-from wavewise.results import CheckResult, FloatArray
+from wavewise.errors import EstimationError
+from wavewise.estimate.effects.ate import ate
+from wavewise.shared.inputs import (
+    aligned,
+    check_size,
+    encode,
+    encode_or_one,
+    read_flags,
+    read_outcome,
+)
+from wavewise.shared.renamed import renamed
+from wavewise.shared.results import CheckResult, FloatArray
 
 __all__ = ["late_deliveries"]
 
@@ -15,14 +23,10 @@ _NAME = "late against early deliveries"
 _FEWEST = 20  # late scores of a period, as in the study's Table A.2
 
 
+@renamed(alpha="size")
+@aligned("score", "arm", "late", "period", "cluster")
 def late_deliveries(
-    score: Any,
-    arm: Any,
-    late: Any,
-    *,
-    period: Any = None,
-    cluster: Any = None,
-    alpha: float = 0.01,
+    score: Any, arm: Any, late: Any, *, period: Any = None, cluster: Any = None, size: float = 0.01
 ) -> CheckResult:
     """Whether scores that came late are like those that came at once.
 
@@ -36,7 +40,7 @@ def late_deliveries(
         Whether the score came after the period's first delivery.
     period, cluster : array-like, shape (n_scores,), optional
         Period of the score, and group of the unit (whole schools send at once).
-    alpha : float
+    size : float
         Probability of a false alarm over all periods.
 
     Returns
@@ -60,16 +64,12 @@ def late_deliveries(
     >>> check.verdict, round(check.number)
     ('fail', 21)
     """
-    check_alpha(alpha)
-    values = values_with_gaps(score, "score")
-    flags = np.asarray(late)
-    if flags.shape != values.shape or flags.dtype.kind != "b":
-        raise InputError(
-            f"late: found {flags.dtype} of shape {flags.shape}; needed true or false a score"
-        )
-    arms = one_label(arm, "arm", values.size)
-    periods = one_label(period, "period", values.size)
-    groups = None if cluster is None else one_label(cluster, "cluster", values.size).codes
+    check_size(size)
+    values = read_outcome(score, "score")
+    flags = read_flags(late, "late", values.size)
+    arms = encode(arm, "arm", values.size)
+    periods = encode_or_one(period, "period", values.size)
+    groups = None if cluster is None else encode_or_one(cluster, "cluster", values.size).codes
     rows: list[dict[str, Any]] = []
     for k, name in enumerate(periods.names):
         for is_late in (False, True):
@@ -80,7 +80,7 @@ def late_deliveries(
     return CheckResult(
         _NAME,
         f"all {len(arms.names)} arms, {values.size:,} scores, {len(periods.names)} periods",
-        *_judged(rows, alpha),
+        *_judged(rows, size),
     )
 
 
@@ -116,14 +116,14 @@ def _difference(values: FloatArray, arm: Any, late: Any, groups: Any, mask: Any)
 
 
 def _judged(
-    rows: list[dict[str, Any]], alpha: float
+    rows: list[dict[str, Any]], size: float
 ) -> tuple[bool | None, str, tuple[dict[str, Any], ...], float | None, str]:
     tested = [row for row in rows if row.get("p_value") is not None]
     if not tested:
         return None, f"No period has {_FEWEST} late scores to compare.", tuple(rows), None, ""
     largest = max(tested, key=lambda row: abs(row["difference"]))
     number = float(largest["difference"])
-    passed = min(row["p_value"] for row in tested) * len(tested) >= alpha
+    passed = min(row["p_value"] for row in tested) * len(tested) >= size
     text = (
         f"Late scores of period {largest['period']} are {abs(number):.3g} "
         f"{'above' if number > 0 else 'below'} those of the first delivery within arms "

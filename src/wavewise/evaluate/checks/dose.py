@@ -5,15 +5,18 @@ from typing import Any
 import numpy as np
 
 from wavewise.errors import InputError
-from wavewise.evaluate.checks.inputs import check_alpha, one_label, values_with_gaps
 from wavewise.randomize import balance
-from wavewise.results import CheckResult
+from wavewise.shared.inputs import aligned, check_size, encode, read_outcome
+from wavewise.shared.renamed import renamed
+from wavewise.shared.results import CheckResult
 
 __all__ = ["dose_by_arm"]
 
-_NAME = "dose delivered by arm"
+_NAME = "exposure by arm"
 
 
+@renamed(alpha="size")
+@aligned("delivered", "planned", "arm", "strata", "cluster")
 def dose_by_arm(
     delivered: Any,
     planned: Any,
@@ -21,7 +24,7 @@ def dose_by_arm(
     *,
     strata: Any = None,
     cluster: Any = None,
-    alpha: float = 0.01,
+    size: float = 0.01,
 ) -> CheckResult:
     """Whether all arms got as much of what was planned for them.
 
@@ -33,7 +36,7 @@ def dose_by_arm(
         Labels of the arms.
     strata, cluster : array-like, shape (n_units,), optional
         What arms were assigned within, and groups that were assigned together.
-    alpha : float
+    size : float
         Probability of a false alarm.
 
     Returns
@@ -53,11 +56,11 @@ def dose_by_arm(
     >>> dose_by_arm([9, 9, 8, 9, 0, 0], [9, 9, 9, 9, 0, 0], list("aabbcc")).table[0]["share"]
     1.0
     """
-    check_alpha(alpha)
-    got, due = values_with_gaps(delivered, "delivered"), values_with_gaps(planned, "planned")
+    check_size(size)
+    got, due = read_outcome(delivered, "delivered"), read_outcome(planned, "planned")
     if got.shape != due.shape or not (got >= 0).all() or not (due >= 0).all():
         raise InputError("delivered, planned: found missing or negative numbers; needed counts")
-    arms = one_label(arm, "arm", got.size)
+    arms = encode(arm, "arm", got.size)
     meant = due > 0
     share = np.where(meant, got / np.maximum(due, 1.0), 0.0)
     rows = tuple(_row(name, got, due, share, arms.codes == k) for k, name in enumerate(arms.names))
@@ -74,12 +77,12 @@ def dose_by_arm(
     tested = balance(
         {"share delivered": share[meant]},
         np.array(arms.names)[arms.codes[meant]],
-        strata=None if strata is None else np.asarray(strata)[meant],
-        cluster=None if cluster is None else np.asarray(cluster)[meant],
-        alpha=alpha,
+        strata=None if strata is None else encode(strata, "strata", got.size).codes[meant],
+        cluster=None if cluster is None else encode(cluster, "cluster", got.size).codes[meant],
+        size=size,
     )
     text = f"Between {min(shares):.1%} and {max(shares):.1%} of an arm's messages arrived."
-    advice = "Effects are of being assigned; say how much arrived, and mend the channel."
+    advice = "Effects are of being assigned; say how much arrived, and fix the channel."
     if tested.passed is False:
         text += " Arms differ by more than chance."
     advice = advice if tested.passed is False else ""

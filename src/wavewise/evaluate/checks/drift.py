@@ -5,23 +5,27 @@ from typing import Any
 import numpy as np
 
 from wavewise.errors import EstimationError
-from wavewise.estimate.ate import ate
-from wavewise.evaluate.checks.inputs import check_alpha, one_label, values_with_gaps
-from wavewise.results import CheckResult
+from wavewise.estimate.effects.ate import ate
+from wavewise.shared.inputs import aligned, check_size, encode, encode_or_one, read_outcome
+from wavewise.shared.labels import label_text
+from wavewise.shared.renamed import renamed
+from wavewise.shared.results import CheckResult
 
 __all__ = ["control_drift"]
 
 _NAME = "drift of the control between waves"
 
 
+@renamed("control", alpha="size")
+@aligned("outcome", "arm", "wave", "cluster")
 def control_drift(
     outcome: Any,
     arm: Any,
     wave: Any,
-    control: Any = "control",
     *,
+    control: Any = "control",
     cluster: Any = None,
-    alpha: float = 0.01,
+    size: float = 0.01,
 ) -> CheckResult:
     """Whether waves are comparable: the control's mean is the same in all of them.
 
@@ -35,7 +39,7 @@ def control_drift(
         The arm without a message, which no wave's messages change.
     cluster : array-like, shape (n_units,), optional
         Groups whose units may be alike.
-    alpha : float
+    size : float
         Probability of a false alarm.
 
     Returns
@@ -63,16 +67,17 @@ def control_drift(
     >>> check.verdict, round(check.number, 1)
     ('fail', 1.0)
     """
-    check_alpha(alpha)
-    values = values_with_gaps(outcome, "outcome")
-    arms, waves = one_label(arm, "arm", values.size), one_label(wave, "wave", values.size)
-    mine = np.array([name == str(control) for name in arms.names])[arms.codes] & ~np.isnan(values)
+    check_size(size)
+    values = read_outcome(outcome, "outcome")
+    control = label_text(control)
+    arms, waves = encode(arm, "arm", values.size), encode_or_one(wave, "wave", values.size)
+    mine = np.array([name == control for name in arms.names])[arms.codes] & ~np.isnan(values)
     scope = f"{int(mine.sum()):,} units of {control}, {len(waves.names)} waves"
     counts = np.bincount(waves.codes[mine], minlength=len(waves.names))
     if len(waves.names) < 2 or (counts < 2).any():
         text = f"Needed two waves with two known outcomes of {control} in each."
         return CheckResult(_NAME, scope, None, text)
-    groups = None if cluster is None else one_label(cluster, "cluster", values.size).codes[mine]
+    groups = None if cluster is None else encode_or_one(cluster, "cluster", values.size).codes[mine]
     try:
         found = ate(
             values[mine],
@@ -85,13 +90,13 @@ def control_drift(
         return CheckResult(_NAME, scope, None, f"No comparison: {error.message}")
     if found.not_estimable:
         return CheckResult(_NAME, scope, None, "The control's outcomes do not vary within waves.")
-    return CheckResult(_NAME, scope, *_judged(found, waves.names, alpha, str(control)))
+    return CheckResult(_NAME, scope, *_judged(found, waves.names, size, control))
 
 
 def _judged(
-    found: Any, waves: tuple[str, ...], alpha: float, control: str
+    found: Any, waves: tuple[str, ...], size: float, control: str
 ) -> tuple[bool, str, tuple[dict[str, Any], ...], float, str]:
-    from scipy.special import chdtrc  # noqa: PLC0415 - heavy
+    from scipy.special import chdtrc
 
     wald = float(found.estimate @ np.linalg.solve(found.cov, found.estimate))
     p_value = float(chdtrc(found.estimate.size, wald))
@@ -112,5 +117,5 @@ def _judged(
         "Compare arms within waves only (strata by wave, batched_ols); pooled means mix arms with "
         "times, as do models that take an arm's mean to be the same in all waves."
     )
-    passed = p_value >= alpha
+    passed = p_value >= size
     return passed, text, tuple(rows), number, "" if passed else advice

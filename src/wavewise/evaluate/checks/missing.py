@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from wavewise.evaluate.checks.inputs import check_alpha, one_label, values_with_gaps
 from wavewise.randomize import balance
-from wavewise.results import CheckResult, FloatArray, IntArray
+from wavewise.shared.inputs import aligned, check_size, encode, encode_or_one, read_outcome
+from wavewise.shared.renamed import renamed
+from wavewise.shared.results import CheckResult, FloatArray, IntArray
 
 __all__ = ["missing_outcomes"]
 
@@ -15,6 +16,8 @@ _SAY = "Say how many are missing, by arm."
 _FEWEST_EXPECTED = 5  # in the smallest arm, if they were spread alike
 
 
+@renamed(alpha="size")
+@aligned("outcome", "arm", "wave", "strata", "cluster")
 def missing_outcomes(
     outcome: Any,
     arm: Any,
@@ -22,7 +25,7 @@ def missing_outcomes(
     wave: Any = None,
     strata: Any = None,
     cluster: Any = None,
-    alpha: float = 0.01,
+    size: float = 0.01,
 ) -> CheckResult:
     """Whether outcomes are missing as often in all arms.
 
@@ -34,13 +37,13 @@ def missing_outcomes(
         Labels of the arms.
     wave, strata, cluster : array-like, shape (n_units,), optional
         Waves and strata that arms were assigned within; groups that were assigned together.
-    alpha : float
+    size : float
         Probability of a false alarm.
 
     Returns
     -------
     CheckResult
-        ``table`` has one row an arm and wave, then one an arm, and one in all (Table A.1's
+        ``table`` has one row per arm and wave, then one per arm, and one in all (Table A.1's
         layout: ``known_share``); ``number`` is the p value.
 
     Raises
@@ -60,11 +63,12 @@ def missing_outcomes(
     >>> missing_outcomes(y, ["control"] * 50 + ["sms"] * 50).verdict
     'pass'
     """
-    check_alpha(alpha)
-    values = values_with_gaps(outcome, "outcome")
+    check_size(size)
+    values = read_outcome(outcome, "outcome")
     gone = np.isnan(values)
-    arms, waves = one_label(arm, "arm", gone.size), one_label(wave, "wave", gone.size)
-    cells = one_label(strata, "strata", gone.size)
+    arms, waves = encode(arm, "arm", gone.size), encode_or_one(wave, "wave", gone.size)
+    cells = encode_or_one(strata, "strata", gone.size)
+    groups = None if cluster is None else encode(cluster, "cluster", gone.size).codes
     rows = _rows(gone, arms.codes, waves.codes, arms.names, waves.names if wave is not None else ())
     scope = f"all {len(arms.names)} arms, {gone.size:,} units"
     if wave is not None:
@@ -82,8 +86,8 @@ def missing_outcomes(
         {"outcome missing": gone.astype(np.float64)},
         np.array(arms.names)[arms.codes],
         strata=within,
-        cluster=cluster,
-        alpha=alpha,
+        cluster=groups,
+        size=size,
     )
     p_value = tested.table[0]["p_value"]
     return CheckResult(_NAME, scope, tested.passed, *_told(told, tested.passed, p_value, rows))
@@ -93,7 +97,7 @@ def _told(
     told: str, passed: bool | None, p_value: float | None, rows: tuple[dict[str, Any], ...]
 ) -> tuple[str, tuple[dict[str, Any], ...], float | None, str]:
     if passed is None:
-        return f"{told} No verdict on the arms.", rows, p_value, _SAY
+        return f"{told} Inconclusive on the arms.", rows, p_value, _SAY
     if passed:
         text = f"{told} Arms do not differ more than by chance (p = {p_value:.3g})."
         advice = "Compare late with early outcomes all the same: all arms may miss the same people."

@@ -18,8 +18,6 @@ from wavewise.fieldwork.channels.base import (
 from wavewise.fieldwork.channels.http import Clients, call, json_of, unproven
 from wavewise.fieldwork.channels.settings import ChannelSettings, Secrets
 
-__all__ = ["AfricasTalkingSms", "open_channel"]
-
 BASE_URL = "https://api.africastalking.com"
 _TAKEN = {100, 101, 102}  # processed, sent, queued
 _REASONS = {
@@ -34,7 +32,7 @@ _REASONS = {
     502: "rejected by the gateway",
 }
 _STOPS = {402, 405}
-_REFUSALS = {406, 409}
+_REJECTED = {406, 409}
 
 
 class AfricasTalkingSms:
@@ -67,13 +65,7 @@ class AfricasTalkingSms:
 
 
 def open_channel(settings: ChannelSettings, secrets: Secrets) -> AfricasTalkingSms:
-    """The channel.
-
-    Raises
-    ------
-    InputError
-        A setting or the secret is missing.
-    """
+    """The channel."""
     settings.know_only("username", "from")
     return AfricasTalkingSms(settings, secrets.need("africas_talking_api_key"))
 
@@ -98,7 +90,63 @@ def _not_taken(code: Any) -> SendResult:
     reason = _REASONS.get(code)
     if reason is None:
         return Unknown(f"Africa's Talking gave the status {code}")
-    if code in _REFUSALS:
-        return Refused(reason, is_refusal=True)
+    if code in _REJECTED:
+        return Refused(reason, is_opt_out=True)
     stops = code in _STOPS
     return NotSent(f"{reason} (Africa's Talking {code})", retry=stops, stops_channel=stops)
+
+
+# Voice calls by Africa's Talking: asked for here, their steps are told by `wavewise serve`.
+
+VOICE_URL = "https://voice.africastalking.com"
+_VOICE_STOPS = {"InsufficientCredit", "InvalidPhoneNumber.CallerId", "DestinationNotSupported"}
+
+
+class AfricasTalkingVoice:
+    """Calls to telephone numbers that follow a study's call flows."""
+
+    is_idempotent = False
+
+    def __init__(self, settings: ChannelSettings, key: str) -> None:
+        self.name = settings.channel
+        self._url = f"{settings.base_url or VOICE_URL}/call"
+        self._form = {"username": settings.option("username"), "from": settings.option("from")}
+        headers = {"apiKey": key, "accept": "application/json"}
+        self._clients = Clients(settings, headers=headers)
+
+    async def send(self, outgoing: Outgoing) -> SendResult:
+        """Ask for one call; the key travels as the client's request id, back to the steps."""
+        if not outgoing.content:
+            return NotSent("the message has no call flow")
+        form = {**self._form, "to": outgoing.address, "clientRequestId": outgoing.key}
+        answer = await call(self._clients, "POST", self._url, data=form)
+        if isinstance(answer, NotSent | Unknown):
+            return answer
+        if answer.status_code not in {200, 201}:
+            return unproven(answer)
+        return _call_result(json_of(answer))
+
+    async def close(self) -> None:
+        """Give connections back."""
+        await self._clients.aclose()
+
+
+def open_voice_channel(settings: ChannelSettings, secrets: Secrets) -> AfricasTalkingVoice:
+    """The channel."""
+    settings.know_only("username", "from")
+    return AfricasTalkingVoice(settings, secrets.need("africas_talking_api_key"))
+
+
+def _call_result(body: dict[str, Any]) -> SendResult:
+    entries = body.get("entries")
+    if not isinstance(entries, list) or not entries or not isinstance(entries[0], dict):
+        told = str(body.get("errorMessage", ""))
+        if told and told != "None":
+            return NotSent("Africa's Talking refuses the call", retry=True, stops_channel=True)
+        return Unknown("Africa's Talking gave an answer of another form")
+    status = str(entries[0].get("status", ""))
+    if status == "Queued":
+        return Accepted(entries[0].get("sessionId"))
+    if status in _VOICE_STOPS:
+        return NotSent(f"Africa's Talking: {status}", retry=True, stops_channel=True)
+    return NotSent(f"Africa's Talking: {status or 'no status'}")

@@ -13,8 +13,8 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 __all__ = [
     "Accepted",
+    "CallEvent",
     "Channel",
-    "Heard",
     "Listens",
     "LooksUp",
     "NotSent",
@@ -29,144 +29,79 @@ def _nothing() -> Mapping[str, str]:
     return MappingProxyType({})
 
 
-def _not_told(_: "Heard") -> None:
+def _ignore(_: "CallEvent") -> None:
     return
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """One message to one address.
+    """One message to one address."""
 
-    Parameters
-    ----------
-    key : str
-        Names this message for good, the same in every attempt: the idempotency key.
-    address : str
-        Telephone number, device token, e-mail address: what the channel sends to.
-    text : str
-        What is sent, rendered.
-    title : str
-        Heading of a notification or subject of an e-mail; may be empty.
-    message_id : str
-        Id of the message in the study file.
-    language : str
-        Of the text; may be empty.
-    fields : mapping of str to str
-        The unit's fields, rendered: for call flows, and for whatever a provider shows itself.
-    content : str
-        Name of the call flow, for voice; else empty.
-    attempt : int
-        1 for the first.
-    told : function of Heard
-        Called with what a person does during a call, at once: an opt-out holds even where the line
-        or the worker dies before the call ends.
-    """
-
-    key: str
+    key: str  # Names this message for good, the same in every attempt: the idempotency key.
+    # Telephone number, device token, e-mail address: what the channel sends to.
     address: str = field(repr=False)
-    text: str = field(default="", repr=False)
+    text: str = field(default="", repr=False)  # What is sent, rendered.
+    # Heading of a notification or subject of an e-mail; may be empty.
     title: str = field(default="", repr=False)
-    message_id: str = ""
-    language: str = ""
+    message_id: str = ""  # Id of the message in the study file.
+    language: str = ""  # Of the text; may be empty.
+    # The unit's fields, rendered: for call flows, and for whatever a provider shows itself.
     fields: Mapping[str, str] = field(default_factory=_nothing, repr=False)
-    content: str = ""
-    attempt: int = 1
-    told: "Callable[[Heard], None]" = field(default=_not_told, repr=False, compare=False)
+    content: str = ""  # Name of the call flow, for voice; else empty.
+    attempt: int = 1  # 1 for the first.
+    # Called with what a person does during a call, immediately: an opt-out counts even if the line
+    # or the worker dies before the call ends.
+    on_event: "Callable[[CallEvent], None]" = field(default=_ignore, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a step of a call recorded.
+class CallEvent:
+    """What a step of a call recorded."""
 
-    Parameters
-    ----------
-    step : str
-        Name of the step.
-    event : str or None
-        Kind of the event, where the step has one.
-    action : {'opt out', 'change number'} or None
-        What the person asked for.
-    number : str or None
-        The new number, for 'change number'.
-    """
-
-    step: str
-    event: str | None = None
-    action: str | None = None
-    number: str | None = field(default=None, repr=False)
+    step: str  # Name of the step.
+    event: str | None = None  # Kind of the event, where the step has one.
+    action: str | None = None  # What the person asked for.
+    number: str | None = field(default=None, repr=False)  # The new number, for 'change number'.
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """The provider took the message; receipts may follow.
+    """The provider took the message; receipts may follow."""
 
-    Parameters
-    ----------
-    provider_id : str or None
-        The provider's name for the message, which its receipts carry.
-    state : {'sent', 'delivered', 'answered'}
-        What is known already.
-    """
-
+    # The provider's name for the message, which its receipts carry.
     provider_id: str | None = None
-    state: Literal["sent", "delivered", "answered"] = "sent"
+    state: Literal["sent", "delivered", "answered"] = "sent"  # What is known already.
 
 
 @dataclass(frozen=True)
 class NotSent:
-    """Proof that nothing went out.
+    """Proof that nothing went out."""
 
-    Parameters
-    ----------
-    reason : str
-        Why, in a few words without addresses or secrets.
-    retry : bool
-        Whether a later attempt may succeed.
-    retry_after_seconds : float or None
-        How long the provider asks to wait.
-    stops_channel : bool
-        Whether every other message would fail alike (credentials refused, no credit): the worker
-        stops the channel and says so, and the message stays queued.
-    """
-
-    reason: str
-    retry: bool = False
-    retry_after_seconds: float | None = None
+    reason: str  # Why, in a few words without addresses or secrets.
+    retry: bool = False  # Whether a later attempt may succeed.
+    retry_after_seconds: float | None = None  # How long the provider asks to wait.
+    # Whether every other message would fail alike (credentials refused, no credit): the worker
+    # stops the channel and says so, and the message stays queued.
     stops_channel: bool = False
     unanswered: bool = False
 
 
 @dataclass(frozen=True)
 class Refused:
-    """The recipient does not take it, and nothing went out.
+    """The recipient does not take it, and nothing went out."""
 
-    Parameters
-    ----------
-    reason : str
-        Such as "blocked the sender" or "device token not registered".
-    is_refusal : bool
-        Whether the person asked for no more messages, so that all that is queued is cancelled;
-        False where the address is merely gone.
-    """
-
-    reason: str
-    is_refusal: bool = False
+    reason: str  # Such as "blocked the sender" or "device token not registered".
+    # Whether the person asked for no more messages, so that all that is queued is cancelled;
+    # False where the address is merely gone.
+    is_opt_out: bool = False
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """It may have gone out, or not: a time-out, a lost connection, an error after accepting.
+    """It may have gone out, or not: a time-out, a lost connection, an error after accepting."""
 
-    Parameters
-    ----------
-    reason : str
-        What happened.
-    provider_id : str or None
-        Where the provider named the message all the same.
-    """
-
-    reason: str
-    provider_id: str | None = None
+    reason: str  # What happened.
+    provider_id: str | None = None  # Where the provider named the message all the same.
 
 
 SendResult: TypeAlias = Accepted | NotSent | Refused | Unknown
@@ -174,18 +109,11 @@ SendResult: TypeAlias = Accepted | NotSent | Refused | Unknown
 
 @runtime_checkable
 class Channel(Protocol):
-    """One way out, opened for as long as a worker runs.
+    """One way out, opened for as long as a worker runs."""
 
-    Attributes
-    ----------
-    name : str
-        The study file's name of the channel: push, sms, email, voice, ...
-    is_idempotent : bool
-        Whether the provider drops a message whose key it has seen, so that an unknown one may be
-        sent again.
-    """
-
-    name: str
+    name: str  # The study file's name of the channel: push, sms, email, voice, ...
+    # Whether the provider drops a message whose key it has seen, so that an unknown one may be
+    # sent again.
     is_idempotent: bool
 
     async def send(self, outgoing: Outgoing) -> SendResult:
@@ -213,11 +141,5 @@ class Listens(Protocol):
     """A channel that people can ring."""
 
     async def listen(self, rung: Callable[[str], Awaitable[None]]) -> None:
-        """Tell of the address of everybody who rings, until it is cancelled; take no call.
-
-        Raises
-        ------
-        UnavailableError
-            There is no telephone line.
-        """
+        """Tell of the address of everybody who rings, until it is cancelled; take no call."""
         ...

@@ -110,8 +110,8 @@ class FcmChannel:
 
 def signed_claim(account: dict[str, str], now: int) -> str:
     """The claim of a service account, signed with its key (RS256)."""
-    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import padding, rsa  # noqa: PLC0415
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
     claim = {
         "iss": account["client_email"],
@@ -132,13 +132,7 @@ def signed_claim(account: dict[str, str], now: int) -> str:
 
 
 def open_channel(settings: ChannelSettings, secrets: Secrets) -> FcmChannel:
-    """The channel, its service account read from the key file.
-
-    Raises
-    ------
-    InputError
-        There is no key file, or it is not one.
-    """
+    """The channel, its service account read from the key file."""
     settings.know_only("project")
     return FcmChannel(settings, _account(Path(secrets.need(KEY_FILE))))
 

@@ -57,12 +57,6 @@ class FileChannel:
 
 
 def open_channel(settings: ChannelSettings, _secrets: Secrets) -> FileChannel:
-    """The channel.
-
-    Raises
-    ------
-    InputError
-        There is no path, or it cannot be written.
-    """
+    """The channel."""
     settings.know_only("path")
     return FileChannel(settings)

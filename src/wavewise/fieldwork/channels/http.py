@@ -24,13 +24,6 @@ class Clients:
 
     One client with many connections looks at each of them before every request; that cost more
     than all the rest of sending.
-
-    Parameters
-    ----------
-    settings : ChannelSettings
-        Time-out and concurrency.
-    **options
-        Of httpx2's client: auth, headers.
     """
 
     def __init__(self, settings: ChannelSettings, **options: Any) -> None:

@@ -14,13 +14,7 @@ from urllib.parse import urlsplit
 import aiomqtt
 
 from wavewise.errors import InputError
-from wavewise.fieldwork.channels.base import (
-    Accepted,
-    NotSent,
-    Outgoing,
-    SendResult,
-    Unknown,
-)
+from wavewise.fieldwork.channels.base import Accepted, NotSent, Outgoing, SendResult, Unknown
 from wavewise.fieldwork.channels.settings import CHANNELS_FILE, ChannelSettings, Secrets
 
 __all__ = ["MqttChannel", "open_channel"]
@@ -110,12 +104,6 @@ class MqttChannel:
 
 
 def open_channel(settings: ChannelSettings, secrets: Secrets) -> MqttChannel:
-    """The channel; it logs in where there is a password.
-
-    Raises
-    ------
-    InputError
-        The broker or the topic is missing.
-    """
+    """The channel; it logs in where there is a password."""
     settings.know_only("url", "topic", "user")
     return MqttChannel(settings, secrets.get("mqtt_password"))

@@ -8,15 +8,27 @@ nowhere else.
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from wavewise.errors import Fault, InputError
+from wavewise.design.messages import Flow
+from wavewise.errors import Fault, InputError, UnavailableError
 
-__all__ = ["CHANNELS_FILE", "SECRETS_FILE", "ChannelSettings", "Secrets", "read_channels"]
+if TYPE_CHECKING:
+    from wavewise.fieldwork.channels.base import Channel
+
+__all__ = [
+    "CHANNELS_FILE",
+    "SECRETS_FILE",
+    "ChannelSettings",
+    "Secrets",
+    "open_channel",
+    "read_channels",
+]
 
 CHANNELS_FILE = "channels.toml"
 SECRETS_FILE = "WAVEWISE_SECRETS_FILE"
@@ -32,48 +44,25 @@ _SECRET_WORDS = ("secret", "password", "token", "api_key", "private_key")
 
 @dataclass(frozen=True)
 class ChannelSettings:
-    """One channel's table.
+    """One channel's table."""
 
-    Parameters
-    ----------
-    channel : str
-        The study file's name of the channel.
-    provider : str
-        Which adapter carries it.
-    base_url : str or None
-        Of the provider; its public address where there is none.
-    rate_per_second : float
-        Most messages a second, by all workers of the study together; ``inf`` for no limit.
-    timeout_seconds : float
-        After which an answer that did not come leaves the message unknown.
-    concurrency : int
-        Most messages in flight at once.
-    backoff_seconds : float
-        Before the second attempt of a message that did not go out; doubled for each further one.
-    options : mapping
-        The provider's own settings.
-    folder : Path
-        The study folder: call flows and prompts lie there.
-    """
-
-    channel: str
-    provider: str
-    base_url: str | None = None
+    channel: str  # The study file's name of the channel.
+    provider: str  # Which adapter carries it.
+    base_url: str | None = None  # Of the provider; its public address where there is none.
+    # Most messages a second, by all workers of the study together; ``inf`` for no limit.
     rate_per_second: float = _NUMBERS["rate_per_second"]
+    # After which an answer that did not come leaves the message unknown.
     timeout_seconds: float = _NUMBERS["timeout_seconds"]
-    concurrency: int = int(_NUMBERS["concurrency"])
+    concurrency: int = int(_NUMBERS["concurrency"])  # Most messages in flight at once.
+    # Before the second attempt of a message that did not go out; doubled for each further one.
     backoff_seconds: float = _NUMBERS["backoff_seconds"]
+    # The provider's own settings.
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    folder: Path = Path()
+    folder: Path = Path()  # The study folder: prompts lie there.
+    flows: Mapping[str, Flow] = field(default_factory=lambda: MappingProxyType({}))  # Of calls.
 
     def option(self, name: str, default: str | None = None) -> str:
-        """A text of the provider's own settings.
-
-        Raises
-        ------
-        InputError
-            It is not given, and there is no default.
-        """
+        """A text of the provider's own settings."""
         value = self.options.get(name, default)
         if isinstance(value, str) and value:
             return value
@@ -83,13 +72,7 @@ class ChannelSettings:
         )
 
     def know_only(self, *names: str) -> None:
-        """Refuse settings that the provider does not know.
-
-        Raises
-        ------
-        InputError
-            With every one of them.
-        """
+        """Refuse settings that the provider does not know."""
         faults = [
             Fault(f"{self.channel}.{name}", "an unknown setting", f"one of {', '.join(names)}")
             for name in self.options
@@ -101,28 +84,14 @@ class ChannelSettings:
 
 @dataclass(frozen=True)
 class Secrets:
-    """Secrets by name, never shown.
+    """Secrets by name, never shown."""
 
-    Parameters
-    ----------
-    environment : mapping of str to str
-        Of the process.
-    file : mapping of str to str
-        Of the secrets file.
-    """
-
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    file: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # Of the process.
+    file: Mapping[str, str] = field(default_factory=dict, repr=False)  # Of the secrets file.
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Secrets":
-        """From the environment, and from the file that it names.
-
-        Raises
-        ------
-        InputError
-            The file cannot be read, others may read it, or it is not TOML of texts.
-        """
+        """From the environment, and from the file that it names."""
         path = environment.get(SECRETS_FILE)
         return cls(environment, _secrets_file(Path(path)) if path else {})
 
@@ -131,13 +100,7 @@ class Secrets:
         return self.environment.get(_PREFIX + name.upper()) or self.file.get(name)
 
     def need(self, name: str) -> str:
-        """A secret that must be there.
-
-        Raises
-        ------
-        InputError
-            It is not; the text says where it may come from.
-        """
+        """A secret that must be there."""
         found = self.get(name)
         if found:
             return found
@@ -147,14 +110,10 @@ class Secrets:
         )
 
 
-def read_channels(path: Path) -> dict[str, ChannelSettings]:
-    """Settings of each channel of a ``channels.toml``; none where there is no file.
-
-    Raises
-    ------
-    InputError
-        With every fault, secrets in the file among them.
-    """
+def read_channels(
+    path: Path, flows: Mapping[str, Flow] | None = None
+) -> dict[str, ChannelSettings]:
+    """Settings of each channel of a ``channels.toml``; none where there is no file."""
     if not path.is_file():
         return {}
     try:
@@ -163,11 +122,11 @@ def read_channels(path: Path) -> dict[str, ChannelSettings]:
         raise InputError(f"{path.name}: found no TOML ({error}); correct it") from None
     faults: list[Fault] = []
     found = {
-        name: replace(_settings(name, table, faults), folder=path.parent)
+        name: replace(_settings(name, table, faults), folder=path.parent, flows=flows or {})
         for name, table in tables.items()
     }
     if faults:
-        raise InputError(f"{path.name}: {len(faults)} faults", faults)
+        raise InputError(f"{path.name}: {len(faults)} errors", faults)
     return found
 
 
@@ -218,3 +177,44 @@ def _secrets_file(path: Path) -> dict[str, str]:
             "run chmod 600 on it"
         )
     return {name: value for name, value in values.items() if isinstance(value, str)}
+
+
+# Providers by name, each imported when it is first asked for: some need extra packages.
+
+Opener = Callable[[ChannelSettings, Secrets], "Channel"]
+# provider: (module of this folder, its function that opens the channel, the extra that it needs)
+PROVIDERS: dict[str, tuple[str, str, str | None]] = {
+    "file": ("file", "open_channel", None),
+    "webhook": ("webhook", "open_channel", None),
+    "smtp": ("smtp", "open_channel", None),
+    "fcm": ("fcm", "open_channel", None),
+    "twilio": ("twilio", "open_channel", None),
+    "africas-talking": ("africas_talking", "open_channel", None),
+    "sip": ("sip", "open_channel", None),
+    "twilio-voice": ("twilio", "open_voice_channel", None),
+    "africas-talking-voice": ("africas_talking", "open_voice_channel", None),
+    "smpp": ("smpp", "open_channel", "smpp"),
+    "mqtt": ("mqtt", "open_channel", "mqtt"),
+    "web-push": ("web_push", "open_channel", "web-push"),
+    "apprise": ("apprise", "open_channel", "apprise"),
+}
+
+
+def open_channel(settings: ChannelSettings, secrets: Secrets) -> "Channel":
+    """The channel of a table of ``channels.toml``; call it inside a running event loop."""
+    if settings.provider not in PROVIDERS:
+        raise InputError(
+            f"{CHANNELS_FILE}: found provider '{settings.provider}' in [{settings.channel}]; "
+            f"needed one of {', '.join(sorted(PROVIDERS))}"
+        )
+    module, opener, extra = PROVIDERS[settings.provider]
+    try:
+        found = import_module(f"wavewise.fieldwork.channels.{module}")
+    except ModuleNotFoundError as error:
+        if extra is None:
+            raise
+        raise UnavailableError(
+            f"provider '{settings.provider}' needs the package {error.name}; install it with: "
+            f"pip install 'wavewise[{extra}]'"
+        ) from None
+    return cast("Opener", getattr(found, opener))(settings, secrets)

@@ -7,14 +7,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from wavewise.design.messages import Flow
-from wavewise.design.parse import parse_spec
 from wavewise.errors import InputError, UnavailableError
 from wavewise.fieldwork.channels.base import Accepted, NotSent, Outgoing, SendResult, Unknown
 from wavewise.fieldwork.channels.settings import CHANNELS_FILE, ChannelSettings, Secrets
 from wavewise.fieldwork.voice.baresip import BaresipLine, LineSettings, open_line
 from wavewise.fieldwork.voice.call import make_script
-from wavewise.fieldwork.voice.place_call import RING_SECONDS, CallResult, flashes, place_call
+from wavewise.fieldwork.voice.place_call import RING_SECONDS, CallResult, missed_calls, place_call
 from wavewise.fieldwork.voice.prompts import PromptFolder, write_silence
 
 __all__ = ["SipChannel", "open_channel"]
@@ -53,19 +51,15 @@ class SipChannel:
 
     is_idempotent = False
 
-    def __init__(
-        self, settings: ChannelSettings, password: str | None, flows: dict[str, Flow]
-    ) -> None:
+    def __init__(self, settings: ChannelSettings, password: str | None) -> None:
         self.name = settings.channel
-        self._flows, self._domain = flows, settings.option("domain")
+        self._flows, self._domain = settings.flows, settings.option("domain")
         self._prompts = PromptFolder(settings.folder / PROMPTS)
         self._ring_seconds = float(settings.options.get("ring_seconds", RING_SECONDS))
+        own = [_line(settings, password, i) for i in range(settings.concurrency + 1)]
         self._scratch = tempfile.TemporaryDirectory(prefix="wavewise-prompts-")
         # The first line is the one that people ring: no call of ours makes it busy.
-        rung, *self._lines = [
-            _line(settings, password, i, Path(self._scratch.name))
-            for i in range(settings.concurrency + 1)
-        ]
+        rung, *self._lines = [_Line(one, Path(self._scratch.name)) for one in own]
         rung.settings = replace(rung.settings, most_calls=MOST_RINGING, registers=True)
         self._rung = rung
         self._free: asyncio.Queue[_Line] = asyncio.Queue()
@@ -93,7 +87,7 @@ class SipChannel:
                 self._prompts,
                 line.scratch,
                 ring_seconds=self._ring_seconds,
-                on_record=outgoing.told,
+                on_record=outgoing.on_event,
             )
         except UnavailableError:
             return NotSent("no telephone line can be opened", retry=True, stops_channel=True)
@@ -105,27 +99,21 @@ class SipChannel:
             raise
         finally:
             self._free.put_nowait(line)
-        return _told(result)
+        return _send_result(result)
 
     async def listen(self, rung: Callable[[str], Awaitable[None]]) -> None:
-        """Tell of everybody who rings, until it is cancelled; a line that stops is opened again.
-
-        Raises
-        ------
-        UnavailableError
-            There is no telephone line.
-        """
+        """Tell of everybody who rings, until it is cancelled; a line that stops is opened again."""
         while True:
             try:
-                async for caller in flashes(await self._rung.opened()):
+                async for caller in missed_calls(await self._rung.opened()):
                     await rung(caller)
             except (ConnectionError, TimeoutError):
                 await self._rung.close()
 
     async def close(self) -> None:
         """Hang up every line."""
-        for line in (self._rung, *self._lines):
-            await line.close()
+        lines = (self._rung, *self._lines)
+        await asyncio.gather(*(line.close() for line in lines), return_exceptions=True)
         self._scratch.cleanup()
 
     def _address(self, address: str) -> str:
@@ -133,13 +121,7 @@ class SipChannel:
 
 
 def open_channel(settings: ChannelSettings, secrets: Secrets) -> SipChannel:
-    """The channel; it registers with a provider where there is a password.
-
-    Raises
-    ------
-    InputError
-        A setting is missing, or the time-out is shorter than a call may be.
-    """
+    """The channel; it registers with a provider where there is a password."""
     settings.know_only(
         "user", "domain", "host", "sip_port", "control_port", "rtp_port", "ring_seconds"
     )
@@ -149,31 +131,27 @@ def open_channel(settings: ChannelSettings, secrets: Secrets) -> SipChannel:
             f"[{settings.channel}]; needed more than the longest call, at least "
             f"{SHORTEST_TIMEOUT_SECONDS:g}; add timeout_seconds = 900"
         )
-    flows = parse_spec((settings.folder / "study.toml").read_text(encoding="utf-8")).flows
-    return SipChannel(settings, secrets.get("sip_password"), dict(flows))
+    return SipChannel(settings, secrets.get("sip_password"))
 
 
-def _line(settings: ChannelSettings, password: str | None, i: int, scratch: Path) -> _Line:
+def _line(settings: ChannelSettings, password: str | None, i: int) -> LineSettings:
     def port(name: str, first: int, apart: int) -> int:
         return int(settings.options.get(name, first)) + i * apart
 
     rtp = port("rtp_port", 16_000, 100)
-    return _Line(
-        LineSettings(
-            user=settings.option("user"),
-            domain=settings.option("domain"),
-            host=settings.option("host", "127.0.0.1"),
-            sip_port=port("sip_port", 15_060, PORTS_APART),
-            control_port=port("control_port", 14_444, PORTS_APART),
-            rtp_ports=(rtp, rtp + 80),
-            password=password,
-            registers=False,
-        ),
-        scratch,
+    return LineSettings(
+        user=settings.option("user"),
+        domain=settings.option("domain"),
+        host=settings.option("host", "127.0.0.1"),
+        sip_port=port("sip_port", 15_060, PORTS_APART),
+        control_port=port("control_port", 14_444, PORTS_APART),
+        rtp_ports=(rtp, rtp + 80),
+        password=password,
+        registers=False,
     )
 
 
-def _told(result: CallResult) -> SendResult:
+def _send_result(result: CallResult) -> SendResult:
     if result.was_answered:
         return Accepted(state="answered")
     if result.ended in _UNANSWERED:

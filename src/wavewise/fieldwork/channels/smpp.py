@@ -27,7 +27,7 @@ from aiosmpplib import (
 from wavewise.errors import InputError
 from wavewise.fieldwork.channels.base import Accepted, NotSent, Outgoing, SendResult, Unknown
 from wavewise.fieldwork.channels.settings import CHANNELS_FILE, ChannelSettings, Secrets
-from wavewise.fieldwork.sms_length import sms_length
+from wavewise.fieldwork.rendering import sms_length
 
 __all__ = ["SmppChannel", "open_channel"]
 
@@ -157,13 +157,7 @@ class SmppChannel:
 
 
 def open_channel(settings: ChannelSettings, secrets: Secrets) -> SmppChannel:
-    """The channel.
-
-    Raises
-    ------
-    InputError
-        A setting or the password is missing.
-    """
+    """The channel."""
     settings.know_only("url", "user", "from", "system_type")
     return SmppChannel(settings, secrets.need("smpp_password"))
 

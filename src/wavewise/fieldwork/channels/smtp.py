@@ -159,13 +159,7 @@ def _header(text: str) -> str:
 
 
 def open_channel(settings: ChannelSettings, secrets: Secrets) -> SmtpChannel:
-    """The channel; it logs in where there is a password.
-
-    Raises
-    ------
-    InputError
-        The server or the sender is missing.
-    """
+    """The channel; it logs in where there is a password."""
     own = ("url", "from", "user", "starttls")
     settings.know_only(*own, "unsubscribe_url", "unsubscribe_base", "unsubscribe_text")
     return SmtpChannel(settings, secrets.get("smtp_password"))

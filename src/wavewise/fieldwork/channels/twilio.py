@@ -20,8 +20,6 @@ from wavewise.fieldwork.channels.base import (
 from wavewise.fieldwork.channels.http import Clients, call, json_of, unproven
 from wavewise.fieldwork.channels.settings import ChannelSettings, Secrets
 
-__all__ = ["BASE_URL", "TwilioSms", "open_channel", "refusal"]
-
 BASE_URL = "https://api.twilio.com"
 _UNSUBSCRIBED = {21610}
 _GONE = {21211, 21214, 21217, 21612, 21614}  # not a number, or none that takes SMS
@@ -58,7 +56,7 @@ class TwilioSms:
         body = json_of(answer)
         if answer.status_code in {200, 201}:
             return Accepted(body.get("sid"))
-        return refusal(body) or unproven(answer)
+        return opt_out(body) or unproven(answer)
 
     async def look_up(
         self, outgoing: Outgoing, provider_id: str | None, since: datetime
@@ -86,13 +84,7 @@ class TwilioSms:
 
 
 def open_channel(settings: ChannelSettings, secrets: Secrets) -> TwilioSms:
-    """The channel.
-
-    Raises
-    ------
-    InputError
-        A setting or the secret is missing.
-    """
+    """The channel."""
     settings.know_only("account", "api_key_sid", "from", "messaging_service", "status_callback")
     return TwilioSms(settings, secrets.need("twilio_auth_token"))
 
@@ -104,11 +96,11 @@ def _sender(settings: ChannelSettings) -> dict[str, str]:
     return {"From": settings.option("from")}
 
 
-def refusal(body: dict[str, Any]) -> SendResult | None:
+def opt_out(body: dict[str, Any]) -> SendResult | None:
     """What Twilio's own code proves; None where it says nothing."""
     code = body.get("code")
     if code in _UNSUBSCRIBED:
-        return Refused("the recipient unsubscribed", is_refusal=True)
+        return Refused("the recipient unsubscribed", is_opt_out=True)
     if code in _GONE:
         return NotSent(f"not a number that takes SMS (Twilio {code})")
     if code in _NO_ACCOUNT:
@@ -131,3 +123,56 @@ def _created(message: dict[str, Any]) -> datetime:
         return parsedate_to_datetime(str(message.get("date_created")))
     except ValueError:
         return datetime.min.replace(tzinfo=UTC)
+
+
+# Voice calls by Twilio: the call is asked for here, its steps are told by `wavewise serve`.
+
+
+class TwilioVoice:
+    """Calls to telephone numbers that follow a study's call flows."""
+
+    is_idempotent = False
+
+    def __init__(self, settings: ChannelSettings, token: str) -> None:
+        self.name = settings.channel
+        account = settings.option("account")
+        base = settings.base_url or BASE_URL
+        self._url = f"{base}/2010-04-01/Accounts/{account}/Calls.json"
+        self._steps = settings.option("serve_url").rstrip("/") + "/v1/calls/twilio"
+        self._form = {
+            "From": settings.option("from"),
+            "Method": "POST",
+            "StatusCallbackMethod": "POST",
+            "Timeout": str(int(settings.options.get("ring_seconds", 45))),
+        }
+        user = settings.option("api_key_sid", account)
+        self._clients = Clients(settings, auth=(user, token))
+
+    async def send(self, outgoing: Outgoing) -> SendResult:
+        """Ask for one call; that it was answered is told by its first step."""
+        if not outgoing.content:
+            return NotSent("the message has no call flow")
+        steps = f"{self._steps}/{outgoing.key}"
+        form = {
+            **self._form,
+            "To": outgoing.address,
+            "Url": steps,
+            "StatusCallback": f"{steps}/status",
+        }
+        answer = await call(self._clients, "POST", self._url, data=form)
+        if isinstance(answer, NotSent | Unknown):
+            return answer
+        body = json_of(answer)
+        if answer.status_code in {200, 201}:
+            return Accepted(body.get("sid"))
+        return opt_out(body) or unproven(answer)
+
+    async def close(self) -> None:
+        """Give connections back."""
+        await self._clients.aclose()
+
+
+def open_voice_channel(settings: ChannelSettings, secrets: Secrets) -> TwilioVoice:
+    """The channel."""
+    settings.know_only("account", "api_key_sid", "from", "serve_url", "ring_seconds")
+    return TwilioVoice(settings, secrets.need("twilio_auth_token"))

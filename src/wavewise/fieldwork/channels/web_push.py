@@ -65,7 +65,9 @@ class WebPushChannel:
             return NotSent("not a subscription of a browser")
         body = {"title": outgoing.title, "body": outgoing.text, "key": outgoing.key}
         try:
-            sealed = WebPusher(subscription).encode(json.dumps(body).encode(), "aes128gcm")["body"]
+            encrypted = WebPusher(subscription).encode(json.dumps(body).encode(), "aes128gcm")[
+                "body"
+            ]
         except (ValueError, KeyError, TypeError, WebPushException):
             return NotSent("not a subscription of a browser")
         claims = {"sub": self._contact, "aud": f"{endpoint.scheme}://{endpoint.netloc}"}
@@ -76,7 +78,7 @@ class WebPushChannel:
             "topic": outgoing.key,  # at most 32 letters of base64: a second one would replace it
         }
         answer = await call(
-            self._clients, "POST", subscription["endpoint"], content=sealed, headers=headers
+            self._clients, "POST", subscription["endpoint"], content=encrypted, headers=headers
         )
         return answer if isinstance(answer, NotSent | Unknown) else _result(answer)
 
@@ -86,13 +88,7 @@ class WebPushChannel:
 
 
 def open_channel(settings: ChannelSettings, secrets: Secrets) -> WebPushChannel:
-    """The channel.
-
-    Raises
-    ------
-    InputError
-        The contact or the key is missing.
-    """
+    """The channel."""
     settings.know_only("contact", "ttl_seconds", "allow_http")
     return WebPushChannel(settings, secrets.need("web_push_private_key"))
 

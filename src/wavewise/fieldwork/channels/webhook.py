@@ -59,7 +59,7 @@ class WebhookChannel:
         if answer.status_code == 410:
             return Refused("the address is gone")
         if answer.status_code == 451:
-            return Refused("the recipient refuses messages", is_refusal=True)
+            return Refused("the recipient refuses messages", is_opt_out=True)
         return unproven(answer)
 
     async def close(self) -> None:
@@ -80,12 +80,6 @@ def signature(secret: str, body: bytes, at: int) -> str:
 
 
 def open_channel(settings: ChannelSettings, secrets: Secrets) -> WebhookChannel:
-    """The channel; requests are signed where there is a secret.
-
-    Raises
-    ------
-    InputError
-        There is no address.
-    """
+    """The channel; requests are signed where there is a secret."""
     settings.know_only("url", "idempotent", "unsubscribe_base")
     return WebhookChannel(settings, secrets.get("webhook_secret"))

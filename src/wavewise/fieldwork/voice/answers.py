@@ -7,32 +7,18 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from wavewise.fieldwork.voice.call import END_OF_NUMBER, Call
 
-__all__ = [
-    "Answer",
-    "africas_talking_xml",
-    "call_from_query",
-    "query_of",
-    "reject_twiml",
-    "twiml",
-]
+__all__ = ["Answer", "africas_talking_xml", "call_from_query", "query_of", "reject_twiml", "twiml"]
 
 PromptUrl = Callable[[str], str]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the provider is told, and where the call is after it.
+    """What the provider is told, and where the call is after it."""
 
-    Parameters
-    ----------
-    text : str
-        The XML.
-    call : Call
-        The call at the step that waits for a key, or at its end; its records include those of the
-        announcements on the way.
-    """
-
-    text: str
+    text: str  # The XML.
+    # The call at the step that waits for a key, or at its end; its records include those of the
+    # announcements on the way.
     call: Call
 
 
@@ -43,13 +29,7 @@ def query_of(call: Call) -> str:
 
 
 def call_from_query(call: Call, query: dict[str, str]) -> Call:
-    """The call at the place that :func:`query_of` wrote.
-
-    Raises
-    ------
-    InputError
-        If the step is none of the flow's.
-    """
+    """The call at the place that :func:`query_of` wrote."""
     wrong_keys = query.get("wrong_keys", "0")
     return Call.at(
         call.script,
@@ -61,15 +41,6 @@ def call_from_query(call: Call, query: dict[str, str]) -> Call:
 
 def twiml(call: Call, action_url: str, prompt_url: PromptUrl) -> Answer:
     """TwiML that plays the call's prompts up to the next one that waits for a key.
-
-    Parameters
-    ----------
-    call : Call
-        Where the call is.
-    action_url : str
-        Where Twilio posts the key; the place in the call is added as a query.
-    prompt_url : function of str to str
-        Public address of a prompt.
 
     References
     ----------
@@ -97,7 +68,7 @@ def twiml(call: Call, action_url: str, prompt_url: PromptUrl) -> Answer:
 
 
 def reject_twiml(reason: str = "busy") -> str:
-    """TwiML that does not take an incoming call, so that the caller pays nothing (a "flash")."""
+    """TwiML that rejects an incoming call, so that the caller pays nothing (a missed call)."""
     response = Element("Response")
     SubElement(response, "Reject", {"reason": reason})
     return _text(response)
@@ -105,15 +76,6 @@ def reject_twiml(reason: str = "busy") -> str:
 
 def africas_talking_xml(call: Call, action_url: str, prompt_url: PromptUrl) -> Answer:
     """Africa's Talking voice XML that plays up to the next prompt that waits for a key.
-
-    Parameters
-    ----------
-    call : Call
-        Where the call is.
-    action_url : str
-        Where the key is posted; the place in the call is added as a query.
-    prompt_url : function of str to str
-        Public address of a prompt.
 
     References
     ----------

@@ -32,43 +32,23 @@ MODULE_FOLDERS = (
 
 @dataclass(frozen=True)
 class LineSettings:
-    """Where a line listens, and as whom it calls.
+    """Where a line listens, and as whom it calls."""
 
-    Parameters
-    ----------
-    user : str
-        Name of the caller, the part of the SIP address before ``@``.
-    domain : str
-        Host (and port) of the SIP provider, or of this line where it calls directly.
-    host : str
-        Address of this machine's network card that the line binds to.
-    sip_port, control_port : int
-        UDP port of SIP; TCP port of the control socket, on loopback only.
-    rtp_ports : tuple of int
-        Lowest and highest UDP port of sound.
-    password : str or None
-        For a provider that asks for one: the line then registers.
-    record_to : Path or None
-        Folder in which the line records what it hears and plays, for tests.
-    auto_answer : bool
-        Whether the line takes every call that comes in.
-    most_calls : int
-        Most calls at a time; whoever calls then finds the line busy, and is not noticed.
-    registers : bool
-        Whether calls to the number come to this line; with a password only.
-    """
-
-    user: str
-    domain: str
-    host: str = "127.0.0.1"
+    user: str  # Name of the caller, the part of the SIP address before ``@``.
+    domain: str  # Host (and port) of the SIP provider, or of this line where it calls directly.
+    host: str = "127.0.0.1"  # Address of this machine's network card that the line binds to.
+    # sip_port, control_port: UDP port of SIP; TCP port of the control socket, on loopback only.
     sip_port: int = 15060
     control_port: int = 14444
-    rtp_ports: tuple[int, int] = (16_000, 16_100)
+    rtp_ports: tuple[int, int] = (16_000, 16_100)  # Lowest and highest UDP port of sound.
+    # For a provider that asks for one: the line then registers.
     password: str | None = field(default=None, repr=False)
+    # Folder in which the line records what it hears and plays, for tests.
     record_to: Path | None = None
-    auto_answer: bool = False
+    auto_answer: bool = False  # Whether the line takes every call that comes in.
+    # Most calls at a time; whoever calls then finds the line busy, and is not noticed.
     most_calls: int = 1
-    registers: bool = True
+    registers: bool = True  # Whether calls to the number come to this line; with a password only.
 
     def account(self) -> str:
         """The line of baresip's file of accounts."""
@@ -134,13 +114,7 @@ class BaresipLine:
             del self._answers[token]
 
     async def next_event(self, wait_seconds: float | None = None) -> dict[str, Any] | None:
-        """The next event of the line, or None where none came in time.
-
-        Raises
-        ------
-        ConnectionError
-            If the line has stopped.
-        """
+        """The next event of the line, or None where none came in time."""
         try:
             event = await asyncio.wait_for(self.events.get(), wait_seconds)
         except TimeoutError:
@@ -187,20 +161,7 @@ class BaresipLine:
 
 @asynccontextmanager
 async def open_line(settings: LineSettings, silence: Path) -> AsyncIterator[BaresipLine]:
-    """A line that can call, for as long as the block lasts.
-
-    Parameters
-    ----------
-    settings : LineSettings
-        Ports and account.
-    silence : Path
-        WAV file of silence that plays until the first prompt.
-
-    Raises
-    ------
-    UnavailableError
-        If baresip is not installed, or does not start.
-    """
+    """A line that can call, for as long as the block lasts."""
     program = shutil.which("baresip")
     modules = next((Path(f) for f in MODULE_FOLDERS if Path(f).is_dir()), None)
     if program is None or modules is None:

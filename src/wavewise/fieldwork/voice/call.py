@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from wavewise.design.messages import Collect, Flow, FlowStep
 from wavewise.errors import InputError
-from wavewise.fieldwork.channels.base import Heard
+from wavewise.fieldwork.channels.base import CallEvent
 
 __all__ = ["HANG_UP", "MOST_WRONG_KEYS", "Call", "Script", "make_script"]
 
@@ -41,21 +41,11 @@ class ScriptStep:
 
 @dataclass(frozen=True)
 class Script:
-    """A call flow written out for one unit and one send.
+    """A call flow written out for one unit and one send."""
 
-    Parameters
-    ----------
-    name : str
-        The flow's name.
-    start : str
-        Name of the first step.
-    steps : mapping of str to ScriptStep
-        Steps by name.
-    """
-
-    name: str
-    start: str
-    steps: Mapping[str, ScriptStep]
+    name: str  # The flow's name.
+    start: str  # Name of the first step.
+    steps: Mapping[str, ScriptStep]  # Steps by name.
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -66,19 +56,6 @@ class Script:
 @dataclass(frozen=True)
 class Call:
     """Where a call is: the step that plays now, and what it recorded so far.
-
-    Parameters
-    ----------
-    script : Script
-        What the call follows.
-    step : str
-        Name of the step that plays, or "hang up".
-    records : tuple of Heard
-        What was recorded, in order.
-    digits : str
-        Digits of a number that is being typed, or was typed last.
-    wrong_keys : int
-        Wrong keys since the step began.
 
     Examples
     --------
@@ -99,11 +76,11 @@ class Call:
     (False, True)
     """
 
-    script: Script
-    step: str
-    records: tuple[Heard, ...] = ()
-    digits: str = ""
-    wrong_keys: int = 0
+    script: Script  # What the call follows.
+    step: str  # Name of the step that plays, or "hang up".
+    records: tuple[CallEvent, ...] = ()  # What was recorded, in order.
+    digits: str = ""  # Digits of a number that is being typed, or was typed last.
+    wrong_keys: int = 0  # Wrong keys since the step began.
 
     @classmethod
     def begin(cls, script: Script) -> "Call":
@@ -112,13 +89,7 @@ class Call:
 
     @classmethod
     def at(cls, script: Script, step: str, digits: str = "", wrong_keys: int = 0) -> "Call":
-        """The call as a provider reports it back: at a step, with what was typed so far.
-
-        Raises
-        ------
-        InputError
-            If the flow has no such step.
-        """
+        """The call as a provider reports it back: at a step, with what was typed so far."""
         if step != HANG_UP and step not in script.steps:
             raise InputError(
                 f"call flow {script.name!r}: found step {step!r}; needed one of its steps "
@@ -149,7 +120,7 @@ class Call:
         records = self.records
         if step.event is not None or step.action is not None:
             number = self.digits if step.action == "change number" else None
-            records = (*records, Heard(target, step.event, step.action, number))
+            records = (*records, CallEvent(target, step.event, step.action, number))
         digits = "" if step.collect is not None else self.digits
         return replace(self, step=target, records=records, digits=digits, wrong_keys=0)
 
@@ -198,22 +169,7 @@ class Call:
 
 
 def make_script(name: str, flow: Flow, fields: Mapping[str, str]) -> Script:
-    """A flow with its prompts written out for one unit.
-
-    Parameters
-    ----------
-    name : str
-        The flow's name, for errors.
-    flow : Flow
-        The flow of the study file.
-    fields : mapping of str to str
-        Per-unit fields, and ``set``, the number of the send.
-
-    Raises
-    ------
-    InputError
-        If a prompt names a field that is not there, or announcements follow each other for ever.
-    """
+    """A flow with its prompts written out for one unit."""
     steps = {key: _written_out(name, key, step, fields) for key, step in flow.steps.items()}
     script = Script(name, flow.start, steps)
     for key in steps:

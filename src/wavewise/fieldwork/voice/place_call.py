@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from wavewise.fieldwork.channels.base import Heard
+from wavewise.fieldwork.channels.base import CallEvent
 from wavewise.fieldwork.voice.baresip import BaresipLine
 from wavewise.fieldwork.voice.call import Call, Script
 from wavewise.fieldwork.voice.prompts import PromptFolder
 
-__all__ = ["CallResult", "flashes", "place_call"]
+__all__ = ["CallResult", "missed_calls", "place_call"]
 
 Ended = Literal["by us", "by them", "no answer", "busy", "refused", "failed"]
 
@@ -22,21 +22,12 @@ LONGEST_CALL_SECONDS = 3_600.0
 
 @dataclass(frozen=True)
 class CallResult:
-    """What became of one call.
+    """What became of one call."""
 
-    Parameters
-    ----------
-    ended : str
-        "by us": the flow came to its end; "by them": they hung up; else why it was not answered.
-    records : tuple of Heard
-        What the flow recorded.
-    seconds : float
-        From the answer to the end; 0 where nobody answered.
-    """
-
+    # "by us": the flow came to its end; "by them": they hung up; else why it was not answered.
     ended: Ended
-    records: tuple[Heard, ...] = ()
-    seconds: float = 0.0
+    records: tuple[CallEvent, ...] = ()  # What the flow recorded.
+    seconds: float = 0.0  # From the answer to the end; 0 where nobody answered.
 
     @property
     def was_answered(self) -> bool:
@@ -52,7 +43,7 @@ class _Ongoing:
     script: Script
     prompts: PromptFolder
     scratch: Path
-    on_record: Callable[[Heard], None]
+    on_record: Callable[[CallEvent], None]
     n_recorded: int = 0
 
     async def play(self, call: Call) -> float:
@@ -76,32 +67,9 @@ async def place_call(
     scratch: Path,
     *,
     ring_seconds: float = RING_SECONDS,
-    on_record: Callable[[Heard], None] = lambda _: None,
+    on_record: Callable[[CallEvent], None] = lambda _: None,
 ) -> CallResult:
-    """What became of a call to an address.
-
-    Parameters
-    ----------
-    line : BaresipLine
-        A line without a call.
-    address : str
-        SIP address, ``sip:NUMBER@HOST``.
-    script : Script
-        What the call follows.
-    prompts : PromptFolder
-        The sound files.
-    scratch : Path
-        Folder for the files that play.
-    ring_seconds : float
-        How long to let it ring.
-    on_record : function of Heard
-        Told of each record when it happens.
-
-    Raises
-    ------
-    ConnectionError
-        If the line stops during the call.
-    """
+    """What became of a call to an address."""
     line.forget_events()
     if not await line.command("dial", address):
         return CallResult("failed")
@@ -118,16 +86,11 @@ async def place_call(
     return CallResult("by them" if hung_up else "by us", call.records, clock() - answered_at)
 
 
-async def flashes(line: BaresipLine) -> AsyncIterator[str]:
+async def missed_calls(line: BaresipLine) -> AsyncIterator[str]:
     """Addresses of those who ring, as they do, so that they can be called back.
 
-    No call is taken, so that it costs the caller nothing (a "flash"). Whoever hangs up before the
-    line could refuse has flashed all the same.
-
-    Raises
-    ------
-    ConnectionError
-        If the line stops.
+    No call is taken, so that it costs the caller nothing (a missed call). Whoever hangs up
+    before the line could reject the call counts all the same.
     """
     while True:
         event = await line.next_event()

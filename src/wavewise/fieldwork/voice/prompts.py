@@ -16,31 +16,17 @@ SILENCE_AFTER_SECONDS = 120
 
 @dataclass(frozen=True)
 class Prompt:
-    """One sound file.
+    """One sound file."""
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    seconds : float
-        How long it plays.
-    """
-
-    path: Path
-    seconds: float
+    path: Path  # The file.
+    seconds: float  # How long it plays.
 
 
 @dataclass(frozen=True)
 class PromptFolder:
-    """The prompts of a study, by the names that its call flows use.
+    """The prompts of a study, by the names that its call flows use."""
 
-    Parameters
-    ----------
-    root : Path
-        Folder of the sound files, e.g. ``DIR/prompts``.
-    """
-
-    root: Path
+    root: Path  # Folder of the sound files, e.g. ``DIR/prompts``.
 
     def faults(self, names: tuple[str, ...]) -> list[Fault]:
         """What is wrong with the files of these names: missing, or of a form that no line plays."""
@@ -53,13 +39,7 @@ class PromptFolder:
         return found
 
     def read(self, name: str) -> Prompt:
-        """The prompt of a name.
-
-        Raises
-        ------
-        InputError
-            If there is no such file, or it is not PCM sound of 16 bits, one channel, 8 or 16 kHz.
-        """
+        """The prompt of a name."""
         path = (self.root / name).resolve()
         place = f"prompt {name!r}"
         if not path.is_relative_to(self.root.resolve()):

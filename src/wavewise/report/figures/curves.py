@@ -26,17 +26,7 @@ class CurveLine:
 def curves_figure(
     lines: Sequence[CurveLine], x_title: str, y_title: str, description: str, *, narrow: bool
 ) -> Spec:
-    """Curves that share their axes, each with its own colour and dashes.
-
-    Parameters
-    ----------
-    lines : sequence of CurveLine
-        Four at most; the first is drawn as the main one.
-    x_title, y_title, description : str
-        Titles of the axes, and the text for those who do not see the figure.
-    narrow : bool
-        For a phone.
-    """
+    """Curves that share their axes, each with its own colour and dashes."""
     total, top = (NARROW if narrow else WIDE), 14 + LEGEND_ROW * len(lines)
     padding: dict[str, float] = {"left": 62, "right": 14, "top": top, "bottom": 48}
     spec = base(total - 76, HEIGHT, padding, description)

@@ -4,13 +4,11 @@ import json
 import re
 from dataclasses import dataclass
 from html import escape
-from typing import Any, Protocol, TypedDict, cast
-
-from markupsafe import Markup
+from typing import Any, ClassVar, Protocol, TypedDict, cast
 
 from wavewise.report.figures.style import Spec
 
-__all__ = ["Drawn", "Figure", "draw_figure", "figure_files", "inline_svg"]
+__all__ = ["Figure", "Names", "figure_files", "inline_svg"]
 
 VEGALITE = "5.21"
 PNG_SCALE = 2.0
@@ -33,6 +31,8 @@ class Figure:
     caption : str
         How to read it.
     """
+
+    kind: ClassVar[str] = "figure"
 
     name: str
     wide: Spec
@@ -59,15 +59,6 @@ class Figure:
         return self.to_svg()
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A figure with its drawings for a screen and for a phone."""
-
-    figure: Figure
-    wide: Markup
-    narrow: Markup
-
-
 class _Options(TypedDict):
     vl_version: str
     allowed_base_urls: list[str]
@@ -83,7 +74,7 @@ class _Drawing(Protocol):
 
 
 def _drawing() -> _Drawing:
-    import vl_convert  # noqa: PLC0415  (loads a JavaScript engine)
+    import vl_convert
 
     return cast(_Drawing, vl_convert)
 
@@ -97,15 +88,6 @@ def figure_files(figure: Figure) -> dict[str, bytes]:
         f"{stem}.png": figure.to_png(),
         f"{stem}.vl.json": f"{text}\n".encode(),
     }
-
-
-def draw_figure(figure: Figure | None) -> Drawn | None:
-    """A figure drawn for the page; None stays None."""
-    if figure is None:
-        return None
-    # The drawing library escapes the texts of the marks; inline_svg escapes its own.
-    wide, narrow = (Markup(inline_svg(figure, narrow=small)) for small in (False, True))  # noqa: S704
-    return Drawn(figure, wide, narrow)
 
 
 def inline_svg(figure: Figure, *, narrow: bool) -> str:
@@ -132,3 +114,30 @@ def inline_svg(figure: Figure, *, narrow: bool) -> str:
 def _plain(body: str) -> str:
     """Marks without the roles that a figure with one text alternative does not need."""
     return re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", body)
+
+
+# File names of figures: letters, digits and hyphens, each used once.
+
+
+class Names:
+    """Names that were given out, so that none is given twice.
+
+    Examples
+    --------
+    >>> names = Names()
+    >>> names.new("effects-log in"), names.new("effects-log.in")
+    ('effects-log-in', 'effects-log-in-2')
+    """
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    def new(self, text: str) -> str:
+        """A name close to a text."""
+        stem = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "figure"
+        name, n = stem, 1
+        while name in self._used:
+            n += 1
+            name = f"{stem}-{n}"
+        self._used.add(name)
+        return name

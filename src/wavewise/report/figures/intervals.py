@@ -1,10 +1,12 @@
 """Rows of estimates with intervals: the layout that effects, posteriors and truth share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from wavewise.report.effects import EffectRow, OutcomeEffects, ranked_effects
+from wavewise.report.figures.draw import Figure
 from wavewise.report.figures.style import (
     BEST,
     INK,
@@ -16,8 +18,9 @@ from wavewise.report.figures.style import (
     text_width,
     wrapped,
 )
+from wavewise.report.numbers import Scale, percent, scale_of, signed
 
-__all__ = ["IntervalRow", "interval_figure"]
+__all__ = ["IntervalRow", "effects_figure", "interval_figure"]
 
 WIDE, NARROW, MARGIN = 668, 344, 16
 LINE, FEW = 16, 8
@@ -70,22 +73,7 @@ def interval_figure(
     effects: bool = True,
     ridges: bool = False,
 ) -> Spec:
-    """Points with intervals, or densities, a row each, in the order given.
-
-    Parameters
-    ----------
-    rows : sequence of IntervalRow
-        From top to bottom.
-    x_title, description : str
-        Title of the axis, and the text for those who do not see the figure.
-    narrow : bool
-        For a phone: names stand above the intervals.
-    effects : bool
-        Differences, drawn against a line at zero; otherwise levels.
-    ridges : bool
-        The density with its part inside the interval shaded and a bar at the value, instead of a
-        point with the interval.
-    """
+    """Points with intervals, or densities, a row each, in the order given."""
     layout = _layout(rows, narrow)
     height = layout.step * len(rows)
     title = wrapped(x_title, max(int(layout.width / TITLE_CHARACTER), 16))
@@ -324,3 +312,85 @@ def _halo(text: Spec) -> Spec:
     """White behind a text, so that no line of the grid runs through it."""
     mark = {**text["mark"], "stroke": "white", "strokeWidth": 5, "strokeJoin": "round"}
     return {"mark": mark, "encoding": {**text["encoding"], "color": {"value": "white"}}}
+
+
+# Effects: an arm per row, best first, with intervals; the truth beside them if known.
+
+LONGEST_CONTROL = 14
+
+
+def effects_figure(
+    name: str,
+    effects: OutcomeEffects,
+    best: str | None,
+    *,
+    adjusted: bool = True,
+    truth: Mapping[str, float] | None = None,
+) -> Figure:
+    """Effects of the arms against control with their intervals."""
+    scale = scale_of(effects.outcome)
+    ranked = ranked_effects(effects)
+    decimals = max((scale.decimals(row.std_error) for row in ranked), default=1)
+    rows = [
+        _row(row, scale, decimals, best=best, adjusted=adjusted, truth=truth or {})
+        for row in ranked
+    ]
+    unit = f"{scale.effect_unit} " if scale.effect_unit else ""
+    level = f"{percent(effects.level, 0)} confidence interval"
+    against = effects.control if len(effects.control) <= LONGEST_CONTROL else "control"
+    x_title = f"{unit}against {against}, with {level}"
+    title = f"Effect of each arm on {effects.outcome.name}"
+    alt = f"{title}, {x_title}. " + "; ".join(f"{row.label}: {row.text}" for row in rows) + "."
+    return Figure(
+        name,
+        interval_figure(rows, x_title, alt),
+        interval_figure(rows, _short(scale, against, level), alt, narrow=True),
+        title,
+        alt,
+        _caption(effects, rows, level),
+    )
+
+
+def _short(scale: Scale, control: str, level: str) -> str:
+    unit = f"{scale.short_unit} " if scale.short_unit else ""
+    return f"{unit}against {control}, {level}"
+
+
+def _row(
+    row: EffectRow,
+    scale: Scale,
+    decimals: int,
+    *,
+    best: str | None,
+    adjusted: bool,
+    truth: Mapping[str, float],
+) -> IntervalRow:
+    low, high = scale.bounds(row.conf_low, row.conf_high, decimals)
+    outer = None
+    if adjusted and row.adjusted_low is not None and row.adjusted_high is not None:
+        outer = (scale.factor * row.adjusted_low, scale.factor * row.adjusted_high)
+    return IntervalRow(
+        label=row.arm,
+        value=scale.factor * row.estimate,
+        low=scale.factor * row.conf_low,
+        high=scale.factor * row.conf_high,
+        text=f"{signed(scale.factor * row.estimate, decimals)} ({low} to {high})",
+        best=row.arm == best,
+        outer=outer,
+        truth=scale.factor * truth[row.arm] if row.arm in truth else None,
+    )
+
+
+def _caption(effects: OutcomeEffects, rows: list[IntervalRow], level: str) -> str:
+    outer = any(row.outer for row in rows)
+    parts = [f"Points are estimates, {'thick ' if outer else ''}lines {level}s"]
+    if outer:
+        how = f" ({effects.adjusted_by})" if effects.adjusted_by else ""
+        parts.append(f"thin lines are adjusted for the number of arms{how}")
+    if any(row.truth is not None for row in rows):
+        parts.append("diamonds are the true effects of the simulation")
+    text = "; ".join(parts)
+    if effects.reasons:
+        missing = ", ".join(arm for arm, _ in effects.reasons)
+        return f"{text}. Not estimable, so not drawn: {missing}."
+    return f"{text}."

@@ -21,19 +21,7 @@ def matrix_figure(
     *,
     narrow: bool = False,
 ) -> Spec:
-    """Per cent by arm and wave.
-
-    Parameters
-    ----------
-    arms : sequence of str
-        Rows, from top to bottom.
-    columns : sequence of (str, mapping)
-        Heading, and the arms' values in [0, 1]; an arm that is missing leaves its cell empty.
-    description : str
-        The text for those who do not see the figure.
-    narrow : bool
-        For a phone.
-    """
+    """Percent by arm and wave."""
     characters = 18 if narrow else 30
     names = [wrapped(arm, characters) for arm in arms]
     left = 14 + max((text_width(line) for name in names for line in name), default=0)
@@ -90,7 +78,7 @@ def _cells(arms: Sequence[str], columns: Sequence[tuple[str, Mapping[str, float]
 
 
 def _cell(share: float) -> str:
-    """Per cent in a few characters; what would print as zero says so."""
+    """Percent in a few characters; what would print as zero says so."""
     if share == 0:
         return "0"
     if share < 0.0005:

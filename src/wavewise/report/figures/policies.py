@@ -1,6 +1,7 @@
 """Figures of policies: their effects, their differences, and what targeting brings."""
 
-from wavewise.report.evaluation_contents import EvaluationContents, Measured
+from wavewise.report.effects import EffectRow
+from wavewise.report.evaluation import Evaluation
 from wavewise.report.figures.curves import CurveLine, curves_figure
 from wavewise.report.figures.draw import Figure
 from wavewise.report.figures.intervals import IntervalRow, interval_figure
@@ -12,34 +13,34 @@ MOST_CURVES = 4
 LEAST_SHARE = 0.05  # before it a curve is noise, and would flatten the rest
 
 
-def policies_figure(name: str, shown: EvaluationContents) -> Figure | None:
+def policies_figure(name: str, item: Evaluation) -> Figure | None:
     """Each policy against no message, with the truth where it is known."""
-    ranked = sorted(shown.policies, key=lambda row: -row.effect.estimate)
+    ranked = sorted(item.policies, key=lambda row: -row.effect.estimate)
     rows = [(row.policy, row.effect, row.truth) for row in ranked]
-    title = f"Effect of each policy on {shown.outcome.label}"
-    return _intervals(name, shown, rows, title, "against no message")
+    title = f"Effect of each policy on {item.outcome.name}"
+    return _intervals(name, item, rows, title, "against no message")
 
 
-def contrasts_figure(name: str, shown: EvaluationContents) -> Figure | None:
+def contrasts_figure(name: str, item: Evaluation) -> Figure | None:
     """Differences between policies, with the truth where it is known."""
-    rows = [(row.name, row.effect, row.truth) for row in shown.contrasts]
-    title = f"Differences between policies in {shown.outcome.label}"
-    return _intervals(name, shown, rows, title, "per unit of the population")
+    rows = [(row.name, row.effect, row.truth) for row in item.contrasts]
+    title = f"Differences between policies in {item.outcome.name}"
+    return _intervals(name, item, rows, title, "per unit of the population")
 
 
 def _intervals(
     name: str,
-    shown: EvaluationContents,
-    rows: list[tuple[str, Measured, float | None]],
+    item: Evaluation,
+    rows: list[tuple[str, EffectRow, float | None]],
     title: str,
     against: str,
 ) -> Figure | None:
     if not rows:
         return None
-    scale = scale_of(shown.outcome)
+    scale = scale_of(item.outcome)
     decimals = max(scale.decimals(found.std_error) for _, found, _ in rows)
     drawn = [_row(label, found, truth, scale, decimals) for label, found, truth in rows]
-    level = f"{percent(shown.level, 0)} confidence interval"
+    level = f"{percent(item.level, 0)} confidence interval"
     unit = f"{scale.effect_unit} " if scale.effect_unit else ""
     alt = f"{title}, {unit}{against}. " + "; ".join(f"{r.label}: {r.text}" for r in drawn) + "."
     caption = f"Points are estimates on outcomes that no policy had seen, lines {level}s"
@@ -57,7 +58,7 @@ def _intervals(
 
 
 def _row(
-    label: str, found: Measured, truth: float | None, scale: Scale, decimals: int
+    label: str, found: EffectRow, truth: float | None, scale: Scale, decimals: int
 ) -> IntervalRow:
     low, high = scale.bounds(found.conf_low, found.conf_high, decimals)
     return IntervalRow(
@@ -70,43 +71,43 @@ def _row(
     )
 
 
-def targeting_figure(name: str, shown: EvaluationContents) -> Figure | None:
+def targeting_figure(name: str, item: Evaluation) -> Figure | None:
     """How much more the units ranked first gain than the average, for each ranking."""
-    if not shown.curves:
+    if not item.curves:
         return None
-    scale = scale_of(shown.outcome)
+    scale = scale_of(item.outcome)
     z = 1.96
     lines = [
         CurveLine(
-            f"by effect that {row.priority} predicts" if row.causal else f"by {row.priority}",
+            f"by effect predicted by {row.priority}" if row.causal else f"by {row.priority}",
             tuple(
                 (
-                    100 * point.share,
-                    scale.factor * point.height,
-                    scale.factor * (point.height - z * point.std_error),
-                    scale.factor * (point.height + z * point.std_error),
+                    100 * share,
+                    scale.factor * height,
+                    scale.factor * (height - z * error),
+                    scale.factor * (height + z * error),
                 )
-                for point in row.points
-                if point.share >= LEAST_SHARE
+                for share, height, error in row.points
+                if share >= LEAST_SHARE
             ),
         )
-        for row in shown.curves[:MOST_CURVES]
+        for row in item.curves[:MOST_CURVES]
     ]
-    title = f"Whom to send {shown.message}: gain of those ranked first"
+    title = f"Whom to send {item.message}: gain of those ranked first"
     caption = (
         "Mean effect among the units messaged first, less the mean effect of all; from 5 % of "
-        "units on; bands are 95 % intervals at each share. A ranking that tells nothing stays at 0."
+        "units on; bands are 95 % intervals at each share. An uninformative ranking stays at 0."
     )
-    y_title = f"more than average{f' ({scale.short_unit})' if scale.short_unit else ''}"
+    y_title = f"more than average{scale.unit_in_brackets()}"
     return _curves(name, lines, "Share of units messaged", y_title, title, caption)
 
 
-def spending_figure(name: str, shown: EvaluationContents) -> Figure | None:
-    """Gain over all units against the share that is messaged, chosen and by lot."""
-    if not shown.spending:
+def spending_figure(name: str, item: Evaluation) -> Figure | None:
+    """Gain over all units against the share that is messaged, chosen and at random."""
+    if not item.spending:
         return None
-    scale = scale_of(shown.outcome)
-    rows = sorted(shown.spending, key=lambda row: row.share)
+    scale = scale_of(item.outcome)
+    rows = sorted(item.spending, key=lambda row: row.share)
     lines = [
         CurveLine(
             label,
@@ -114,16 +115,16 @@ def spending_figure(name: str, shown: EvaluationContents) -> Figure | None:
         )
         for label, points in (
             ("unit and message chosen by forest", [(row, row.targeted) for row in rows]),
-            ("best message, units by lot", [(row, row.uniform) for row in rows]),
+            ("best message, units at random", [(row, row.uniform) for row in rows]),
         )
     ]
-    title = f"Gain in {shown.outcome.label} at a number of messages"
-    caption = "Gain in the mean over all units, those not messaged included; bands are intervals."
-    y_title = f"gain{f' ({scale.short_unit})' if scale.short_unit else ''}"
+    title = f"Gain in {item.outcome.name} by share of units messaged"
+    caption = "Gain in the mean over all units, including those not messaged; bands are intervals."
+    y_title = f"gain{scale.unit_in_brackets()}"
     return _curves(name, lines, "Share of units messaged", y_title, title, caption)
 
 
-def _point(share: float, found: Measured, scale: Scale) -> tuple[float, float, float, float]:
+def _point(share: float, found: EffectRow, scale: Scale) -> tuple[float, float, float, float]:
     low, high = scale.factor * found.conf_low, scale.factor * found.conf_high
     return 100 * share, scale.factor * found.estimate, low, high
 
@@ -131,12 +132,12 @@ def _point(share: float, found: Measured, scale: Scale) -> tuple[float, float, f
 def _curves(
     name: str, lines: list[CurveLine], x_title: str, y_title: str, title: str, caption: str
 ) -> Figure:
-    told = "; ".join(
+    words = "; ".join(
         f"{line.label}: "
         + ", ".join(f"{signed(y, 2)} at {x:.0f} %" for x, y, _, _ in _sampled(line))
         for line in lines
     )
-    alt = f"{title}. {told}."
+    alt = f"{title}. {words}."
     wide, narrow = (
         curves_figure(lines, x_title, y_title, alt, narrow=small) for small in (False, True)
     )

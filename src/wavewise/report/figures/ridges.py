@@ -1,4 +1,4 @@
-"""Posterior distributions from a result: densities with their intervals shaded, an arm a row."""
+"""Posterior distributions from a result: densities with their intervals shaded, an arm per row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,27 @@ import scipy.special
 
 from wavewise.errors import InputError
 from wavewise.estimate import BetaBinomial, HierarchicalBinomial, HierarchicalNormal
-from wavewise.estimate.arm_draws import quantile
-from wavewise.estimate.draw_density import density_of_draws
+from wavewise.estimate.bayes.draws import density_of_draws, quantile
 from wavewise.report.figures.draw import Figure
 from wavewise.report.figures.intervals import IntervalRow, interval_figure
 from wavewise.report.numbers import fixed, percent
-from wavewise.results import FloatArray
+from wavewise.shared.results import FloatArray
 
-__all__ = ["RidgePanel", "posterior_figure", "ridge_figure", "ridge_panel"]
+__all__ = ["posterior_figure", "ridge_figure", "ridge_panel"]
+
+
+@dataclass(frozen=True, eq=False)
+class RidgePanel:
+    """Distributions of one posterior, ready to draw."""
+
+    title: str  # Heading above its rows; empty without one.
+    arms: tuple[str, ...]
+    grid: FloatArray  # (n_points, n_arms)
+    density: FloatArray  # (n_points, n_arms)
+    median: FloatArray  # (n_arms,)
+    bounds: FloatArray  # (n_arms, 2): The shaded interval.
+    best: str | None = None  # The arm to set off.
+
 
 Quantity = Literal["beta", "success_prob", "effect"]
 Result = BetaBinomial | HierarchicalBinomial | HierarchicalNormal
@@ -27,32 +40,6 @@ _TITLES: Mapping[str, str] = {
     "success_prob": "Success probability (%)",
     "effect": "Effect against the control, in units of the score",
 }
-
-
-@dataclass(frozen=True, eq=False)
-class RidgePanel:
-    """Distributions of one posterior, ready to draw.
-
-    Parameters
-    ----------
-    title : str
-        Heading above its rows; empty without one.
-    arms : (n_arms,) tuple of str
-    grid, density : (n_points, n_arms) array of float
-    median : (n_arms,) array of float
-    bounds : (n_arms, 2) array of float
-        The shaded interval.
-    best : str or None
-        The arm to set off.
-    """
-
-    title: str
-    arms: tuple[str, ...]
-    grid: FloatArray
-    density: FloatArray
-    median: FloatArray
-    bounds: FloatArray
-    best: str | None = None
 
 
 def posterior_figure(
@@ -206,8 +193,8 @@ def ridge_figure(
     """Panels of distributions, one below the other on one axis."""
     width = min(float(np.diff(panel.bounds, axis=1).min()) for panel in panels) * factor
     rows = [row for panel in panels for row in _rows(panel, factor, _decimals(width))]
-    told = "; ".join(f"{row.label}: {row.text}" if row.text else row.label for row in rows)
-    alt = f"{title}. {x_title}: median and interval. {told}."
+    words = "; ".join(f"{row.label}: {row.text}" if row.text else row.label for row in rows)
+    alt = f"{title}. {x_title}: median and interval. {words}."
     wide, narrow = (
         interval_figure(rows, x_title, alt, narrow=small, effects=effects, ridges=True)
         for small in (False, True)

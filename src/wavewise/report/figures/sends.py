@@ -1,11 +1,11 @@
-"""How much of what was due arrived: a row of columns an arm, a column a send of the schedule."""
+"""How much of what was due arrived: a row of columns per arm, a column per send of the schedule."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wavewise.report.delivery import DeliveryContents, Reach, reach_by_arm
+from wavewise.report.deliveries import Reach, WaveDeliveries, reach_by_arm
 from wavewise.report.figures.draw import Figure
 from wavewise.report.figures.style import BEST, GRID, INK, MUTED, Spec, base, text_width, wrapped
 from wavewise.report.numbers import count, percent
@@ -17,38 +17,30 @@ TRACK, GAP, LINE, VALUE_LINE, AXIS = 34, 14, 16, 15, 38
 MOST_CELL, PRINTED_CELL, FILLED = 72, 50, 0.86  # a column of 50 has room for 100.0 %
 CHARACTERS, NARROW_CHARACTERS = 24, 42
 DIGIT_ROOM = 12  # pixels that a number of a send has at least to its next, beside its own
-MOST_TOLD = 8  # sends whose shares are all told in words
+MOST_IN_WORDS = 8  # sends whose shares are all written out
 
 
-def sends_figure(name: str, delivery: DeliveryContents) -> Figure | None:
-    """Share of the due messages that were received, by arm and send; None if none was due.
-
-    Parameters
-    ----------
-    name : str
-        Of the file.
-    delivery : DeliveryContents
-        Of one wave.
-    """
+def sends_figure(name: str, delivery: WaveDeliveries) -> Figure | None:
+    """Share of the due messages that were received, by arm and send; None if none was due."""
     arms = reach_by_arm(delivery)
     if not arms:
         return None
-    title = f"Due messages that were received, by send: {delivery.title}"
-    alt = f"{title}. " + "; ".join(map(_told, arms)) + "."
+    title = f"Messages received of those due, by send: {delivery.title}"
+    alt = f"{title}. " + "; ".join(map(_words, arms)) + "."
     wide, narrow = (_spec(arms, alt, narrow=small) for small in (False, True))
     caption = (
         "Each column is one send of the schedule. Grey at full height: every message that was due, "
-        f"refused ones too; blue: the share received. Received: {delivery.received_means}."
+        f"including refused ones; blue: the share received. Received: {delivery.received_means}."
     )
     return Figure(name, wide, narrow, title, alt, caption)
 
 
-def _told(arm: Reach) -> str:
+def _words(arm: Reach) -> str:
     """An arm's shares in words: of every send, or of the lowest and highest of many."""
     text = f"{arm.arm}: {_total(arm)}"
     if len(arm.sends) == 1:
         return text
-    if len(arm.sends) <= MOST_TOLD:
+    if len(arm.sends) <= MOST_IN_WORDS:
         return f"{text}; " + ", ".join(f"send {n} {percent(s, 1)}" for n, s in arm.sends)
     low, high = (pick(arm.sends, key=lambda send: send[1]) for pick in (min, max))
     return (
@@ -112,7 +104,7 @@ def _spec(arms: Sequence[Reach], description: str, *, narrow: bool) -> Spec:
 
 
 def _columns(arms: Sequence[Reach], at: _Layout) -> list[dict[str, Any]]:
-    """A column a send that had messages due; others stay empty."""
+    """A column per send that had messages due; others stay empty."""
     found = []
     for i, arm in enumerate(arms):
         full = i * at.row + at.down

@@ -23,7 +23,6 @@ __all__ = [
 ]
 
 Spec = dict[str, Any]
-
 # Okabe and Ito's palette for what carries meaning; greys for the rest.
 BEST = "#0072B2"
 TRUTH = "#D55E00"

@@ -10,7 +10,7 @@ from wavewise.design.messages import Flow
 from wavewise.errors import UnavailableError
 from wavewise.fieldwork.voice.baresip import LineSettings, open_line
 from wavewise.fieldwork.voice.call import Script, make_script
-from wavewise.fieldwork.voice.place_call import CallResult, flashes, place_call
+from wavewise.fieldwork.voice.place_call import CallResult, missed_calls, place_call
 from wavewise.fieldwork.voice.prompts import PromptFolder
 
 pytestmark = pytest.mark.system
@@ -114,7 +114,7 @@ def test_who_rings_is_called_back_and_not_charged(prompts, tmp_path) -> None:
             a_line("parent", tmp_path, auto_answer=True) as (phone, address),
         ):
             await phone.command("dial", number)
-            who = await asyncio.wait_for(anext(flashes(line)), 10.0)
+            who = await asyncio.wait_for(anext(missed_calls(line)), 10.0)
             assert who == address
             phone.forget_events()
             owner = asyncio.create_task(press_when_answered(phone, [(1.2, "1"), (1.2, "1")]))

@@ -1,4 +1,4 @@
-"""Apart from research data: sealed contact details, refusals, keys of the HTTP interface."""
+"""Apart from research data: encrypted contact details, opt-outs, keys of the HTTP interface."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Contact details that people changed, and refusals that they took back."""
+"""Contact details that people changed, and opt-outs that they reversed."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,0 +1,50 @@
+"""Verbs of the HTTP interface."""
+
+from typing import Annotated
+
+import typer
+
+from wavewise.cli.verbs import Folder, KeyFile, StoreUrl, group, verb
+
+group("keys", "API keys of the HTTP interface.")
+
+
+@verb("serve", "wavewise serve my-study --port 8080 --key-file study.key")
+def serve(
+    folder: Folder,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+    ] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    key_file: KeyFile = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option("--public-url", help="Public URL at which providers reach it."),
+    ] = None,
+    send: Annotated[bool, typer.Option("--send", help="Also send messages that are due.")] = False,
+    store: StoreUrl = None,
+) -> None:
+    """Receive events, messages and opt-outs over HTTP."""
+
+
+@verb("keys make", 'wavewise keys make my-study --name "the app"')
+def keys_make(
+    folder: Folder,
+    name: Annotated[str, typer.Option(help="Who will use the key.")],
+    store: StoreUrl = None,
+) -> None:
+    """Make an API key; it is shown once."""
+
+
+@verb("keys list", "wavewise keys list my-study")
+def keys_list(folder: Folder, store: StoreUrl = None) -> None:
+    """List API keys by id and name."""
+
+
+@verb("keys revoke", "wavewise keys revoke my-study 1f3a9c02")
+def keys_revoke(
+    folder: Folder,
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `keys list` shows it.")],
+    store: StoreUrl = None,
+) -> None:
+    """Revoke an API key."""

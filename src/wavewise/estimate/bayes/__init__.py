@@ -1,0 +1,1 @@
+"""Beta-binomial posteriors, and decision quantities from posterior draws."""

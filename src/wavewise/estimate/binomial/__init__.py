@@ -1,0 +1,1 @@
+"""The hierarchical model of counts of successes: arms within clusters."""

@@ -1,0 +1,1 @@
+"""Average effects by least squares, their covariances, and effects on compliers."""

@@ -1,0 +1,316 @@
+"""Rows of the regression: units that share a design and a cluster, collapsed to sums."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wavewise.errors import EstimationError, InputError
+from wavewise.estimate.effects.sample import Sample
+from wavewise.shared.labels import group_sum, renumber
+from wavewise.shared.results import FloatArray, IntArray
+
+__all__ = ["Fit", "Rows", "collapse", "fit_rows"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of a weighted regression.
+
+    A group is what is independent: a unit, or a cluster where there are clusters. Groups with the
+    same regressors, stratum and size have the same leverage and influence, so that a row may stand
+    for many: their sums hold all that the estimate and its covariance need.
+    """
+
+    # (n_rows, n_columns): Regressors, the arm indicators first; strata effects are absorbed, not
+    # listed.
+    x: FloatArray
+    columns: tuple[str, ...]  # Names of the regressors, for errors.
+    n_effects: int  # Leading columns that are arm indicators.
+    outcome: FloatArray  # (n_rows,): Mean outcome of the row's units.
+    # (n_rows,): Weighted sum of squares of the groups' mean outcomes around the row's.
+    within: FloatArray
+    # (n_rows,): Square root of the row's total weight (of its number of units without weights).
+    root: FloatArray
+    # (n_rows,): Groups that the row stands for; 1 where a cluster spans several rows.
+    copies: FloatArray
+    stratum: IntArray  # (n_rows,): Stratum of the row; all 0 without strata.
+    # (n_rows,): Cluster of the row, never decreasing; None where no cluster spans several rows.
+    cluster: IntArray | None
+    # n_strata, n_clusters, n_units: Totals.
+    n_strata: int
+    n_clusters: int | None
+    n_units: int
+
+    @property
+    def stratum_weight(self) -> FloatArray:
+        """Total weight by stratum, shape (n_strata,)."""
+        return group_sum(self.stratum, self.root**2, self.n_strata)
+
+    @property
+    def rank_full(self) -> int:
+        """Columns of the whole regression, strata effects (or the intercept) counted."""
+        return self.n_strata + len(self.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """Sums of units that share a cluster, a stratum and an arm."""
+
+    cluster: IntArray | None
+    stratum: IntArray
+    arm: IntArray
+    size: FloatArray
+    mean: FloatArray
+
+
+def collapse(sample: Sample, interact: bool) -> Rows:
+    """Rows of the regression of the outcome on arms, strata effects and covariates."""
+    if sample.covariates is not None or sample.weights is not None:
+        return _unit_rows(sample, interact)
+    stratum = _strata(sample)
+    if sample.cluster is None:
+        ones = np.ones(sample.n_units)
+        return _like_groups(sample, _Cells(None, stratum, sample.arm, ones, sample.outcome))
+    nested = _constant_within(sample.cluster, stratum, sample.arm)
+    if nested is not None:
+        return _like_groups(sample, _sums(sample, sample.cluster, *nested, cluster=None))
+    return _parts_of_clusters(sample, sample.cluster, stratum)
+
+
+def _strata(sample: Sample) -> IntArray:
+    if sample.strata is None:
+        return np.zeros(sample.n_units, dtype=np.int64)
+    return sample.strata
+
+
+def _constant_within(
+    cluster: IntArray, stratum: IntArray, arm: IntArray
+) -> tuple[IntArray, IntArray] | None:
+    """Stratum and arm by cluster where both are the same for all its units, else None."""
+    n_clusters = int(cluster.max()) + 1
+    strata, arms = np.empty(n_clusters, np.int64), np.empty(n_clusters, np.int64)
+    strata[cluster], arms[cluster] = stratum, arm
+    same = np.array_equal(strata[cluster], stratum) and np.array_equal(arms[cluster], arm)
+    return (strata, arms) if same else None
+
+
+def _sums(
+    sample: Sample, cell: IntArray, stratum: IntArray, arm: IntArray, *, cluster: IntArray | None
+) -> _Cells:
+    size = np.bincount(cell).astype(np.float64)
+    return _Cells(cluster, stratum, arm, size, group_sum(cell, sample.outcome) / size)
+
+
+def _like_groups(sample: Sample, cells: _Cells) -> Rows:
+    """One row for all groups of the same stratum, arm and size."""
+    n_arms, largest = len(sample.arms), int(cells.size.max()) + 1
+    key = (cells.stratum * n_arms + cells.arm) * largest + cells.size.astype(np.int64)
+    row, keys = renumber(key)
+    stratum, arm, size = keys // largest // n_arms, keys // largest % n_arms, keys % largest
+    copies = np.bincount(row).astype(np.float64)
+    mean = group_sum(row, cells.mean) / copies
+    within = size * group_sum(row, (cells.mean - mean[row]) ** 2)
+    rows = _Cells(None, stratum, arm, size * copies, mean)
+    return _arm_rows(sample, rows, copies=copies, within=within)
+
+
+def _parts_of_clusters(sample: Sample, cluster: IntArray, stratum: IntArray) -> Rows:
+    """One row per cluster, stratum and arm, where clusters span strata or arms."""
+    n_arms = len(sample.arms)
+    pair, pairs = renumber(stratum * n_arms + sample.arm)
+    cell, keys = renumber(cluster * pairs.size + pair)
+    pair_of_cell = pairs[keys % pairs.size]
+    cells = _sums(
+        sample, cell, pair_of_cell // n_arms, pair_of_cell % n_arms, cluster=keys // pairs.size
+    )
+    ones = np.ones(cells.size.size)
+    return _arm_rows(sample, cells, copies=ones, within=np.zeros(cells.size.size))
+
+
+def _arm_rows(sample: Sample, cells: _Cells, *, copies: FloatArray, within: FloatArray) -> Rows:
+    effects = _estimable_arms(sample)
+    return Rows(
+        x=(cells.arm[:, None] == effects).astype(np.float64),
+        columns=_arm_columns(sample, effects),
+        n_effects=effects.size,
+        outcome=cells.mean,
+        within=within,
+        root=np.sqrt(cells.size),
+        copies=copies,
+        stratum=cells.stratum,
+        cluster=cells.cluster,
+        n_strata=int(cells.stratum.max()) + 1,
+        n_clusters=_n_clusters(sample),
+        n_units=sample.n_units,
+    )
+
+
+def _n_clusters(sample: Sample) -> int | None:
+    return None if sample.cluster is None else int(sample.cluster.max()) + 1
+
+
+def _estimable_arms(sample: Sample) -> IntArray:
+    arms = enumerate(sample.arms)
+    return np.array([k for k, name in arms if k and name not in sample.not_estimable], np.int64)
+
+
+def _arm_columns(sample: Sample, effects: IntArray) -> tuple[str, ...]:
+    return tuple(f"arm '{sample.arms[k]}'" for k in effects)
+
+
+def _unit_rows(sample: Sample, interact: bool) -> Rows:
+    """One row per unit, ordered by cluster."""
+    x, columns, n_effects = _regressors(sample, interact)
+    order = slice(None) if sample.cluster is None else np.argsort(sample.cluster, kind="stable")
+    stratum = _strata(sample)[order]
+    weight = np.ones(sample.n_units) if sample.weights is None else sample.weights
+    cluster = None if sample.cluster is None else sample.cluster[order]
+    return Rows(
+        x=x[order],
+        columns=columns,
+        n_effects=n_effects,
+        outcome=sample.outcome[order],
+        within=np.zeros(sample.n_units),
+        root=np.sqrt(weight[order]),
+        copies=np.ones(sample.n_units),
+        stratum=stratum,
+        cluster=cluster,
+        n_strata=int(stratum.max()) + 1,
+        n_clusters=_n_clusters(sample),
+        n_units=sample.n_units,
+    )
+
+
+def _regressors(sample: Sample, interact: bool) -> tuple[FloatArray, tuple[str, ...], int]:
+    """Arm indicators, centred covariates and their products, with names."""
+    effects = _estimable_arms(sample)
+    arms = (sample.arm[:, None] == effects).astype(np.float64)
+    columns = _arm_columns(sample, effects)
+    if sample.covariates is None:
+        return arms, columns, effects.size
+    centred = sample.covariates - _means(sample.covariates, sample.weights)
+    names = tuple(f"covariate '{name}'" for name in sample.covariate_names)
+    blocks = [arms, centred]
+    columns += names
+    if interact:
+        for k, label in enumerate(_arm_columns(sample, effects)):
+            blocks.append(centred * arms[:, [k]])
+            columns += tuple(f"{label} x {name}" for name in names)
+    _check_width(len(columns), sample.n_units)
+    return np.column_stack(blocks), columns, effects.size
+
+
+def _means(covariates: FloatArray, weights: FloatArray | None) -> FloatArray:
+    means: FloatArray = np.average(covariates, axis=0, weights=weights)
+    return means
+
+
+def _check_width(n_columns: int, n_units: int) -> None:
+    if n_columns >= n_units:
+        raise InputError(
+            f"covariates: found {n_columns:,} columns (with their products with the arms) for "
+            f"{n_units:,} units; needed fewer; choose fewer covariates, or interact=False"
+        )
+
+
+# Least squares with absorbed strata effects.
+
+# what a column may keep of itself, once the earlier ones are taken out, to count as new
+_RANK_TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A least-squares fit in units of rows scaled by the root of their weight."""
+
+    effects: FloatArray  # (n_effects,): Coefficients of the arm indicators.
+    # (n_rows, n_columns): Orthonormal basis of the regressors once strata effects are taken out.
+    basis: FloatArray
+    loading: FloatArray  # (n_rows, n_effects): Weight of each scaled outcome in each effect.
+    residual: FloatArray  # (n_rows,): Scaled residual of the row's mean outcome.
+
+
+def fit_rows(rows: Rows) -> Fit:
+    """Effects of the arms by the regression on arms, strata effects and covariates.
+
+    Notes
+    -----
+    Frisch-Waugh-Lovell: with ``P`` the projection on the strata indicators,
+    ``beta = (X'(I - P)X)^-1 X'(I - P)y``. The scaled columns go through a QR decomposition
+    ``(I - P)X = QR``, so that ``beta = R^-1 Q'y``, and the leverages are those of ``P + QQ'``.
+    """
+    if rows.n_units <= rows.rank_full:
+        raise EstimationError(
+            f"found {rows.n_units:,} units for {rows.rank_full:,} coefficients "
+            f"({rows.n_strata:,} strata or intercept, {len(rows.columns):,} columns); needed more "
+            "units than coefficients; use coarser strata or fewer covariates"
+        )
+    y = _within(rows, rows.outcome[:, None])[:, 0]
+    x = _within(rows, rows.x)
+    size = _column_sizes(rows, x)
+    basis, triangle = np.linalg.qr(x / size)
+    _check_rank(rows, triangle)
+    inverse = np.linalg.inv(triangle)[: rows.n_effects]
+    loading = basis @ inverse.T / size[: rows.n_effects]
+    scores = basis.T @ y
+    return Fit(
+        effects=inverse @ scores / size[: rows.n_effects],
+        basis=basis,
+        loading=loading,
+        residual=y - basis @ scores,
+    )
+
+
+def _within(rows: Rows, values: FloatArray) -> FloatArray:
+    """Scaled deviations from the stratum's weighted mean."""
+    weight = rows.root**2
+    total = rows.stratum_weight
+    out = np.empty_like(values)
+    for k in range(values.shape[1]):
+        column = values[:, k]
+        sums = group_sum(rows.stratum, weight * column, rows.n_strata)
+        out[:, k] = rows.root * (column - (sums / total)[rows.stratum])
+    return out
+
+
+def _column_sizes(rows: Rows, x: FloatArray) -> FloatArray:
+    size: FloatArray = np.linalg.norm(x, axis=0)
+    original = np.linalg.norm(rows.x * rows.root[:, None], axis=0)
+    constant = size <= _RANK_TOLERANCE * original
+    if constant.any():
+        names = [name for name, flat in zip(rows.columns, constant, strict=True) if flat]
+        where = "within every stratum" if rows.n_strata > 1 else "over all units"
+        raise EstimationError(
+            f"found {_listed(names)} constant {where}; needed columns that vary; leave them out, "
+            "or give interact=False where only a product with an arm is constant"
+        )
+    return size
+
+
+def _check_rank(rows: Rows, triangle: FloatArray) -> None:
+    """Refuse columns that earlier columns already hold, and name both."""
+    dependent = np.flatnonzero(np.abs(np.diag(triangle)) < _RANK_TOLERANCE)
+    if not dependent.size:
+        return
+    parts = []
+    for j in dependent[:10]:
+        earlier = [k for k in range(j) if k not in dependent]
+        parts.append(f"{rows.columns[j]} ({_made_of(rows, triangle, earlier, int(j))})")
+    raise EstimationError(
+        f"found {dependent.size} of {len(rows.columns)} columns that are linear combinations of "
+        f"others: {'; '.join(parts)}; leave them out, or give interact=False where only a product "
+        "with an arm is at fault"
+    )
+
+
+def _made_of(rows: Rows, triangle: FloatArray, earlier: list[int], j: int) -> str:
+    if not earlier:
+        return "of the strata effects"
+    share = np.linalg.lstsq(triangle[:, earlier], triangle[:, j], rcond=None)[0]
+    names = [rows.columns[k] for k, a in zip(earlier, share, strict=True) if abs(a) > 1e-6]
+    return f"of {_listed(names)}" if names else "of the strata effects"
+
+
+def _listed(names: list[str], most: int = 10) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -1,0 +1,1 @@
+"""Causal forest: effects by covariates."""

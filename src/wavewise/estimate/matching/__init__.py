@@ -1,0 +1,1 @@
+"""Nearest-neighbour matching: effects by covariates."""

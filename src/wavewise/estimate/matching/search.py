@@ -1,0 +1,428 @@
+"""An arm's units as points to search among: equal units in one point, near points in one block."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from wavewise.shared.compiled import compile_with
+from wavewise.shared.results import FloatArray, IntArray
+
+__all__ = ["Averages", "Points", "make_points", "nearest", "order_units"]
+
+_FAR = np.float32(1e30)
+# a guess of the last neighbour's distance takes in this many times the neighbours
+_AMPLE = 1.6
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Distinct covariate rows of one arm's units."""
+
+    rows: FloatArray  # (n_points, n_columns): In an order that keeps near points together.
+    # (n_points, 3): Units at each point, the sum of their outcomes, and of squared outcomes.
+    units: FloatArray
+    # (n_arm_units,): Point of each unit, in the order in which the units were given.
+    point_of: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Averages:
+    """Averages over the nearest units of one arm, shape (n_queries, n_ks) each."""
+
+    # mean, mean_square: Weighted mean of outcomes and of squared outcomes.
+    mean: FloatArray
+    mean_square: FloatArray
+    squared_weights: FloatArray  # Sum of the squared weights: 1 / k without ties.
+    reach: FloatArray  # (n_queries, 2): Distance to the last neighbour, and to the one half-way.
+
+
+def order_units(rows: FloatArray, outcome: FloatArray) -> IntArray:
+    """Order of units by their own values alone, so that nothing depends on the order of rows."""
+    return np.lexsort((outcome, *rows.T[::-1]))
+
+
+def make_points(rows: FloatArray, outcome: FloatArray, scale: FloatArray) -> Points:
+    """Points of one arm."""
+    order = order_units(rows, outcome)
+    ordered, values = rows[order], outcome[order]
+    new = np.ones(order.size, dtype=bool)
+    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    starts = np.flatnonzero(new)
+    sums = [np.add.reduceat(v, starts) for v in (np.ones(order.size), values, values**2)]
+    near = _near_order(ordered[starts] * scale, BLOCK)
+    place = np.empty(near.size, dtype=np.int64)
+    place[near] = np.arange(near.size)
+    point_of = np.empty(order.size, dtype=np.int64)
+    point_of[order] = place[np.cumsum(new) - 1]
+    units = np.ascontiguousarray(np.column_stack(sums)[near])
+    return Points(np.ascontiguousarray(ordered[starts][near]), units, point_of)
+
+
+def nearest(
+    arms: list[Points],
+    queries: FloatArray,
+    *,
+    weights: FloatArray,
+    centre: FloatArray,
+    ks: IntArray,
+    own: list[IntArray] | None = None,
+    own_outcome: FloatArray | None = None,
+) -> list[Averages]:
+    """Averages over the k nearest units of each arm; ties at the last distance are shared."""
+    scale = np.sqrt(weights)
+    order = _near_order((queries - centre) * scale, GROUP)
+    centred, nowhere = queries[order], np.full(order.size, -1, dtype=np.int64)
+    left_out = np.zeros(order.size) if own_outcome is None else own_outcome[order]
+    reach, results = None, []
+    for number, points in enumerate(arms):
+        n_units = _count(points)
+        ratio = _count(arms[number - 1]) / n_units if number else 1.0
+        found, reach = search(
+            *_blocks(points.rows, scale, centre),
+            points.rows,
+            points.units,
+            weights,
+            centred,
+            *_query(centred, scale, centre),
+            nowhere if own is None else own[number][order],
+            left_out,
+            np.minimum(ks, n_units - (own is not None)).astype(np.int64),
+            np.float32(4 * _slack(weights.size)),
+            _guess(reach, order.size, ratio),
+        )
+        back = np.empty_like(order)
+        back[order] = np.arange(order.size)
+        mean, square, weight = np.moveaxis(found[back], 2, 0)
+        results.append(Averages(mean, square, weight, reach[back]))
+    return results
+
+
+def _count(points: Points) -> int:
+    return int(points.units[:, 0].sum())
+
+
+def _slack(n_columns: int) -> float:
+    """Relative error of a lower bound in single precision, generously."""
+    return (2 * n_columns + 8) * 2.0**-23
+
+
+def _query(
+    queries: FloatArray, scale: FloatArray, centre: FloatArray
+) -> tuple[np.ndarray, np.ndarray]:
+    single = ((queries - centre) * scale).astype(np.float32)
+    norms = (single.astype(np.float64) ** 2).sum(axis=1)
+    return 2 * single, _shrunk(norms, scale.size)
+
+
+def _shrunk(norms: FloatArray, n_columns: int) -> np.ndarray:
+    # half of the rounding of the grid, and of single precision, is taken off each side
+    return (norms * (1 - _slack(n_columns)) - n_columns * 2.0**-24).astype(np.float32)
+
+
+def _blocks(
+    rows: FloatArray, scale: FloatArray, centre: FloatArray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Points in single precision by block and column; their norms; the boxes of the blocks."""
+    n_points, n_columns = rows.shape
+    n_blocks = -(-n_points // BLOCK)
+    last = np.minimum(np.arange(n_blocks * BLOCK), n_points - 1)  # the last point fills the block
+    single = ((rows - centre) * scale).astype(np.float32)[last].reshape(n_blocks, BLOCK, n_columns)
+    norms = _shrunk((single.astype(np.float64) ** 2).sum(axis=2), n_columns)
+    norms.reshape(-1)[n_points:] = _FAR
+    blocks = np.ascontiguousarray(single.transpose(0, 2, 1))
+    return blocks, norms, single.min(axis=1), single.max(axis=1)
+
+
+def _guess(reach: FloatArray | None, n_queries: int, ratio: float) -> FloatArray:
+    """Distance within which the next arm's neighbours probably lie, from the last arm's."""
+    if reach is None:
+        return np.full(n_queries, -1.0)
+    whole, half = reach.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        guess = whole * (whole / half) ** np.clip(np.log2(_AMPLE * ratio), -2.0, 3.0)
+    return np.where((half > 0) & np.isfinite(guess), guess, -1.0)
+
+
+def _near_order(rows: FloatArray, size: int) -> IntArray:
+    """An order that keeps near rows together: halves along the widest column, again and again."""
+    order = np.arange(rows.shape[0])
+    pending, done = [order], []
+    while pending:
+        part = pending.pop()
+        if part.size <= size:
+            done.append(part)
+            continue
+        values = rows[part]
+        column = int(np.argmax(values.max(axis=0) - values.min(axis=0)))
+        part = part[np.argsort(values[:, column], kind="stable")]
+        middle = (part.size // 2 + size - 1) // size * size
+        pending += [part[middle:], part[:middle]]
+    return np.concatenate(done)
+
+
+# Exact nearest neighbours: a single-precision filter, then exact distances for what passes.
+
+BLOCK = 64  # points of a block: one inner loop of the filter
+GROUP = 8  # queries that share the order in which blocks are visited
+FIRST = 8  # nearest blocks, which give the first threshold
+GRID = 2.0**24  # distances are whole numbers of 1 / GRID
+
+
+def _lower_bounds(block: Any, norms: Any, twice: Any, shift: Any, limit: Any, out: Any) -> int:
+    """Lower bounds of a query's squared distances to a block; how many pass the limit."""
+    n_columns = block.shape[0]
+    for j in range(BLOCK):
+        out[j] = norms[j] + shift
+    c = 0
+    while c + 4 <= n_columns:
+        q0, q1, q2, q3 = twice[c], twice[c + 1], twice[c + 2], twice[c + 3]
+        for j in range(BLOCK):
+            out[j] -= (q0 * block[c, j] + q1 * block[c + 1, j]) + (
+                q2 * block[c + 2, j] + q3 * block[c + 3, j]
+            )
+        c += 4
+    while c < n_columns:
+        for j in range(BLOCK):
+            out[j] -= twice[c] * block[c, j]
+        c += 1
+    passed = 0
+    for j in range(BLOCK):
+        passed += out[j] <= limit
+    return passed
+
+
+def _kth_smallest(values: Any, n: int, k: int) -> Any:
+    """The k-th smallest of the first n values (k from 0); reorders them (Hoare's selection)."""
+    low, high = 0, n - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if k <= j:
+            high = j
+        elif k >= i:
+            low = i
+        else:
+            break
+    return values[k]
+
+
+def _exact(points: Any, point: int, query: Any, weights: Any) -> float:
+    """Squared distance on the grid: each covariate's part rounded to a whole number of steps."""
+    total = 0.0
+    for c in range(query.size):
+        gap = points[point, c] - query[c]
+        total += np.rint(gap * gap * weights[c] * GRID)
+    return total
+
+
+def _before(a: float, i: int, b: float, j: int) -> bool:
+    return a < b or (a == b and i < j)
+
+
+def _sort(distance: Any, index: Any, n: int) -> None:
+    """Sort by distance, then by index, in place (Shell's method with Ciura's gaps)."""
+    for gap in (1750, 701, 301, 132, 57, 23, 10, 4, 1):
+        for i in range(gap, n):
+            d, p, j = distance[i], index[i], i
+            while j >= gap and _before(d, p, distance[j - gap], index[j - gap]):
+                distance[j], index[j] = distance[j - gap], index[j - gap]
+                j -= gap
+            distance[j], index[j] = d, p
+
+
+_bounds = compile_with(fastmath={"contract", "reassoc", "nsz", "nnan"})(_lower_bounds)
+_kth_smallest = compile_with()(_kth_smallest)
+_exact = compile_with()(_exact)
+_before = compile_with()(_before)
+_sort = compile_with()(_sort)
+
+
+def _box_gaps(low: Any, high: Any, queries: Any, gaps: Any) -> None:
+    """Lower bounds of squared distances between the box of some queries and each block's."""
+    for b in range(low.shape[0]):
+        gaps[b] = 0.0
+    for c in range(queries.shape[1]):
+        least, most = queries[0, c], queries[0, c]
+        for i in range(1, queries.shape[0]):
+            least, most = min(least, queries[i, c]), max(most, queries[i, c])
+        for b in range(low.shape[0]):
+            below, above = low[b, c] - most, least - high[b, c]
+            size = abs(low[b, c]) + abs(high[b, c]) + abs(least) + abs(most)
+            gap = max(np.float32(0.0), max(below, above) - size * np.float32(1e-6))
+            gaps[b] += gap * gap * np.float32(0.9999)
+
+
+def _visit_order(gaps: Any, order: Any) -> None:
+    """The nearest blocks first, then the others as they stand."""
+    n_first = min(FIRST, order.size)
+    for b in range(order.size):
+        order[b] = b
+    for place in range(n_first):
+        best = place
+        for b in range(place + 1, order.size):
+            if gaps[order[b]] < gaps[order[best]]:
+                best = b
+        order[place], order[best] = order[best], order[place]
+
+
+_box_gaps = compile_with()(_box_gaps)
+_visit_order = compile_with()(_visit_order)
+
+
+def _tighten(
+    bound: Any, index: Any, n: int, k: int, slack: Any, norms: Any, norm: Any, work: Any
+) -> Any:
+    """A limit that the k nearest certainly respect; keeps the candidates within it."""
+    if n < k:
+        return np.float32(np.inf), n
+    work[:n] = bound[:n]
+    cut = _kth_smallest(work, n, k - 1)
+    limit = cut
+    for j in range(n):
+        if bound[j] <= cut:
+            p = index[j]
+            size = norm + norms[p // BLOCK, p % BLOCK]
+            limit = max(limit, bound[j] + slack * (np.float32(1.0) + size))
+    kept = 0
+    for j in range(n):
+        if bound[j] <= limit:
+            bound[kept], index[kept] = bound[j], index[j]
+            kept += 1
+    return limit, kept
+
+
+_tighten = compile_with()(_tighten)
+
+
+def _within(
+    blocks: Any, norms: Any, gaps: Any, twice: Any, norm: Any, limit: Any,
+    index: Any, near: Any,
+) -> int:  # fmt: skip
+    """Points that can lie within a limit of one query; their number."""
+    n = 0
+    for b in range(blocks.shape[0]):
+        if gaps[b] > limit or _bounds(blocks[b], norms[b], twice, norm, limit, near) == 0:
+            continue
+        for j in range(BLOCK):
+            index[n] = b * BLOCK + j
+            n += near[j] <= limit  # without a branch: most blocks hold a few
+    return n
+
+
+def _candidates(
+    blocks: Any, norms: Any, gaps: Any, twice: Any, norm: Any, k: int, slack: Any,
+    bound: Any, index: Any, work: Any, near: Any,
+) -> Any:  # fmt: skip
+    """Points that can be among the k nearest of one query; their number."""
+    limit, n, full = np.float32(np.inf), 0, max(3 * k, FIRST * BLOCK)
+    order = np.empty(gaps.size, np.int64)
+    _visit_order(gaps, order)
+    for place in range(order.size):
+        b = order[place]
+        if gaps[b] > limit:
+            continue
+        if place == FIRST or n >= full:
+            limit, n = _tighten(bound, index, n, k, slack, norms, norm, work)
+            full = max(2 * n, n + FIRST * BLOCK)
+        if _bounds(blocks[b], norms[b], twice, norm, limit, near) == 0:
+            continue
+        for j in range(BLOCK):
+            bound[n], index[n] = near[j], b * BLOCK + j
+            n += near[j] <= limit
+    _, kept = _tighten(bound, index, n, k, slack, norms, norm, work)
+    return kept
+
+
+def _measure(points: Any, index: Any, n: int, query: Any, weights: Any, distance: Any) -> None:
+    """Exact distances of the candidates, sorted."""
+    for j in range(n):
+        distance[j] = _exact(points, index[j], query, weights)
+    _sort(distance, index, n)
+
+
+_within = compile_with()(_within)
+_candidates = compile_with()(_candidates)
+_measure = compile_with()(_measure)
+
+
+def _average(
+    distance: Any, index: Any, n: int, ks: Any, units: Any, own: int, own_outcome: float, out: Any
+) -> None:
+    """Mean, mean square and sum of squared weights of the k nearest units, ties averaged."""
+    start, done, s_done, q_done, which = 0, 0.0, 0.0, 0.0, 0
+    while start < n and which < ks.size:
+        stop, tied, s_tied, q_tied = start, 0.0, 0.0, 0.0
+        while stop < n and distance[stop] == distance[start]:
+            p = index[stop]
+            tied, s_tied, q_tied = tied + units[p, 0], s_tied + units[p, 1], q_tied + units[p, 2]
+            if p == own:
+                tied -= 1.0
+                s_tied -= own_outcome
+                q_tied -= own_outcome * own_outcome
+            stop += 1
+        while which < ks.size and done + tied >= ks[which]:
+            k, share = ks[which], (ks[which] - done) / tied
+            out[which, 0] = (s_done + share * s_tied) / k
+            out[which, 1] = (q_done + share * q_tied) / k
+            out[which, 2] = (done + share * share * tied) / (k * k)
+            which += 1
+        start, done, s_done, q_done = stop, done + tied, s_done + s_tied, q_done + q_tied
+
+
+_average = compile_with()(_average)
+
+
+def _search(
+    blocks: Any, norms: Any, low: Any, high: Any, points: Any, units: Any, weights: Any,
+    queries: Any, twice: Any, query_norms: Any, own: Any, own_outcome: Any, ks: Any, slack: Any,
+    guess: Any,
+) -> Any:  # fmt: skip
+    """Averages over the nearest units of one arm, shape (n_queries, n_ks, 3).
+
+    Parameters: the arm's points in blocks (single precision, norms a little too small), boxes of
+    the blocks, points and (count, sum, sum of squares) of their units; the queries in both
+    precisions, their own point to be left out (or -1) with its outcome; sorted numbers of
+    neighbours; the relative error of the filter; a guess of each query's distance to its last
+    neighbour (or -1). Also gives the distances to the last neighbour and to the one half-way.
+    """
+    n_queries, n_ks, n_points = queries.shape[0], ks.size, points.shape[0]
+    out = np.full((n_queries, n_ks, 3), np.nan)
+    reach = np.empty((n_queries, 2))
+    for g in prange((n_queries + GROUP - 1) // GROUP):
+        first, last = g * GROUP, min(n_queries, (g + 1) * GROUP)
+        gaps = np.empty(blocks.shape[0], np.float32)
+        _box_gaps(low, high, twice[first:last] * np.float32(0.5), gaps)
+        room = (blocks.shape[0] + 1) * BLOCK
+        bound, work = np.empty(room, np.float32), np.empty(room, np.float32)
+        index, near = np.empty(room, np.int64), np.empty(BLOCK, np.float32)
+        distance = np.empty(room, np.float64)
+        for i in range(first, last):
+            k, n = min(ks[n_ks - 1] + (own[i] >= 0), n_points), 0
+            if guess[i] >= 0.0:
+                limit = np.float32(guess[i] / GRID)
+                n = _within(blocks, norms, gaps, twice[i], query_norms[i], limit, index, near)
+                if n >= k:
+                    _measure(points, index, n, queries[i], weights, distance)
+            if n < k or distance[k - 1] > guess[i] * (1.0 - 1e-6):
+                n = _candidates(
+                    blocks, norms, gaps, twice[i], query_norms[i], k, slack,
+                    bound, index, work, near,
+                )  # fmt: skip
+                _measure(points, index, n, queries[i], weights, distance)
+            _average(distance, index, n, ks, units, own[i], own_outcome[i], out[i])
+            reach[i, 0], reach[i, 1] = distance[k - 1], distance[k // 2]
+    return out, reach
+
+
+search = compile_with(parallel=True)(_search)

@@ -1,0 +1,1 @@
+"""The hierarchical model of scores: arms, units, clusters, periods."""

@@ -1,0 +1,1 @@
+"""Designs compared on simulated experiments."""

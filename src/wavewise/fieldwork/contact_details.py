@@ -1,0 +1,299 @@
+"""Addresses in one written form, so that the same one is found however it is written."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from wavewise.errors import InputError
+
+__all__ = [
+    "AddressBook",
+    "KeyRing",
+    "address_kind",
+    "caller_addresses",
+    "is_international",
+    "normal_address",
+    "written_like",
+]
+
+_PHONE_CHANNELS = {"sms", "voice"}
+_SIP = re.compile(r"(?:sips?|tel):([^@;?]+)(@[^;?]+)?", re.IGNORECASE)
+_INTERNATIONAL = re.compile(r"\+[1-9]\d{6,14}")
+
+
+def address_kind(channel: str) -> str:
+    """What an address of a channel is: a phone number serves both SMS and voice."""
+    return "phone" if channel in _PHONE_CHANNELS else channel
+
+
+def normal_address(channel: str, address: str) -> str:
+    """An address in the form in which two of them are compared.
+
+    Phone numbers lose all but their digits and the leading plus (00 counts as one); e-mail
+    addresses lose their case, which no large provider tells apart; anything else loses blanks
+    around it.
+
+    Examples
+    --------
+    >>> normal_address("sms", "00254 (712) 345-678"), normal_address("email", " Ana@Example.org ")
+    ('+254712345678', 'ana@example.org')
+    """
+    stripped = address.strip()
+    if address_kind(channel) == "phone":
+        bare = re.sub(r"[\s().\-/\u2010-\u2015]", "", stripped)
+        return "+" + bare[2:] if bare.startswith("00") else bare
+    return stripped.casefold() if channel == "email" else stripped
+
+
+def is_international(address: str) -> bool:
+    """Whether a phone number is written with its country's code.
+
+    Examples
+    --------
+    >>> is_international("+254 712 345678"), is_international("0712 345678")
+    (True, False)
+    """
+    return _INTERNATIONAL.fullmatch(normal_address("sms", address)) is not None
+
+
+def caller_addresses(caller: str) -> tuple[str, ...]:
+    """Ways in which the address of somebody who rings may be kept: as it came, and as a number.
+
+    Providers write +254712345678 as such, as ``sip:+254712345678@host`` or without its plus.
+
+    Examples
+    --------
+    >>> caller_addresses("sip:254712345678@sip.example.org;user=phone")
+    ('sip:254712345678@sip.example.org', '254712345678', '+254712345678')
+    >>> caller_addresses("0712 345678"), caller_addresses("")
+    (('0712 345678',), ())
+    """
+    found = _SIP.fullmatch(caller.partition(";")[0].strip())
+    names = [caller.strip()] if found is None else [found[0], found[1]]
+    number = normal_address("voice", names[-1])
+    if number.isdigit() and is_international("+" + number):
+        names.append("+" + number)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def written_like(number: str, former: str | None) -> str:
+    """A number that was typed on a telephone, with the country's code of the one before it.
+
+    Who types a number knows neither + nor the form that providers need: a leading 0 stands for the
+    country of the former number, if both are equally long without it.
+
+    Examples
+    --------
+    >>> written_like("0712345678", "+254700000001"), written_like("254712345678", "+254700000001")
+    ('+254712345678', '+254712345678')
+    >>> written_like("00254712345678", None), written_like("12345", "+254700000001")
+    ('+254712345678', '12345')
+    """
+    typed = normal_address("voice", number)
+    if former is None or not is_international(former):
+        return typed
+    known = normal_address("voice", former)
+    code = known[: len(known) - len(typed) + 1]
+    if typed.startswith("0") and 2 <= len(code) <= 4:
+        return code + typed[1:]
+    if len(typed) == len(known) - 1 and typed[:2] == known[1:3]:
+        return "+" + typed
+    return typed
+
+
+# Where addresses come from, as a protocol: the worker asks for a batch, and keeps none.
+
+
+class AddressBook(Protocol):
+    """Addresses of units, opened only to send."""
+
+    def addresses(self, channel: str, unit_ids: Sequence[str]) -> Mapping[str, str]:
+        """Address of each unit on a channel; a unit without one is left out."""
+        ...
+
+
+class ListedAddresses:
+    """Addresses held in memory: for dry runs and tests.
+
+    Examples
+    --------
+    >>> ListedAddresses({"sms": {"a": "+15550100"}}).addresses("sms", ["a", "b"])
+    {'a': '+15550100'}
+    """
+
+    def __init__(self, listed: Mapping[str, Mapping[str, str]]) -> None:
+        self._listed = listed
+
+    def addresses(self, channel: str, unit_ids: Sequence[str]) -> dict[str, str]:
+        """Address of each unit on a channel; a unit without one is left out."""
+        known = self._listed.get(channel, {})
+        return {unit: known[unit] for unit in unit_ids if unit in known}
+
+
+# Keys that encrypt contact details: they live outside of the study's database.
+
+FORM = "wavewise keys 1"
+_KEY_BYTES = 32
+_NONCE_BYTES = 12
+_LINK = "unsubscribe"
+
+
+@dataclass(frozen=True)
+class Encrypted:
+    """One contact detail as the database keeps it."""
+
+    key_id: str  # Name of the key that it was encrypted with.
+    encrypted: str  # Nonce, ciphertext and tag in base 64.
+    # Blind index: equal for equal addresses, and nothing can be read from it without the key.
+    lookup: str
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """The active key, those before it, and the one that signs unsubscribe links.
+
+    Notes
+    -----
+    From each key HKDF-SHA256 makes two: one for AES-256-GCM with a random nonce of 96 bits, and one
+    for HMAC-SHA256, the blind index. Associated data are the unit, the channel and the key's name,
+    so that an encrypted value moved to another row does not open.
+
+    Examples
+    --------
+    >>> ring = KeyRing.new()
+    >>> kept = ring.encrypt("007", "sms", "+51 999 000 111")
+    >>> ring.open("007", "sms", kept.key_id, kept.encrypted)
+    '+51 999 000 111'
+    >>> kept.lookup in ring.lookups("voice", "0051999000111")
+    True
+    """
+
+    active: str  # Name of the key that encrypts.
+    keys: Mapping[str, bytes] = field(repr=False)  # Keys by name, 32 bytes each.
+    # 32 bytes. It outlives rotations: links in messages of last year must still work.
+    link_key: bytes = field(repr=False)
+
+    @classmethod
+    def new(cls) -> "KeyRing":
+        """A ring with one new key."""
+        name = secrets.token_hex(4)
+        return cls(name, {name: secrets.token_bytes(_KEY_BYTES)}, secrets.token_bytes(_KEY_BYTES))
+
+    @classmethod
+    def read(cls, text: str, name: str) -> "KeyRing":
+        """A ring from its file's text; ``name`` is what errors call it."""
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            keys = {str(k): base64.b64decode(v, validate=True) for k, v in raw["keys"].items()}
+            ring = cls(str(raw["active"]), keys, base64.b64decode(raw["link"], validate=True))
+            sound = raw["form"] == FORM and ring.active in keys
+        except (ValueError, KeyError, TypeError, AttributeError):
+            sound = False
+        if not sound or any(len(k) != _KEY_BYTES for k in (*ring.keys.values(), ring.link_key)):
+            raise InputError(
+                f"{name}: found no key ring; needed what `wavewise contacts make-key` writes; "
+                "restore it from its copy: without it, contact details cannot be read"
+            )
+        return ring
+
+    def text(self) -> str:
+        """The ring as its file holds it."""
+        coded = {name: base64.b64encode(key).decode() for name, key in self.keys.items()}
+        link = base64.b64encode(self.link_key).decode()
+        whole = {"form": FORM, "active": self.active, "keys": coded, "link": link}
+        return json.dumps(whole, indent=1) + "\n"
+
+    def rotated(self) -> "KeyRing":
+        """The same ring with a new active key; the others still open."""
+        new = KeyRing.new()
+        return replace(self, active=new.active, keys={**self.keys, **new.keys})
+
+    def only_active(self) -> "KeyRing":
+        """The ring without the keys that are not active."""
+        return replace(self, keys={self.active: self.keys[self.active]})
+
+    def encrypt(self, unit_id: str, channel: str, address: str) -> Encrypted:
+        """A contact detail, bound to its unit and channel."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        bound = _bound(unit_id, channel, self.active)
+        cipher, index = self._made[self.active]
+        body = cipher.encrypt(nonce, address.encode(), bound)
+        return Encrypted(
+            self.active,
+            base64.b64encode(nonce + body).decode(),
+            _index(index, channel, address),
+        )
+
+    def open(self, unit_id: str, channel: str, key_id: str, encrypted: str) -> str:
+        """The contact detail that was encrypted for this unit and channel."""
+        if key_id not in self.keys:
+            raise InputError(
+                f"found contact details encrypted with the key {key_id!r}, which is not in "
+                "the key file; needed the key file that they were encrypted with; pass that one"
+            )
+        cipher, _ = self._made[key_id]
+        try:
+            raw = base64.b64decode(encrypted, validate=True)
+            bound = _bound(unit_id, channel, key_id)
+            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], bound).decode()
+        except (InvalidTag, ValueError):
+            raise InputError(
+                "found a contact detail that cannot be decrypted; needed it as it was encrypted "
+                "for this unit and channel; it was changed or moved: import the people again"
+            ) from None
+
+    def lookups(self, channel: str, address: str) -> tuple[str, ...]:
+        """Blind indexes of an address, one a key."""
+        return tuple(_index(index, channel, address) for _, index in self._made.values())
+
+    def unsubscribe_token(self, unit_id: str) -> str:
+        """An unguessable token for one unit's unsubscribe link; it does not show the unit."""
+        nonce = hmac.digest(self.link_key, unit_id.encode(), "sha256")[:_NONCE_BYTES]
+        body = self._link_cipher.encrypt(nonce, unit_id.encode(), _LINK.encode())
+        return base64.urlsafe_b64encode(nonce + body).decode().rstrip("=")
+
+    def unit_of_token(self, token: str) -> str | None:
+        """The unit of an unsubscribe token; None where this ring did not make it."""
+        try:
+            raw = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
+            unit = self._link_cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _LINK.encode())
+        except (InvalidTag, ValueError):
+            return None
+        return unit.decode()
+
+    @cached_property
+    def _made(self) -> dict[str, tuple[AESGCM, bytes]]:
+        return {
+            name: (AESGCM(_derived(key, b"contact seal")), _derived(key, b"contact look-up"))
+            for name, key in self.keys.items()
+        }
+
+    @cached_property
+    def _link_cipher(self) -> AESGCM:
+        return AESGCM(_derived(self.link_key, b"unsubscribe link"))
+
+
+def _derived(key: bytes, purpose: bytes) -> bytes:
+    return HKDF(SHA256(), _KEY_BYTES, salt=None, info=b"wavewise " + purpose).derive(key)
+
+
+def _bound(*parts: str) -> bytes:
+    # JSON, so that no two lists of parts give the same bytes.
+    return json.dumps(["wavewise contact 1", *parts]).encode()
+
+
+def _index(key: bytes, channel: str, address: str) -> str:
+    kind, normal = address_kind(channel), normal_address(channel, address)
+    return hmac.new(key, f"{kind}\x1f{normal}".encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,1 @@
+"""Files in: rows, cells, and what is wrong with them."""

@@ -1,0 +1,156 @@
+"""What pages are made of: sections of paragraphs, tables, figures, lists and folded parts."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar
+
+from markupsafe import Markup
+
+from wavewise.report.figures.draw import Figure, inline_svg
+from wavewise.shared.results import CheckResult
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = [
+    "Block",
+    "Bullets",
+    "CheckList",
+    "Column",
+    "Fold",
+    "Heading",
+    "Note",
+    "Pairs",
+    "Section",
+    "Table",
+    "environment",
+    "figures_of",
+]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading, whether its cells are numbers, and whether they are prose that may wrap."""
+
+    label: str
+    numeric: bool = True
+    prose: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text; ``marked`` is the first cell of the row to set off, ``total`` the last."""
+
+    kind: ClassVar[str] = "table"
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    marked: str | None = None
+    total: tuple[str, ...] = ()
+    note: str = ""
+    stack: bool = False  # On a phone each row becomes a block.
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading within a section."""
+
+    kind: ClassVar[str] = "heading"
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """A paragraph in small print."""
+
+    kind: ClassVar[str] = "note"
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of short texts."""
+
+    kind: ClassVar[str] = "list"
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Terms, each with its text."""
+
+    kind: ClassVar[str] = "pairs"
+
+    rows: tuple[tuple[str, str], ...]
+    style: str = "pairs"
+
+
+@dataclass(frozen=True)
+class CheckList:
+    """Checks, each with the wave that it is of and its numbers."""
+
+    kind: ClassVar[str] = "checks"
+
+    rows: tuple[tuple[str, CheckResult, Table | None], ...]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A part that opens when its line is clicked."""
+
+    kind: ClassVar[str] = "fold"
+
+    line: str
+    blocks: tuple["Block", ...]
+    style: str = ""
+    is_open: bool = False
+
+
+Block = str | Heading | Note | Bullets | Pairs | CheckList | Fold | Table | Figure
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: its anchor, its heading, its name in the contents, what it holds."""
+
+    anchor: str
+    title: str
+    short: str
+    blocks: tuple[Block, ...]
+
+
+def figures_of(blocks: Iterable[Block]) -> Iterator[Figure]:
+    """Every figure among some blocks, folded ones too."""
+    for block in blocks:
+        if isinstance(block, Figure):
+            yield block
+        elif isinstance(block, Fold):
+            yield from figures_of(block.blocks)
+
+
+@cache
+def environment() -> "Environment":
+    """Templates of this package; values are escaped, a name that is missing is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    found = Environment(
+        loader=PackageLoader("wavewise.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    found.globals["svg"] = _svg
+    return found
+
+
+def _svg(figure: Figure, narrow: bool) -> Markup:
+    """A drawing for a screen or a phone."""
+    # The drawing library escapes the texts of the marks; inline_svg escapes its own.
+    return Markup(inline_svg(figure, narrow=narrow))  # noqa: S704

@@ -1,0 +1,499 @@
+"""Parts of a spec that several documents show: messages, delivery, arms, sizes, power."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from wavewise.design.messages import Message, Schedule
+from wavewise.design.power import ArmPower, Detectable, planned_effects
+from wavewise.design.shares import planned_shares, planned_sizes
+from wavewise.design.spec import Decision, Model, Outcome, StudySpec
+from wavewise.design.waves import AllocationRule, Arm, SharesByStratum, UnitsShare, UnitsWhere, Wave
+from wavewise.report.documents.document import Block, Bullets, Grid
+from wavewise.report.numbers import decimals_for, fixed, percent
+from wavewise.shared.results import NotEstimable
+
+__all__ = [
+    "DASH",
+    "NOT_SPECIFIED",
+    "day",
+    "decision_text",
+    "delivery_blocks",
+    "joined",
+    "messages_grid",
+    "model_text",
+    "outcome_bullets",
+    "power_blocks",
+    "share_text",
+    "size_text",
+    "wave_blocks",
+]
+
+DASH = "\u2013"
+
+
+def messages_grid(spec: StudySpec) -> Grid:
+    """Every message with its text in each language."""
+    rows = [row for message in spec.messages for row in _message_rows(message)]
+    columns = ("Message", "Channel", "Mechanism", "Language", "Text")
+    used = [n for n in range(len(columns)) if any(row[n] != DASH for row in rows)]
+    cells = tuple(tuple(row[n] for n in used) for row in rows)
+    return Grid("Messages", tuple(columns[n] for n in used), cells)
+
+
+def _message_rows(message: Message) -> list[tuple[str, ...]]:
+    head = (message.label or message.id, message.channel, message.mechanism or DASH)
+    texts = list(message.text.items())
+    if message.flow is not None:
+        given = "; ".join(f"{name} = {value}" for name, value in message.fields.items())
+        texts.append((DASH, f"call flow '{message.flow}'{f', with {given}' if given else ''}"))
+    return [(*head, *text) for text in texts or [(DASH, f"text {NOT_SPECIFIED}")]]
+
+
+def delivery_blocks(spec: StudySpec) -> tuple[Block, ...]:
+    """When the messages of each wave go out."""
+    same: dict[str, list[str]] = {}
+    for wave in spec.waves:
+        same.setdefault(_delivery(spec, wave), []).append(wave.name)
+    return (Bullets(tuple(f"{joined(waves)}: {text}" for text, waves in same.items())),)
+
+
+def _delivery(spec: StudySpec, wave: Wave) -> str:
+    if wave.schedule is None:
+        elsewhere = "delivered elsewhere, before the data were imported"
+        return f"{elsewhere}." if wave.imported is not None else f"{NOT_SPECIFIED}."
+    return schedule_text(spec, spec.schedules[wave.schedule])
+
+
+def wave_blocks(spec: StudySpec, wave: Wave) -> tuple[Block, ...]:
+    """A wave in words, and its arms."""
+    control = f"Control: '{wave.control_id}'." if wave.control_id else "There is no control arm."
+    return (
+        f"{wave.name}: {wave_units_text(spec, wave)}; outcome window {window_text(wave)}. "
+        f"{randomization_text(spec, wave)}",
+        f"{rule_text(spec, wave)} {control}",
+        arms_grid(spec, wave),
+    )
+
+
+def arms_grid(spec: StudySpec, wave: Wave) -> Grid:
+    """The arms of a wave: content, share, planned number of units."""
+    sizes, shares = planned_sizes(spec, wave), planned_shares(spec, wave) or {}
+    rows = tuple(
+        (
+            arm.id,
+            _content(spec, arm),
+            _share(wave, arm.id, shares.get(arm.id)),
+            _size(sizes[arm.id]),
+        )
+        for arm in spec.arms_of(wave)
+    )
+    columns = ("Arm", "Content", "Share", f"Planned {spec.units.name}")
+    return Grid(f"Arms of {wave.name}", columns, rows, frozenset({2, 3}))
+
+
+def _content(spec: StudySpec, arm: Arm) -> str:
+    if arm.policy is not None:
+        return f"{arm.content}, learned on {joined(arm.policy.learned_on)}"
+    labels = {message.id: message.label or message.id for message in spec.messages}
+    return ", then ".join(labels[name] for name in arm.sequence) or arm.content
+
+
+def _share(wave: Wave, arm: str, share: object) -> str:
+    if isinstance(share, float):
+        return share_text(share)
+    if arm == wave.control_id and wave.control_share is not None:
+        return share_text(wave.control_share)
+    return "by stratum" if share is not None else "by the rule"
+
+
+def _size(size: float | NotEstimable) -> str:
+    return DASH if isinstance(size, NotEstimable) else f"{size:,.0f}"
+
+
+def outcome_bullets(outcomes: list[Outcome]) -> tuple[Block, ...]:
+    """Outcomes and how they are measured."""
+    items = tuple(f"{outcome.name}: {outcome_text(outcome)}." for outcome in outcomes)
+    return (Bullets(items),) if items else (f"None is {NOT_SPECIFIED.removeprefix('not ')}.",)
+
+
+def power_blocks(spec: StudySpec) -> tuple[Block, ...]:
+    """Standard errors and minimum detectable effects, with what they rest on."""
+    power = planned_effects(spec)
+    if isinstance(power, NotEstimable):
+        return (f"{NOT_SPECIFIED.capitalize()}: {power.reason}.",)
+    blocks: list[Block] = [power.assumptions]
+    if any(row.convention == "messaged part" for row in power.rows):
+        blocks.append(
+            "Where a share of each arm is held out, two conventions are given. Whole arm: all "
+            "units of the arm, held-out ones included. Messaged part: only those that may get "
+            "messages; its control is the held-out part of the same arm."
+        )
+    for outcome in spec.outcomes:
+        rows = [row for row in power.rows if row.outcome == outcome.id]
+        known = [row for row in rows if isinstance(row.std_error, float)]
+        blocks += [_power_grid(spec, outcome, known)] if known else []
+        blocks += _unknown(spec, outcome, rows)
+    return tuple(blocks)
+
+
+def _power_grid(spec: StudySpec, outcome: Outcome, rows: list[ArmPower]) -> Grid:
+    factor, unit = _scale(outcome)
+    same: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        same.setdefault((_place(spec, row), *_power_cells(row, factor)), []).append(row.arm)
+    cells = tuple((place, _named(arms), *texts) for (place, *texts), arms in same.items())
+    columns = ("Wave", "Arms", f"{spec.units.name.capitalize()} per arm", "SE of an arm",
+               "MDE to control", "MDE to an equal arm")  # fmt: skip
+    mean = rows[0].baseline_mean
+    baseline = share_text(mean) if factor == 100 else f"{mean:g}"
+    caption = f"{outcome.name}, in {unit}; baseline mean {baseline}"
+    return Grid(caption, columns, cells, frozenset({2, 3, 4, 5}))
+
+
+def _unknown(spec: StudySpec, outcome: Outcome, rows: list[ArmPower]) -> list[Block]:
+    """What is not known, with the reasons."""
+    same: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if isinstance(row.std_error, NotEstimable):
+            same.setdefault((_place(spec, row), row.std_error.reason), []).append(row.arm)
+    items = tuple(
+        f"{outcome.name}, {place}, {_named(arms)}: not given, since {reason}."
+        for (place, reason), arms in same.items()
+    )
+    return [Bullets(items)] if items else []
+
+
+def _place(spec: StudySpec, row: ArmPower) -> str:
+    wave = next(wave.name for wave in spec.waves if wave.id == row.wave)
+    return wave if row.convention == "whole arm" else f"{wave}, messaged part"
+
+
+def _power_cells(row: ArmPower, factor: float) -> tuple[str, ...]:
+    contrasts = (row.vs_control, row.vs_arm)
+    effects = [c.minimum_detectable_effect if isinstance(c, Detectable) else c for c in contrasts]
+    return (_size(row.n_units), *(_scaled(value, factor) for value in (row.std_error, *effects)))
+
+
+def _scaled(value: float | NotEstimable, factor: float) -> str:
+    if isinstance(value, NotEstimable):
+        return DASH
+    return fixed(factor * value, decimals_for(factor * value, 3))
+
+
+def _scale(outcome: Outcome) -> tuple[float, str]:
+    """Factor from the outcome's scale to the printed one, and the printed unit."""
+    if outcome.kind in {"any", "successes"}:
+        return 100.0, "percentage points"
+    return 1.0, outcome.unit or "its own unit"
+
+
+def _named(arms: list[str]) -> str:
+    return joined(arms) if len(arms) <= 8 else f"{len(arms)} arms ({arms[0]}, {arms[1]}, ...)"
+
+
+# What a spec says, in words: schedules, waves, shares, outcomes, models. It adds nothing.
+
+NOT_SPECIFIED = "not specified"
+MOST_NAMED = 8
+
+_DAYS = {
+    "mon": "Mondays",
+    "tue": "Tuesdays",
+    "wed": "Wednesdays",
+    "thu": "Thursdays",
+    "fri": "Fridays",
+    "sat": "Saturdays",
+    "sun": "Sundays",
+}
+
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+
+
+def share_text(share: float) -> str:
+    r"""A share in percent, with no more decimals than it needs, at most two.
+
+    Examples
+    --------
+    >>> share_text(0.2), share_text(1 / 7)
+    ('20\xa0%', '14.29\xa0%')
+    """
+    decimals = next((n for n in (0, 1) if abs(share - round(share, n + 2)) < 1e-9), 2)
+    return percent(share, decimals)
+
+
+def joined(items: Sequence[str]) -> str:
+    """``a, b and c``.
+
+    Examples
+    --------
+    >>> joined(["a"]), joined(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    *most, last = items or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def day(value: date) -> str:
+    """A date in words, e.g. ``9 October 2023``."""
+    return f"{value.day} {_MONTHS[value.month - 1]} {value.year}"
+
+
+def window_text(wave: Wave) -> str:
+    """The outcome window of a wave, e.g. ``9 to 29 October 2023 (21 days)``."""
+    last = wave.starts + timedelta(days=wave.window_days - 1)
+    if (wave.starts.year, wave.starts.month) == (last.year, last.month):
+        return f"{wave.starts.day} to {day(last)} ({_counted(wave.window_days, 'day')})"
+    return f"{day(wave.starts)} to {day(last)} ({_counted(wave.window_days, 'day')})"
+
+
+def schedule_text(spec: StudySpec, schedule: Schedule) -> str:
+    """When messages go out.
+
+    Examples
+    --------
+    >>> from wavewise.design import parse_spec
+    >>> from wavewise.design.templates import template_text
+    >>> spec = parse_spec(template_text("peru-school-year"))
+    >>> schedule_text(spec, spec.schedules["twice_weekly"]).split(" (")[0]
+    "Mondays and Thursdays at 17:00 in each unit's own time zone for 3 weeks"
+    """
+    zone = spec.study.time_zone
+    own_zone = spec.units.time_zone is not None
+    place = "in each unit's own time zone" if own_zone else f"({zone})"
+    default = f" ({zone} for those without one)" if own_zone else ""
+    days = joined([_DAYS[name] for name in schedule.days])
+    if schedule.sets is not None:
+        length = f"{_counted(schedule.sets, 'time')} in all"
+    else:
+        length = f"for {_counted(schedule.weeks or 1, 'week')}"
+    parts = [f"{days} at {schedule.at:%H:%M} {place} {length}{default}."]
+    if schedule.quiet_hours is not None:
+        begin, end = schedule.quiet_hours
+        parts.append(f"Nothing is sent from {begin:%H:%M} to {end:%H:%M}.")
+    hours = f" (within {schedule.late_after_hours:g} hours)"
+    late, limit = ("dropped", hours) if schedule.if_late == "skip" else ("sent later", "")
+    parts.append(f"A message that could not go out in time{limit} is {late}.")
+    return " ".join([*parts, *_attempts(schedule)])
+
+
+def _attempts(schedule: Schedule) -> list[str]:
+    attempts, parts = schedule.attempts, []
+    if attempts.most > 1:
+        parts.append(
+            f"A call that is not answered is made up to {attempts.most} times, "
+            f"{attempts.every_hours:g} hours apart."
+        )
+    if attempts.call_back:
+        parts.append("A unit that leaves a missed call is called back.")
+    return parts
+
+
+def wave_units_text(spec: StudySpec, wave: Wave) -> str:
+    """Who takes part in a wave."""
+    name, units = spec.units.name, wave.units
+    if isinstance(units, UnitsShare):
+        return f"{share_text(units.share)} of the {name}, drawn at random"
+    if isinstance(units, UnitsWhere):
+        return f"the {name} with {joined([_condition(*item) for item in units.where.items()])}"
+    if units == "rest":
+        return f"the {name} that no earlier wave took"
+    return f"all {name}"
+
+
+def _condition(column: str, values: object) -> str:
+    listed = values if isinstance(values, tuple) else (values,)
+    return f"{column} = {' or '.join(str(value) for value in listed)}"
+
+
+def randomization_text(spec: StudySpec, wave: Wave) -> str:
+    """How a wave is randomized: unit, strata, who did it."""
+    group = spec.units.randomize_by
+    whole = f"groups of equal {group}, each as a whole" if group else f"single {spec.units.name}"
+    strata = joined(spec.units.strata)
+    text = f"Unit of randomization: {whole}. Strata: {strata or 'none'}."
+    if wave.imported is not None:
+        text += (
+            " The wave was randomized elsewhere; its assignment is read from the column "
+            f"'{wave.imported.arm}' of the people file."
+        )
+    return text
+
+
+def rule_text(spec: StudySpec, wave: Wave) -> str:
+    """Which shares the arms get, or by which rule."""
+    if isinstance(wave.shares, AllocationRule):
+        text = _allocation_rule(wave, wave.shares)
+    elif isinstance(wave.shares, SharesByStratum):
+        text = f"Shares differ by stratum: {_by_stratum(spec, wave)}."
+    else:
+        text = f"Shares: {_grouped_shares(spec, wave)}."
+    if wave.held_out_share:
+        text += (
+            f" In each arm, {share_text(wave.held_out_share)} of the units are held out at random "
+            "and get no message."
+        )
+    return text
+
+
+def _allocation_rule(wave: Wave, rule: AllocationRule) -> str:
+    beside = "the arms"
+    if wave.control_share is not None:
+        keeps = "keeps at least" if rule.rule == "control-augmented" else "keeps"
+        beside = f"'{wave.control_id}' {keeps} {share_text(wave.control_share)}; the other arms"
+    learned = f"the outcomes of {joined(rule.learned_on)}"
+    floor = f" No arm gets less than {share_text(rule.floor)} of the wave." if rule.floor else ""
+    if rule.rule == "equal":
+        return f"Equal shares: {beside} get equal shares."
+    name, law = _rule_words(rule)
+    return (
+        f"{name}: {beside} get shares {law}, where p is an arm's posterior "
+        f"probability of being best under the model '{rule.model}', learned on {learned}.{floor}"
+    )
+
+
+def _rule_words(rule: AllocationRule) -> tuple[str, str]:
+    match rule.rule:
+        case "exploration":
+            return "Exploration sampling", "in proportion to p (1 \u2212 p)"
+        case "top-two":
+            beta = 0.5 if rule.beta is None else rule.beta
+            first = share_text(beta)
+            return (
+                "Top-two Thompson sampling",
+                f"of which {first} follow p and the rest the second of two different draws from p",
+            )
+        case "control-augmented":
+            return (
+                "Control-augmented Thompson sampling",
+                "in proportion to p, and the control as much as the largest of them",
+            )
+        case "tempered Thompson":
+            return "Tempered Thompson sampling", _tempered_law(rule)
+    return "Thompson sampling", "in proportion to p"
+
+
+def _tempered_law(rule: AllocationRule) -> str:
+    default = 0.2 if rule.temper is None else 0.0
+    uniform = default if rule.uniform_share is None else rule.uniform_share
+    power = "p" if rule.temper in (None, 1.0) else f"p to the power {rule.temper:g}"
+    mixed = f", after {share_text(uniform)} in equal parts" if uniform > 0 else ""
+    return f"in proportion to {power}{mixed}"
+
+
+def _by_stratum(spec: StudySpec, wave: Wave) -> str:
+    shares = planned_shares(spec, wave) or {}
+    parts = [
+        f"{stratum}: {_groups(row)}" for stratum, row in shares.items() if isinstance(row, dict)
+    ]
+    return "; ".join(parts)
+
+
+def _grouped_shares(spec: StudySpec, wave: Wave) -> str:
+    shares = planned_shares(spec, wave) or {}
+    return _groups({arm: share for arm, share in shares.items() if isinstance(share, float)})
+
+
+def _groups(shares: dict[str, float]) -> str:
+    """Shares, arms of the same share together: ``16 arms 5.0 % each, control 20.0 %``."""
+    same: dict[str, list[str]] = {}
+    for arm, share in shares.items():
+        same.setdefault(share_text(share), []).append(arm)
+    return joined([_group(arms, share) for share, arms in same.items()])
+
+
+def _group(arms: list[str], share: str) -> str:
+    if len(arms) == 1:
+        return f"{arms[0]} {share}"
+    named = joined(arms) if len(arms) <= MOST_NAMED else f"{len(arms)} arms"
+    return f"{named} {share} each"
+
+
+def size_text(spec: StudySpec, wave: Wave) -> str:
+    """Planned number of units by arm, arms of the same size together."""
+    same: dict[str, list[str]] = {}
+    for arm, size in planned_sizes(spec, wave).items():
+        if isinstance(size, NotEstimable):
+            text = f"not known beforehand: {size.reason}"
+        else:
+            text = f"about {size:,.0f} {spec.units.name}"
+        same.setdefault(text, []).append(arm)
+    return "; ".join(f"{_arms(arms)}: {text}" for text, arms in same.items())
+
+
+def _arms(arms: list[str]) -> str:
+    if len(arms) <= MOST_NAMED:
+        return f"{joined(arms)}{' each' if len(arms) > 1 else ''}"
+    return f"{len(arms)} arms ({arms[0]}, {arms[1]}, ...) each"
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """How an outcome is measured."""
+    event = f"events of kind '{outcome.event}'" if outcome.event else "events"
+    imported = "" if outcome.event or outcome.kind == "score" else ", read from a file"
+    match outcome.kind:
+        case "any":
+            text = f"1 where at least one of the {event} falls in the outcome window, otherwise 0"
+            text = text if outcome.event else "1 for yes, 0 for no"
+        case "count":
+            text = f"number of {event} in the outcome window"
+        case "sum":
+            text = f"sum of {outcome.value or 'the values'} over {event} in the outcome window"
+        case "successes":
+            trials = "the sends of the schedule" if outcome.out_of == "sets" else outcome.out_of
+            text = f"number of sends with at least one of the {event}, out of {trials}"
+        case _:
+            taken = f", taken at {joined(outcome.periods)}" if outcome.periods else ""
+            text = f"score{taken}; the {_counting(outcome)} counts"
+    in_units = outcome.kind in {"sum", "score"} and outcome.unit not in {None, outcome.value}
+    unit = f", in {outcome.unit}" if in_units else ""
+    direction = "" if outcome.higher_is_better else "; lower is better"
+    return f"{text}{imported}{unit}{direction}"
+
+
+def _counting(outcome: Outcome) -> str:
+    """Which delivery of a score counts."""
+    if isinstance(outcome.delivery, str):
+        return f"{outcome.delivery} delivery"
+    return f"last delivery up to {outcome.delivery}"
+
+
+def model_text(spec: StudySpec, model: Model) -> str:
+    """A model, with its formula in words."""
+    outcome = next((o.name for o in spec.outcomes if o.id == model.outcome), model.outcome)
+    first, second = model.prior
+    match model.kind:
+        case "beta binomial":
+            return (
+                f"Beta-binomial model of {outcome}: the number of successes of an arm is binomial, "
+                f"and its success probability has a Beta({first:g}, {second:g}) prior, "
+                "independently of the other arms."
+            )
+        case "hierarchical binomial":
+            return (
+                f"Hierarchical binomial model of {outcome}: a unit's number of successes is "
+                "binomial; the log-odds of success are the effect of its arm plus a normal effect "
+                f"of its {model.cluster}. The priors are {NOT_SPECIFIED} here."
+            )
+        case _:
+            return (
+                f"Hierarchical normal model of {outcome}: a unit's value is normal around the "
+                f"effect of its arm plus a normal effect of its {model.cluster}. The priors are "
+                f"{NOT_SPECIFIED} here."
+            )
+
+
+def decision_text(decision: Decision | None) -> str:
+    """How the final arm is chosen."""
+    if decision is None:
+        return f"The rule by which a final arm is chosen is {NOT_SPECIFIED}."
+    return (
+        f"The arm with the {decision.choose} under the model '{decision.model}', learned on "
+        f"{joined(decision.learned_on)}, is chosen."
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,383 @@
+"""Effects on an outcome: the result of an analysis, its rows from best to worst, its tables."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from wavewise.design.spec import Outcome
+from wavewise.errors import InputError
+from wavewise.estimate import pair_margins
+from wavewise.report.blocks import Column, Table
+from wavewise.report.numbers import (
+    UNKNOWN,
+    Scale,
+    count,
+    fixed,
+    outcome_facts,
+    p_value,
+    percent,
+    scale_of,
+    sentence,
+    signed,
+)
+from wavewise.shared.results import NotEstimable
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from wavewise.estimate import Effects
+    from wavewise.estimate.effects.table import EffectTable
+
+__all__ = [
+    "EffectRow",
+    "OutcomeEffects",
+    "contrasts_table",
+    "differs_from_control",
+    "effects_table",
+    "excludes_zero",
+    "facts_of",
+    "ranked_effects",
+    "require_finite",
+    "require_share",
+    "survives_adjustment",
+]
+
+DIFFERENCE_IN_MEANS = "difference in means"
+
+
+@dataclass(frozen=True)
+class EffectRow:
+    """An estimate with its interval: one row of a result, of an arm, a contrast or a policy.
+
+    ``p_adjusted``, ``adjusted_low`` and ``adjusted_high`` are adjusted for the number of arms; None
+    where they were not computed.
+    """
+
+    arm: str
+    estimate: float
+    std_error: float
+    conf_low: float
+    conf_high: float
+    p_value: float | None = None
+    n_units: int | None = None
+    p_adjusted: float | None = None
+    adjusted_low: float | None = None
+    adjusted_high: float | None = None
+
+    def __post_init__(self) -> None:
+        require_finite(self, f"effect of {self.arm!r}")
+
+    @classmethod
+    def of(cls, name: str, row: Mapping[str, Any]) -> "EffectRow":
+        """A row from the plain values of a result, in whichever form it gives its interval.
+
+        Examples
+        --------
+        >>> EffectRow.of("a", {"estimate": 1, "std_error": 0.5, "conf": [0, 2]}).conf_high
+        2.0
+        """
+        low, high = row["conf"] if "conf" in row else (row["conf_low"], row["conf_high"])
+        numbers = (row["estimate"], row["std_error"], low, high)
+        if any(value is None for value in numbers):
+            raise InputError(
+                f"report: {name!r}: found an estimate without a number; needed a reason in its "
+                "place"
+            )
+        p = row.get("p_value")
+        # a difference that is 0 by construction has no error, and so no p-value
+        known = float(p) if isinstance(p, (int, float)) and math.isfinite(p) else None
+        estimate, error, low, high = (float(value) for value in numbers)
+        return cls(name, estimate, error, low, high, p_value=known, n_units=row.get("n_units"))
+
+
+@dataclass(frozen=True, eq=False)
+class OutcomeEffects:
+    """Effects of the arms on one outcome by one estimator; or why there are none."""
+
+    outcome: Outcome
+    effects: "Effects | NotEstimable"
+    estimator: str = DIFFERENCE_IN_MEANS  # As the study file names it.
+    registered: bool = True
+    learned_on: tuple[str, ...] = ()  # Waves whose data went in.
+    # What the report compares beside them; see ``compared``.
+    adjustment: Literal["none", "holm", "max-t"] = "none"
+    contrasts: "EffectTable | None" = None
+    best_minus_next: EffectRow | None = None
+
+    def compared(
+        self,
+        adjustment: Literal["none", "holm", "max-t"],
+        pairs: Sequence[tuple[str, str]] = (),
+    ) -> "OutcomeEffects":
+        """The same with adjusted rows, registered contrasts and margins of ordered pairs."""
+        effects = self.effects
+        if isinstance(effects, NotEstimable):
+            return self
+        weights = {
+            f"{first} minus {second}": {first: 1.0, second: -1.0}
+            for first, second in pairs
+            if {first, second} <= set(effects.arms)
+        }
+        ordered = [arm for arm in effects.arms if "+" in arm]
+        weights |= pair_margins(ordered) if ordered else {}
+        return replace(
+            self,
+            adjustment=adjustment,
+            contrasts=effects.contrasts(weights) if weights else None,
+            best_minus_next=_best_minus_next(effects, self.outcome),
+        )
+
+    @cached_property
+    def rows(self) -> tuple[EffectRow, ...]:
+        """Every arm that is estimable, in the order of the study file."""
+        if isinstance(self.effects, NotEstimable):
+            return ()
+        frame = self.effects.to_frame()
+        if self.adjustment == "none" or not frame["std_error"].is_not_null().any():
+            return _rows(frame)
+        table = self.effects.adjusted(self.adjustment).to_frame()
+        return tuple(
+            replace(
+                row,
+                p_adjusted=adjusted["p_value"],
+                adjusted_low=adjusted["conf_low"],
+                adjusted_high=adjusted["conf_high"],
+            )
+            for row in _rows(frame)
+            for adjusted in table.filter(arm=row.arm).to_dicts()
+        )
+
+    @property
+    def contrast_rows(self) -> tuple[EffectRow, ...]:
+        """Best minus next, then the other contrasts in the order of the plan."""
+        first = () if self.best_minus_next is None else (self.best_minus_next,)
+        return first if self.contrasts is None else (*first, *_rows(self.contrasts.to_frame()))
+
+    @property
+    def reasons(self) -> tuple[tuple[str, str], ...]:
+        """Arms that are not estimable, with the reason."""
+        if isinstance(self.effects, NotEstimable):
+            return (("", self.effects.reason),)
+        return tuple((arm, why.reason) for arm, why in self.effects.not_estimable.items())
+
+    @property
+    def control(self) -> str:
+        """Name of the control."""
+        return "control" if isinstance(self.effects, NotEstimable) else self.effects.control
+
+    @property
+    def control_mean(self) -> float | None:
+        """Mean outcome in control; None where it is not estimable."""
+        mean = (
+            None if isinstance(self.effects, NotEstimable) else self.effects.control_mean.estimate
+        )
+        return None if isinstance(mean, NotEstimable) else mean
+
+    @property
+    def control_n_units(self) -> int:
+        """Units in control with an outcome."""
+        return 0 if isinstance(self.effects, NotEstimable) else self.effects.control_mean.n_units
+
+    @property
+    def level(self) -> float:
+        """Confidence level of the intervals."""
+        return 0.95 if isinstance(self.effects, NotEstimable) else self.effects.level
+
+    @property
+    def adjusted_by(self) -> str:
+        """Name of the adjustment for several arms; empty without one."""
+        return {"none": "", "holm": "Holm", "max-t": "max-t"}[self.adjustment]
+
+    @property
+    def method(self) -> str:
+        """How the effects were estimated, and from which data."""
+        waves = f" Data of {', '.join(self.learned_on)}." if self.learned_on else ""
+        return f"{self._how}{waves}"
+
+    @property
+    def _how(self) -> str:
+        if isinstance(self.effects, NotEstimable):
+            return ""
+        name = "Difference in means" if self.estimator == DIFFERENCE_IN_MEANS else "OLS"
+        mark = "" if self.registered else " (for comparison, not the registered estimator)"
+        how = sentence(f"{name}{mark}: {self.effects.provenance.method}")
+        return f"{how} Intent to treat."
+
+    @property
+    def text(self) -> str:
+        """Heading and table, or heading and reason."""
+        mark = "" if self.registered else " (for comparison, not the registered estimator)"
+        heading = f"{self.outcome.name}, {self.estimator}{mark}"
+        if isinstance(self.effects, NotEstimable):
+            return f"{heading}\n{self.effects}"
+        return f"{heading}\n{self.effects.summary()}"
+
+    def facts(self) -> dict[str, Any]:
+        """Estimates as plain values, as `analyze` prints and keeps them."""
+        named = {
+            "outcome": self.outcome.id,
+            "estimator": self.estimator,
+            "registered": self.registered,
+        }
+        if isinstance(self.effects, NotEstimable):
+            return {**named, "not_estimable": self.effects.reason}
+        return {**named, **facts_of(self.effects)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the report shows, as plain values."""
+        return {
+            "outcome": outcome_facts(self.outcome),
+            "control": self.control,
+            "control_mean": self.control_mean,
+            "control_n_units": self.control_n_units,
+            "rows": [dict(vars(row)) for row in self.rows],
+            "not_estimable": [{"arm": arm, "reason": reason} for arm, reason in self.reasons],
+            "contrasts": [
+                dict(vars(row)) for row in self.contrast_rows if row is not self.best_minus_next
+            ],
+            "best_minus_next": self.best_minus_next and dict(vars(self.best_minus_next)),
+            "joint_p_value": None,
+            "estimator": self._how,
+            "level": self.level,
+            "adjustment": self.adjusted_by,
+            "learned_on": list(self.learned_on),
+            "exploratory": not self.registered,
+        }
+
+
+def facts_of(result: Any) -> dict[str, Any]:
+    """The numbers of a result that verbs print and the store keeps."""
+    found: dict[str, Any] = result.facts()
+    return found
+
+
+def _rows(frame: "pl.DataFrame") -> tuple[EffectRow, ...]:
+    """Rows that have all their numbers, straight from a result's frame."""
+    return tuple(EffectRow(**row) for row in frame.drop_nulls().to_dicts())
+
+
+def _best_minus_next(effects: "Effects", outcome: Outcome) -> EffectRow | None:
+    frame = effects.to_frame().drop_nulls()
+    if frame.height < 2:
+        return None
+    ranked = frame.sort("estimate", descending=outcome.higher_is_better)["arm"].to_list()
+    name = f"{ranked[0]} minus {ranked[1]}"
+    rows = _rows(effects.contrasts({name: {ranked[0]: 1.0, ranked[1]: -1.0}}).to_frame())
+    return rows[0] if rows else None
+
+
+def ranked_effects(item: OutcomeEffects) -> tuple[EffectRow, ...]:
+    """Arms from best to worst estimate; ties by name."""
+    sign = -item.outcome.sign
+    return tuple(sorted(item.rows, key=lambda row: (sign * row.estimate, row.arm)))
+
+
+def excludes_zero(row: EffectRow) -> bool:
+    """Whether the interval excludes no effect."""
+    return not row.conf_low <= 0 <= row.conf_high
+
+
+def survives_adjustment(item: OutcomeEffects, row: EffectRow) -> bool:
+    """Whether an effect stays significant when adjusted for the number of arms."""
+    return row.p_adjusted is None or row.p_adjusted <= 1 - item.level
+
+
+def differs_from_control(item: OutcomeEffects, row: EffectRow) -> bool | None:
+    """True if an effect is significant and for the better, False if for the worse, None if neither.
+
+    Significant means that the interval excludes zero, and that the adjusted p-value, where there is
+    one, is no larger than the intervals' level allows.
+    """
+    if not excludes_zero(row) or not survives_adjustment(item, row):
+        return None
+    return (row.estimate > 0) == item.outcome.higher_is_better
+
+
+def effects_table(item: OutcomeEffects, best: str | None) -> Table:
+    """Effects of the arms, best first."""
+    caption = f"Effects on {item.outcome.name}"
+    return _table(caption, "Arm", item, ranked_effects(item), best, _note(item))
+
+
+def contrasts_table(item: OutcomeEffects) -> Table | None:
+    """Contrasts in the order of the plan; None if there are none."""
+    rows = item.contrast_rows
+    return _table("Contrasts", "Contrast", item, rows, None, "") if rows else None
+
+
+def _table(
+    caption: str,
+    first: str,
+    item: OutcomeEffects,
+    rows: tuple[EffectRow, ...],
+    best: str | None,
+    note: str,
+) -> Table:
+    scale = scale_of(item.outcome)
+    decimals = max((scale.decimals(row.std_error, 2) for row in rows), default=2)
+    adjusted = any(row.p_adjusted is not None for row in rows)
+    intervals = any(row.adjusted_low is not None for row in rows)
+    columns = [
+        Column(first, numeric=False),
+        Column(f"Effect{scale.unit_in_brackets()}"),
+        Column("Std. error"),
+        Column(f"{percent(item.level, 0)} conf. interval"),
+        Column("p"),
+        *([Column("Adjusted p")] if adjusted else []),
+        *([Column("Adjusted interval")] if intervals else []),
+        Column("Units"),
+    ]
+    cells = tuple(_cells(row, scale, decimals, adjusted, intervals) for row in rows)
+    return Table(caption, tuple(columns), cells, marked=best, note=note)
+
+
+def _cells(
+    row: EffectRow, scale: Scale, decimals: int, adjusted: bool, intervals: bool
+) -> tuple[str, ...]:
+    cells = [
+        row.arm,
+        signed(scale.factor * row.estimate, decimals),
+        fixed(scale.factor * row.std_error, decimals),
+        scale.interval(row.conf_low, row.conf_high, decimals),
+        p_value(row.p_value),
+    ]
+    if adjusted:
+        cells.append(p_value(row.p_adjusted))
+    if intervals and row.adjusted_low is not None and row.adjusted_high is not None:
+        cells.append(scale.interval(row.adjusted_low, row.adjusted_high, decimals))
+    elif intervals:
+        cells.append(UNKNOWN)
+    return (*cells, count(row.n_units))
+
+
+def _note(item: OutcomeEffects) -> str:
+    parts, scale = [], scale_of(item.outcome)
+    if item.control_mean is not None:
+        mean = scale.level(item.control_mean, scale.decimals(0.01 * abs(item.control_mean)))
+        units = f" over {count(item.control_n_units)} units" if item.control_n_units else ""
+        parts.append(f"Mean in {item.control}: {mean}{units}.")
+    if item.adjusted_by:
+        parts.append(f"Adjusted for the number of arms: {item.adjusted_by}.")
+    return " ".join(parts)
+
+
+# What every number of a report must be: finite, and a share in [0, 1].
+
+
+def require_finite(row: Any, what: str) -> None:
+    """Refuse numbers that are not finite: what is not estimable is a reason."""
+    for field in fields(row):
+        value = getattr(row, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(
+                f"report: {what}: found {field.name} {value}; needed a finite number; "
+                "give a reason instead where the quantity is not estimable"
+            )
+
+
+def require_share(name: str, arm: str, value: float) -> None:
+    """Refuse a share or probability outside [0, 1]."""
+    if not 0 <= value <= 1:
+        raise InputError(f"report: arm {arm!r}: found {name} {value}; needed a value in [0, 1]")

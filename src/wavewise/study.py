@@ -1,0 +1,823 @@
+"""One door to a study: every verb of the command line as a method, and the verbs without a study.
+
+>>> import wavewise as ww
+>>> study = ww.open_study("my-study")  # doctest: +SKIP
+>>> study.wave_open("phase-1")  # doctest: +SKIP
+"""
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from wavewise.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from wavewise.design.spec import StudySpec
+    from wavewise.shared.results import FrameKind, Result
+    from wavewise.store import Store
+    from wavewise.workflow.study import Clock, Study
+
+__all__ = [
+    "OpenStudy",
+    "compare",
+    "contacts_make_key",
+    "data_get",
+    "demo",
+    "init",
+    "open_study",
+    "schema",
+]
+
+PathLike: TypeAlias = str | Path
+# Told what is done, how many steps of it are, and of how many.
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+
+def open_study(
+    folder: PathLike, *, store: str | None = None, clock: "Clock | None" = None
+) -> "OpenStudy":
+    """An open study: every verb of the command line is one of its methods.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The study folder, where ``study.toml`` lies.
+    store : str, optional
+        Database, as ``postgresql://name:password@host/database``; the file ``study.db`` in the
+        folder by default.
+    clock : callable, optional
+        Gives the time now, with a time zone; for simulations and tests.
+
+    Returns
+    -------
+    OpenStudy
+        Close it with ``close()``, use it in a ``with`` block, or leave it open in a notebook.
+
+    Raises
+    ------
+    InputError
+        There is no study in the folder.
+    SpecError
+        The study file has faults: all are listed.
+
+    Notes
+    -----
+    The study file is read anew by every method, so that a notebook sees what was edited.
+
+    Examples
+    --------
+    >>> with open_study("my-study") as study:  # doctest: +SKIP
+    ...     study.register()
+    ...     study.people_import("parents.csv")
+    ...     study.wave_open("phase-1")
+    """
+    return OpenStudy(folder, store=store, clock=clock)
+
+
+class OpenStudy:
+    """A study that is open; made by :func:`open_study`.
+
+    Each method does what the verb of the command line does (``wave open`` is ``wave_open``), takes
+    the same arguments, and gives a result: ``print`` shows it as the command line does, ``facts()``
+    gives what ``--json`` prints, and ``to_frame()`` its table.
+    """
+
+    def __init__(
+        self, folder: PathLike, *, store: str | None = None, clock: "Clock | None" = None
+    ) -> None:
+        from wavewise.workflow.study import read_study_file
+
+        self._folder, self._url, self._clock = Path(folder), store, clock
+        self._store: Store | None = None
+        read_study_file(self._folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database. A method that is called afterwards opens it again."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    @property
+    def folder(self) -> Path:
+        """The study folder."""
+        return self._folder
+
+    @property
+    def spec(self) -> "StudySpec":
+        """What the study file says now, validated."""
+        from wavewise.workflow.study import read_study_file
+
+        return read_study_file(self._folder)[1]
+
+    @property
+    def _study(self) -> "Study":
+        """The study as it is now: the file may have been edited since the last verb."""
+        from wavewise.workflow.study import Study, open_store, read_study_file, utc_now
+
+        text, spec = read_study_file(self._folder)
+        if self._store is None:
+            self._store = open_store(self._folder, self._url)
+            weakref.finalize(self, self._store.close)
+        return Study(self._folder, text, spec, self._store, self._clock or utc_now)
+
+    # Where the study stands.
+
+    def __repr__(self) -> str:
+        return "\n".join(self._standing())
+
+    def _repr_html_(self) -> str:
+        title, *lines = self._standing()
+        return f"<b>{escape(title)}</b><pre>{escape(chr(10).join(lines))}</pre>"
+
+    def _standing(self) -> Iterator[str]:
+        from wavewise.workflow.study import DATABASE_FILE
+
+        spec = self.spec
+        yield f"{spec.study.title} ({self._folder})"
+        if self._url is None and not (self._folder / DATABASE_FILE).is_file():
+            yield "  Not registered; no people yet."
+            yield "  Next: study.check(), study.design(), study.register()"
+            return
+        study = self._study
+        version, n_units = study.version, study.store.units.count()
+        registered = (
+            "not registered"
+            if version is None
+            else f"version {version.number}, registered {version.created_at:%Y-%m-%d}"
+        )
+        yield f"  Plan: {registered}"
+        yield f"  People: {n_units:,} {spec.units.name}"
+        for wave in spec.waves:
+            row = study.store.waves.get(wave.id)
+            stands = "not open yet" if row is None else row.state
+            yield f"  Wave {wave.id}: {stands}, starts {wave.starts}, {wave.window_days} days"
+        yield f"  Next: {', '.join(_next_steps(study))}"
+
+    # Plan.
+
+    def check(self) -> "Result":
+        """What is wrong with the study file and its people: every fault at once.
+
+        Raises
+        ------
+        SpecError, InputError
+            With all faults, each with its place.
+        """
+        from wavewise.workflow.prepare.init_check import check
+
+        return check(self._folder, self._url)
+
+    def design(
+        self,
+        *,
+        simulations: int = 1000,
+        spread: float = 0.2,
+        correlation: float = 0.0,
+        clusters: int = 100,
+        cluster_sd: float = 0.5,
+        budget: float | None = None,
+        total_days: float | None = None,
+        wave_days: float | None = None,
+        discount: float = 1.0,
+        heterogeneity: float | None = None,
+        best_effect: float = 0.03,
+        jobs: int = 1,
+        scheduler: str | None = None,
+        progress: Progress | None = None,
+    ) -> "Result":
+        """Power, simulated designs and the number of waves; writes ``report/design.html``.
+
+        Parameters
+        ----------
+        simulations : int
+            Simulated experiments for each design, 2 or more.
+        spread : float
+            Prior standard deviation of the arms' log odds.
+        correlation : float
+            Prior correlation between two arms' log odds.
+        clusters : int
+            Number of clusters, where the model has them.
+        cluster_sd : float
+            Standard deviation of the clusters' log odds.
+        budget : float, optional
+            What all waves together may cost.
+        total_days, wave_days : float, optional
+            Days for all waves; days for one wave, its window by default.
+        discount : float
+            Value of a benefit that comes one wave later, relative to now.
+        heterogeneity : float, optional
+            Standard deviation of effects between units; simulates personalization.
+        best_effect : float
+            Largest average effect in those simulations.
+        jobs : int
+            Processes; -1 for one per core.
+        scheduler : str, optional
+            Address of a Dask scheduler, as ``tcp://10.0.0.5:8786``.
+        progress : callable, optional
+            Called with a text, the simulations that are done, and how many there are.
+        """
+        from wavewise.workflow.prepare.design import DesignOptions, design_study
+
+        options = DesignOptions(
+            n_simulations=simulations,
+            spread=spread,
+            correlation=correlation,
+            n_clusters=clusters,
+            cluster_sd=cluster_sd,
+            budget=budget,
+            total_days=total_days,
+            wave_days=wave_days,
+            discount=discount,
+            heterogeneity=heterogeneity,
+            best_effect=best_effect,
+            n_jobs=jobs,
+            scheduler=scheduler,
+        )
+        show = None if progress is None else _Simulations(progress)
+        return design_study(self._study, options, show)
+
+    def register(self) -> "Result":
+        """Freeze version 1 of the plan; afterwards it changes only by :meth:`amend`."""
+        from wavewise.workflow.prepare.registration import register
+
+        return register(self._study)
+
+    def amend(self, reason: str) -> "Result":
+        """Freeze the plan as the study file has it now, as the next version.
+
+        Parameters
+        ----------
+        reason : str
+            Why the plan was changed; it stands in the history.
+        """
+        from wavewise.workflow.prepare.registration import amend
+
+        return amend(self._study, reason)
+
+    def history(self, *, export: bool = False) -> "Result":
+        """Every change of the plan: field, before, after, with date and reason.
+
+        Parameters
+        ----------
+        export : bool
+            Whether to write the registry page and the pre-analysis plan too.
+        """
+        from wavewise.workflow.prepare.registration import show_history
+
+        return show_history(self._study, export=export)
+
+    # Run.
+
+    def people_import(
+        self,
+        data: Any,
+        *,
+        skip_bad: bool = False,
+        replace: bool = False,
+        key_file: PathLike | None = None,
+        encoding: str = "utf-8",
+    ) -> "Result":
+        """Import units. If a row is bad, nothing is imported and every bad row is named.
+
+        Parameters
+        ----------
+        data : path or data frame
+            A CSV, TSV, NDJSON or Parquet file; or a frame of polars, pandas or pyarrow.
+        skip_bad : bool
+            Whether to import the good rows where some are bad.
+        replace : bool
+            Whether units that were imported before take their new rows.
+        key_file : path, optional
+            Key file for contact details, kept outside the study folder.
+        encoding : str
+            Encoding of a text file.
+        """
+        from wavewise.workflow.prepare.people import import_people
+
+        return import_people(
+            self._study,
+            data,
+            skip_bad=skip_bad,
+            replace=replace,
+            key_file=_path(key_file),
+            encoding=encoding,
+        )
+
+    def wave_open(self, wave: str, *, exploratory: bool = False) -> "Result":
+        """Randomize a wave: all of its units, or none.
+
+        Parameters
+        ----------
+        wave : str
+            Id of a wave in the study file.
+        exploratory : bool
+            Whether to open it without registration; all results after it are marked exploratory.
+        """
+        from wavewise.workflow.run.open_wave import open_wave
+
+        return open_wave(self._study, wave, exploratory=exploratory)
+
+    def wave_close(self, wave: str) -> "Result":
+        """Freeze a wave's outcomes: one row per unit."""
+        from wavewise.workflow.run.observe import close_wave
+
+        return close_wave(self._study, wave)
+
+    def wave_import(
+        self, wave: str, data: Any, *, exploratory: bool = False, encoding: str = "utf-8"
+    ) -> "Result":
+        """Import a wave that ran elsewhere: assignment, outcomes, and people if there are none.
+
+        Parameters
+        ----------
+        wave : str
+            Id of a wave whose study file says ``imported``.
+        data : path or data frame
+            One row per unit.
+        exploratory : bool
+            Whether to import it without registration; all results after it are marked exploratory.
+        encoding : str
+            Encoding of a text file.
+        """
+        from wavewise.workflow.run.import_wave import import_wave
+
+        return import_wave(self._study, wave, data, exploratory=exploratory, encoding=encoding)
+
+    def observe(
+        self,
+        data: Any,
+        *,
+        kind: str | None = None,
+        delivered: str | None = None,
+        encoding: str = "utf-8",
+    ) -> "Result":
+        """Import events or scores. Importing the same ones again changes nothing.
+
+        Parameters
+        ----------
+        data : path or data frame
+            Events or scores, one per row.
+        kind : str, optional
+            Kind of all events, where there is no such column; or ``scores``.
+        delivered : str, optional
+            Date of all scores, where there is no such column.
+        encoding : str
+            Encoding of a text file.
+        """
+        from wavewise.workflow.run.observe import observe
+
+        return observe(self._study, data, kind=kind, delivered=delivered, encoding=encoding)
+
+    def status(self) -> "Result":
+        """Messages due, sent, delivered and failed; opt-outs; what reached people."""
+        from wavewise.workflow.send.status import status
+
+        return status(self._study)
+
+    # Learn.
+
+    def analyze(self, wave: str, *, randomization_draws: int = 0) -> "Result":
+        """Estimate effects in a closed wave, and check its data.
+
+        Parameters
+        ----------
+        wave : str
+            Id of a closed wave.
+        randomization_draws : int
+            Number of re-randomizations for a randomization test; 0 leaves it out.
+        """
+        from wavewise.workflow.learn.analyze import analyze
+
+        return analyze(self._study, wave, randomization_draws=randomization_draws)
+
+    def decide(self, wave: str) -> "Result":
+        """What follows from a closed wave: the next shares, policies, or the final arm."""
+        from wavewise.workflow.learn.decide import decide
+
+        return decide(self._study, wave)
+
+    def evaluate(self, wave: str) -> "Result":
+        """What the frozen policies of a closed wave are worth on its fresh outcomes."""
+        from wavewise.workflow.learn.evaluate import evaluate
+
+        return evaluate(self._study, wave)
+
+    def report(self) -> "Result":
+        """Write ``report/index.html``: one page that opens without a network, and its figures."""
+        from wavewise.workflow.report.report import write_report
+
+        return write_report(self._study)
+
+    # Send.
+
+    def contacts_import(
+        self, data: Any, *, key_file: PathLike | None = None, encoding: str = "utf-8"
+    ) -> "Result":
+        """Import changed contact details of known units.
+
+        Parameters
+        ----------
+        data : path or data frame
+            Units' ids and the columns of addresses that the study file names.
+        key_file : path, optional
+            Key file for contact details; ``WAVEWISE_KEY_FILE`` by default.
+        encoding : str
+            Encoding of a text file.
+        """
+        from wavewise.workflow.contacts.contacts import import_contacts
+
+        return import_contacts(self._study, data, key_file=_path(key_file), encoding=encoding)
+
+    def contacts_rotate(self, key_file: PathLike) -> "Result":
+        """Encrypt all contact details with a new key, and remove the old one from the file."""
+        from wavewise.workflow.contacts.contacts import rotate_keys
+
+        return rotate_keys(self._study, Path(key_file))
+
+    def contacts_changes(self) -> "Result":
+        """Who changed a number during a call, and when; never the numbers."""
+        from wavewise.workflow.contacts.contacts import list_changes
+
+        return list_changes(self._study)
+
+    def contacts_restore(self, unit: str, *, key_file: PathLike | None = None) -> "Result":
+        """Restore the number that a unit had before its last change."""
+        from wavewise.workflow.contacts.contacts import restore_contact
+
+        return restore_contact(self._study, unit, key_file=_path(key_file))
+
+    def opt_out(self, unit: str, *, channel: str | None = None) -> "Result":
+        """Record an opt-out and cancel what is queued; the unit's arm and outcomes stay.
+
+        Parameters
+        ----------
+        unit : str
+            The unit's id.
+        channel : str, optional
+            Only this channel; all by default.
+        """
+        from wavewise.workflow.contacts.opt_outs import record_opt_out
+
+        return record_opt_out(self._study, unit, channel)
+
+    def preview(self, wave: str, *, unit: str | None = None) -> "Result":
+        """Every message of a wave as one unit would get it, with its length and due times.
+
+        Parameters
+        ----------
+        wave : str
+            Id of a wave in the study file.
+        unit : str, optional
+            The unit's id; the first unit by default.
+        """
+        from wavewise.workflow.send.preview import preview
+
+        return preview(self._study, wave, unit)
+
+    def send(self, *, until_done: bool = False, key_file: PathLike | None = None) -> "Result":
+        """Send what is due, each message at most once; several workers may run at a time.
+
+        Parameters
+        ----------
+        until_done : bool
+            Whether to stay until all messages of open waves are out.
+        key_file : path, optional
+            Key file for contact details; ``WAVEWISE_KEY_FILE`` by default.
+        """
+        from wavewise.workflow.send.worker import send
+
+        return send(self._study, until_done=until_done, key_file=_path(key_file))
+
+    def outbox_pause(self, *, wave: str | None = None) -> "Result":
+        """Stop sending immediately, in one wave or in all."""
+        from wavewise.workflow.send.worker import address_outbox
+
+        return address_outbox(self._study, "pause", wave)
+
+    def outbox_resume(self, *, wave: str | None = None) -> "Result":
+        """Resume sending what was paused, in one wave or in all."""
+        from wavewise.workflow.send.worker import address_outbox
+
+        return address_outbox(self._study, "resume", wave)
+
+    def outbox_cancel(self, *, wave: str | None = None) -> "Result":
+        """Cancel all messages that are not sent yet, for good, in one wave or in all."""
+        from wavewise.workflow.send.worker import address_outbox
+
+        return address_outbox(self._study, "cancel", wave)
+
+    def outbox_resend(self, *, wave: str | None = None) -> "Result":
+        """Send messages of unknown fate again: some people may get them twice."""
+        from wavewise.workflow.send.worker import address_outbox
+
+        return address_outbox(self._study, "resend", wave)
+
+    # Data.
+
+    def export(self, out: PathLike) -> "Result":
+        """Write the research data as CSV files: ids only, no contact details and no names.
+
+        Parameters
+        ----------
+        out : path
+            Folder to make.
+        """
+        from wavewise.workflow.run.export import export
+
+        return export(self._study, Path(out))
+
+    def erase(self, unit: str) -> "Result":
+        """Erase what identifies a unit: contact details, names. It is never sent to again."""
+        from wavewise.workflow.run.export import erase
+
+        return erase(self._study, unit)
+
+    # Serve.
+
+    def serve(
+        self,
+        *,
+        port: int = 8080,
+        host: str = "127.0.0.1",
+        key_file: PathLike | None = None,
+        public_url: str | None = None,
+        send: bool = False,
+    ) -> "Result":
+        """Receive events, inbound messages and opt-outs over HTTP, until it is interrupted.
+
+        Parameters
+        ----------
+        port : int
+            Port to listen on; 0 picks a free one.
+        host : str
+            Address to listen on.
+        key_file : path, optional
+            Key file for contact details; ``WAVEWISE_KEY_FILE`` by default.
+        public_url : str, optional
+            Public URL at which providers reach it.
+        send : bool
+            Whether to send messages that are due, too.
+        """
+        from wavewise.server.app import serve
+
+        return serve(
+            self._study,
+            host=host,
+            port=port,
+            key_file=_path(key_file),
+            public_url=public_url,
+            send=send,
+        )
+
+    def keys_make(self, name: str) -> "Result":
+        """Make an API key of the HTTP interface; it is shown once.
+
+        Parameters
+        ----------
+        name : str
+            Who will use the key.
+        """
+        from wavewise.workflow.contacts.keys import make_key
+
+        return make_key(self._study, name)
+
+    def keys_list(self) -> "Result":
+        """List API keys by id and name; the keys themselves are not stored."""
+        from wavewise.workflow.contacts.keys import list_keys
+
+        return list_keys(self._study)
+
+    def keys_revoke(self, key_id: str) -> "Result":
+        """Revoke an API key."""
+        from wavewise.workflow.contacts.keys import revoke_key
+
+        return revoke_key(self._study, key_id)
+
+    # What was kept, as frames.
+
+    def assignments(
+        self, wave: str | None = None, container: "FrameKind" = "polars"
+    ) -> "pl.DataFrame | Any":
+        """Units of a wave with their stratum, arm and the probability of that arm.
+
+        Parameters
+        ----------
+        wave : str, optional
+            Id of an open or closed wave; all of them by default, told apart by a column ``wave``.
+        container : {"polars", "pandas", "pyarrow"}
+            Kind of frame.
+        """
+        study = self._study
+        return self._by_wave(study, study.store.waves.assignment, wave, container)
+
+    def outcomes(
+        self, wave: str | None = None, container: "FrameKind" = "polars"
+    ) -> "pl.DataFrame | Any":
+        """Frozen outcomes of a closed wave, one row per unit.
+
+        Parameters
+        ----------
+        wave : str, optional
+            Id of a closed wave; all of them by default, told apart by a column ``wave``.
+        container : {"polars", "pandas", "pyarrow"}
+            Kind of frame.
+        """
+        study = self._study
+        return self._by_wave(study, study.store.waves.outcomes, wave, container)
+
+    def events(self, container: "FrameKind" = "polars") -> "pl.DataFrame | Any":
+        """All events that were kept, with the times at which they happened and came in (UTC)."""
+        import polars as pl
+
+        from wavewise.shared.results import frame_as
+
+        kept = self._study.store.events.all()
+        times = [name for name in kept.columns if name.endswith("_utc_us")]
+        readable = kept.with_columns(
+            pl.from_epoch(name, "us").dt.replace_time_zone("UTC") for name in times
+        ).rename({name: name.removesuffix("_utc_us") for name in times})
+        return frame_as(readable, container)
+
+    @staticmethod
+    def _by_wave(
+        study: "Study", read: "Callable[[str], pl.DataFrame]", wave: str | None, kind: "FrameKind"
+    ) -> Any:
+        import polars as pl
+
+        from wavewise.shared.results import frame_as
+
+        if wave is not None:
+            study.wave(wave)
+            return frame_as(read(wave), kind)
+        ids = [row.wave_id for row in study.store.waves.all()]
+        no_wave = pl.DataFrame(schema={"wave": pl.String, "unit_id": pl.String})
+        frames = [read(one).select(pl.lit(one).alias("wave"), pl.all()) for one in ids]
+        return frame_as(pl.concat([no_wave, *frames], how="diagonal_relaxed"), kind)
+
+
+class _Simulations:
+    """Progress of simulations in chunks; a class, since a process can be sent no closure."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __call__(self, done: int, total: int) -> None:
+        self._progress("simulated experiments", done, total)
+
+
+def _path(given: PathLike | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+def _next_steps(study: "Study") -> Iterator[str]:
+    """What can be done now, as calls."""
+    if study.version is None:
+        yield "study.register()"
+    if not study.store.units.count():
+        imported = study.spec.waves[0].imported is not None
+        yield (
+            f'study.wave_import("{study.spec.waves[0].id}", data)'
+            if imported
+            else "study.people_import(data)"
+        )
+        return
+    for wave in study.spec.waves:
+        row = study.store.waves.get(wave.id)
+        if row is None:
+            if study.version is not None:
+                verb = "wave_open" if wave.imported is None else "wave_import"
+                rest = "" if wave.imported is None else ", data"
+                yield f'study.{verb}("{wave.id}"{rest})'
+            return
+        if row.state == "open":
+            ends = _window_end(row.starts_at, wave.window_days)
+            if wave.imported is None and (ends is None or study.clock() < ends):
+                yield "study.observe(data)"
+                when = "" if ends is None else f" from {ends:%Y-%m-%d}"
+                yield f'study.wave_close("{wave.id}"){when}'
+            else:
+                yield f'study.wave_close("{wave.id}")'
+            return
+        if study.store.results.latest(wave.id, "analysis") is None:
+            yield f'study.analyze("{wave.id}")'
+            return
+    yield "study.report()"
+
+
+def _window_end(starts: datetime | None, days: int | None) -> datetime | None:
+    return None if starts is None or days is None else starts + timedelta(days=days)
+
+
+# Verbs that need no study.
+
+
+def init(folder: PathLike, template: str) -> "Result":
+    """Make a new study folder from a template.
+
+    Parameters
+    ----------
+    folder : path
+        Folder to make.
+    template : str
+        ``peru-school-year``, ``peru-summer``, ``kenya-ivr`` or ``get-out-the-vote``.
+    """
+    from wavewise.workflow.prepare.init_check import init
+
+    return init(Path(folder), template)
+
+
+def schema() -> "Result":
+    """The JSON Schema of the study file, for editors."""
+    from wavewise.workflow.prepare.init_check import schema
+
+    return schema()
+
+
+def demo(
+    *,
+    units: int = 100_000,
+    seed: int = 1,
+    out: PathLike = Path("wavewise-demo"),
+    summer: bool = False,
+    progress: Progress | None = None,
+) -> "Result":
+    """Run the Peru study on simulated families: learn, freeze policies, test them, report.
+
+    Parameters
+    ----------
+    units : int
+        Number of simulated parents, 100 or more.
+    seed : int
+        Seed of every random draw.
+    out : path
+        Folder to make.
+    summer : bool
+        Whether to run the summer study, when few use the app.
+    progress : callable, optional
+        Called with a step's text, how many steps are done, and of how many.
+    """
+    from wavewise.workflow.demo import run_demo
+
+    if units < 100:
+        raise InputError(f"units: found {units}; needed 100 or more")
+    return run_demo(
+        Path(out),
+        n_units=units,
+        seed=seed,
+        step=progress or (lambda *_: None),
+        season="summer" if summer else "school year",
+    )
+
+
+def compare(folders: Sequence[PathLike], *, out: PathLike = Path("contexts.html")) -> "Result":
+    """Compare the gains from policies in two or more studies, on one page.
+
+    Parameters
+    ----------
+    folders : sequence of paths
+        Folders of studies whose policies were evaluated.
+    out : path
+        Page to write.
+    """
+    from wavewise.workflow.report.report import compare
+
+    return compare([Path(folder) for folder in folders], Path(out))
+
+
+def data_get(name: str, *, source: PathLike | None = None) -> "Result":
+    """Put a public data file of the worked studies into the cache, its SHA-256 checked.
+
+    Parameters
+    ----------
+    name : str
+        ``gotv`` or ``pad``.
+    source : path, optional
+        A local copy, instead of a download.
+    """
+    from wavewise.workflow.prepare.datasets import get_data
+
+    return get_data(name, _path(source))
+
+
+def contacts_make_key(file: PathLike) -> "Result":
+    """Make a key file. Keep a copy: without it contact details cannot be read.
+
+    Parameters
+    ----------
+    file : path
+        The key file to make, outside every study folder.
+    """
+    from wavewise.workflow.contacts.keys import make_key_file
+
+    return make_key_file(Path(file))

@@ -1,0 +1,1 @@
+"""Contact details, keys, opt-outs."""

@@ -1,0 +1,295 @@
+"""Effects in closed waves, and the checks of their data, computed from what was frozen."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from wavewise.design.spec import Outcome, StudySpec
+from wavewise.design.waves import Wave
+from wavewise.errors import EstimationError
+from wavewise.estimate.effects.ate import ate
+from wavewise.evaluate import checks
+from wavewise.report.effects import OutcomeEffects
+from wavewise.shared.results import CheckResult, NotEstimable
+from wavewise.workflow.frames import (
+    HELD_OUT,
+    ClosedWaves,
+    WaveData,
+    control_of,
+    outcome_values,
+    stack,
+)
+from wavewise.workflow.intake import score_outcomes
+from wavewise.workflow.study import Study
+
+if TYPE_CHECKING:
+    from wavewise.estimate import Effects
+
+__all__ = ["FieldRecords", "effects_of", "quality_checks", "read_field_records"]
+
+FOR_COMPARISON: Final = "difference in means"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What an estimator of effects is given: units of one wave or several, and how they compare."""
+
+    data: WaveData
+    outcome: pl.Series
+    control: str
+    arms: tuple[str, ...]  # In the order of the study file.
+    covariates: pl.DataFrame | None
+    cluster: pl.Series | None
+    several: bool  # Whether there are several waves, each compared within itself.
+    with_strata: bool  # Whether the plan adjusts for strata.
+    std_error: Any
+    level: float
+
+
+def effects_of(closed: ClosedWaves, wave_ids: Sequence[str]) -> tuple[OutcomeEffects, ...]:
+    """Effects in closed waves; several waves are compared within each, never across.
+
+    The primary outcome comes first, the registered estimator first.
+    """
+    data = stack({wave_id: closed.data(wave_id) for wave_id in wave_ids})
+    waves = [closed.plan(wave_id) for wave_id in wave_ids]
+    registered = closed.spec.analysis.effects.estimator
+    outcomes = sorted(closed.spec.outcomes, key=lambda outcome: not outcome.primary)
+    return tuple(
+        OutcomeEffects(
+            outcome,
+            _estimated(estimator, comparison),
+            estimator=estimator,
+            registered=estimator == registered,
+            learned_on=tuple(wave_ids),
+        )
+        for outcome in outcomes
+        if outcome.id in data.outcomes.columns
+        for comparison in [_comparison(closed.spec, data, waves, outcome)]
+        for estimator in _estimators(closed.spec, outcome, waves)
+    )
+
+
+def _estimators(spec: StudySpec, outcome: Outcome, waves: Sequence[Wave]) -> list[str]:
+    """The registered one, and for the primary outcome of one wave another beside it."""
+    names: list[str] = [spec.analysis.effects.estimator]
+    if outcome.primary and len(waves) == 1 and spec.units.strata:
+        names.append("ols" if names[0] == FOR_COMPARISON else FOR_COMPARISON)
+    return names
+
+
+def _comparison(
+    spec: StudySpec, data: WaveData, waves: Sequence[Wave], outcome: Outcome
+) -> Comparison | NotEstimable:
+    plan, control = spec.analysis.effects, control_of(waves[0])
+    if control is None or any(control_of(wave) != control for wave in waves):
+        return NotEstimable("the waves have no control arm in common to compare with")
+    arms = tuple(arm.id for arm in spec.arms_of(waves[-1]))
+    return Comparison(
+        data,
+        outcome_values(data, outcome),
+        control,
+        (*arms, HELD_OUT) if waves[-1].held_out_share else arms,
+        covariates=data.units.fields.select(plan.covariates) if plan.covariates else None,
+        cluster=data.units.cluster if spec.units.error_cluster else None,
+        several=len(waves) > 1,
+        with_strata=plan.strata,
+        std_error=plan.std_error,
+        level=spec.study.level,
+    )
+
+
+def _estimated(estimator: str, comparison: Comparison | NotEstimable) -> "Effects | NotEstimable":
+    if isinstance(comparison, NotEstimable):
+        return comparison
+    try:
+        return _ESTIMATORS[estimator](comparison)
+    except EstimationError as error:
+        return NotEstimable(str(error))
+
+
+def _fit(case: Comparison, *, adjusted: bool = True, interact: bool = False) -> "Effects":
+    return ate(
+        case.outcome.to_numpy(),
+        case.data.condition,
+        control=case.control,
+        strata=case.data.stratum if case.several or (adjusted and case.with_strata) else None,
+        covariates=case.covariates if adjusted else None,
+        interact=interact,
+        cluster=case.cluster,
+        se=case.std_error or ("HC2" if case.cluster is None else "CR2"),
+        level=case.level,
+        arms=list(case.arms),
+    )
+
+
+_ESTIMATORS: "Mapping[str, Callable[[Comparison], Effects]]" = {
+    FOR_COMPARISON: partial(_fit, adjusted=False),
+    "ols": _fit,
+    "lin": partial(_fit, interact=True),
+}
+
+
+# Checks of a wave's data: those of `wavewise.evaluate.checks` that the study's data allow.
+
+ARRIVED = ("delivered", "read", "answered")
+
+
+@dataclass(frozen=True)
+class FieldRecords:
+    """What the field brought beside outcomes: messages by wave, deliveries of each score."""
+
+    messages: Mapping[str, pl.DataFrame]
+    score_deliveries: Mapping[str, pl.DataFrame]
+
+
+def read_field_records(study: Study, wave_ids: Sequence[str]) -> FieldRecords:
+    """Records that the checks of these waves need."""
+    store = study.store
+    return FieldRecords(
+        {wave_id: store.deliveries.rows(wave_id) for wave_id in wave_ids},
+        {o.id: store.scores.deliveries([o.id]) for o in score_outcomes(study.spec)},
+    )
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Waves whose data are checked, with all closed waves so far and what the field brought."""
+
+    closed: ClosedWaves
+    wave_ids: tuple[str, ...]
+    data: WaveData  # Of the waves together.
+    records: FieldRecords
+
+
+def quality_checks(
+    closed: ClosedWaves, wave_ids: Sequence[str], records: FieldRecords
+) -> tuple[CheckResult, ...]:
+    """Missing outcomes and their bounds, scores, drift of the control, exposure to messages."""
+    data = stack({wave_id: closed.data(wave_id) for wave_id in wave_ids})
+    checked = Checked(closed, tuple(wave_ids), data, records)
+    return tuple(result for check in _CHECKS for result in check(checked))
+
+
+def _missing(of: Checked) -> Iterator[CheckResult]:
+    closed, data, primary = of.closed, of.data, of.closed.spec.primary
+    if primary.id not in data.outcomes.columns:
+        scope = f"all {data.arm.n_unique()} arms, {len(data):,} units, outcome {primary.id}"
+        yield CheckResult("missing outcomes", scope, None, "No outcome was imported.")
+        return
+    values = outcome_values(data, primary)
+    yield checks.missing_outcomes(
+        values.to_numpy(), data.arm, strata=data.stratum, cluster=data.units.groups(closed.spec)
+    )
+    controls = {control_of(closed.plan(wave_id)) for wave_id in of.wave_ids}
+    if values.null_count() == 0 or len(controls) > 1 or None in controls:
+        return
+    low, high = (0.0, 1.0) if primary.scale == "binary" else (None, None)
+    yield _or_reason(
+        "bounds for missing outcomes",
+        f"outcome {primary.id}",
+        lambda: checks.attrition_bounds(
+            values.to_numpy(), data.arm, control=controls.pop(), lowest=low, highest=high
+        ),
+    )
+
+
+def _scores(of: Checked) -> Iterator[CheckResult]:
+    """Heaping and implausible clusters of each score."""
+    spec, data = of.closed.spec, of.data
+    has_cluster = spec.units.error_cluster is not None
+    for outcome in spec.outcomes:
+        if outcome.kind != "score" or outcome.id not in data.outcomes.columns:
+            continue
+        measured = data.outcomes[outcome.id].is_not_null()
+        if not measured.any():
+            continue
+        values = data.outcomes[outcome.id].filter(measured).cast(pl.Float64).to_numpy()
+        cluster = data.units.cluster.filter(measured) if has_cluster else None
+        yield checks.heaping(values, arm=data.arm.filter(measured), cluster=cluster)
+        if cluster is not None:
+            yield checks.implausible_clusters(values, cluster)
+
+
+def _late(of: Checked) -> Iterator[CheckResult]:
+    """Scores that came after the first delivery of their period, against the others."""
+    spec, data = of.closed.spec, of.data
+    units = pl.DataFrame(
+        {"unit_id": data.units.ids, "arm": data.arm, "cluster": data.units.cluster}
+    )
+    for deliveries in of.records.score_deliveries.values():
+        first = deliveries.sort("delivered_at_utc_us").unique(
+            ["unit_id", "period"], keep="first", maintain_order=True
+        )
+        begun = first.group_by("period").agg(begins=pl.col("delivered_at_utc_us").min())
+        rows = first.join(units, on="unit_id", maintain_order="left").join(begun, on="period")
+        rows = rows.with_columns(late=pl.col("delivered_at_utc_us") > pl.col("begins"))
+        if not rows["late"].any():
+            continue
+        yield checks.late_deliveries(
+            rows["score"].to_numpy(),
+            rows["arm"],
+            rows["late"].to_numpy(),
+            period=rows["period"],
+            cluster=rows["cluster"] if spec.units.error_cluster else None,
+        )
+
+
+def _drift(of: Checked) -> Iterator[CheckResult]:
+    """The control in these waves and in those that were closed before."""
+    closed, wave_ids = of.closed, of.wave_ids
+    order = [wave.id for wave in closed.spec.waves]
+    control = control_of(closed.plan(wave_ids[0]))
+    primary = closed.spec.primary
+    parts = {
+        name: closed.data(name)
+        for name in closed.until(max(wave_ids, key=order.index))
+        if control_of(closed.plan(name)) == control
+        and primary.id in closed.data(name).outcomes.columns
+    }
+    if control is None or len(parts) < 2:
+        return
+    wave = pl.concat([pl.repeat(name, len(data), eager=True) for name, data in parts.items()])
+    clusters = pl.concat([data.units.cluster for data in parts.values()])
+    yield checks.control_drift(
+        pl.concat([outcome_values(data, primary) for data in parts.values()]).to_numpy(),
+        pl.concat([data.arm for data in parts.values()]),
+        wave,
+        control=control,
+        cluster=clusters if closed.spec.units.error_cluster else None,
+    )
+
+
+def _exposure(of: Checked) -> Iterator[CheckResult]:
+    """Messages due and delivered, where they went out through the outbox."""
+    spec, data = of.closed.spec, of.data
+    rows = pl.concat([of.records.messages[wave_id] for wave_id in of.wave_ids])
+    if rows.is_empty():
+        return
+    arrived = ARRIVED if rows["state"].is_in(ARRIVED).any() else ("sent",)
+    each = rows.group_by("unit_id").agg(
+        due=pl.len(), delivered=pl.col("state").is_in(arrived).sum()
+    )
+    units = pl.DataFrame({"unit_id": data.units.ids}).join(
+        each, on="unit_id", how="left", maintain_order="left"
+    )
+    yield checks.dose_by_arm(
+        units["delivered"].fill_null(0).to_numpy(),
+        units["due"].fill_null(0).to_numpy(),
+        data.arm,
+        strata=data.stratum,
+        cluster=data.units.groups(spec),
+    )
+
+
+_CHECKS = (_missing, _scores, _late, _drift, _exposure)
+
+
+def _or_reason(name: str, scope: str, check: Callable[[], CheckResult]) -> CheckResult:
+    try:
+        return check()
+    except EstimationError as error:
+        return CheckResult(name, scope, None, f"Inconclusive: {error.message}.")

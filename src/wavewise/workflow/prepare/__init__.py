@@ -1,0 +1,1 @@
+"""Begin, check, design, register, enrol."""

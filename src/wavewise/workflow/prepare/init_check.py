@@ -1,0 +1,147 @@
+"""``init`` and ``check``: a new study folder, and the faults of a study file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from wavewise.design.parse import json_schema
+from wavewise.design.shares import planned_shares
+from wavewise.design.spec import StudySpec
+from wavewise.design.templates import template_text
+from wavewise.errors import InputError
+from wavewise.shared.text_tables import text_table
+from wavewise.workflow.result import VerbResult
+from wavewise.workflow.send.preview import readiness
+from wavewise.workflow.send.queue import require_no_faults
+from wavewise.workflow.study import DATABASE_FILE, STUDY_FILE, open_study, read_study_file
+
+__all__ = ["SCHEMA_FILE", "NewStudy", "SoundStudy", "StudySchema", "check", "init", "schema"]
+
+SCHEMA_FILE = "study.schema.json"
+
+
+_HEAD = ("wave", "starts", "window", "units", "arms", "control", "shares")
+
+
+@dataclass(frozen=True, eq=False)
+class NewStudy(VerbResult):
+    """A study folder that was made."""
+
+    study_file: str
+    template: str
+
+    def summary(self) -> str:
+        """Where it is, and what comes next."""
+        folder = Path(self.study_file).parent
+        return (
+            f"Wrote {self.study_file} from template {self.template}.\n"
+            f"Next: edit it, then `wavewise check {folder}`."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SoundStudy(VerbResult):
+    """What a study file without faults says, wave by wave."""
+
+    study_id: str
+    title: str
+    primary_outcome: str
+    waves: tuple[Mapping[str, Any], ...]  # As `_HEAD` names them.
+    n_units: int | None = None  # None where there is no database yet.
+    without_address: Mapping[str, int] | None = None  # Channel: units that it cannot reach.
+    notes: tuple[str, ...] = ()  # Of the people: missing addresses, lengths of messages.
+
+    def facts(self) -> dict[str, Any]:
+        """Study, primary outcome, waves; of the people where there are any."""
+        facts = {
+            "study_id": self.study_id,
+            "primary_outcome": self.primary_outcome,
+            "waves": [{"id": wave["wave"], "n_arms": wave["arms"]} for wave in self.waves],
+            "faults": [],
+        }
+        if self.n_units is None:
+            return facts
+        return {**facts, "n_units": self.n_units, "without_address": self.without_address}
+
+    def summary(self) -> str:
+        """That the file is sound, its waves, and notes on the people."""
+        rows = [[wave[name] for name in _HEAD] for wave in self.waves]
+        text = f"{self.title}: the study file is sound.\n\n{text_table(_HEAD, rows)}"
+        return "\n".join([text, *self.notes])
+
+    def _frame(self) -> pl.DataFrame:
+        return pl.DataFrame(list(self.waves))
+
+
+@dataclass(frozen=True, eq=False)
+class StudySchema(VerbResult):
+    """The JSON Schema of the study file."""
+
+    schema: Mapping[str, Any]
+
+    def facts(self) -> dict[str, Any]:
+        """The schema."""
+        return dict(self.schema)
+
+    def summary(self) -> str:
+        """The schema as JSON."""
+        return json.dumps(self.schema, indent=1, ensure_ascii=False)
+
+
+def init(folder: Path, template: str) -> NewStudy:
+    """A new study folder from a template, with the schema that lets editors complete it."""
+    text = template_text(template)
+    path = folder / STUDY_FILE
+    if path.exists():
+        raise InputError(f"found {path}; needed a folder without a study; give another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SCHEMA_FILE).write_text(f"{schema()}\n", encoding="utf-8")
+    path.write_text(f"#:schema ./{SCHEMA_FILE}\n{text}", encoding="utf-8")
+    return NewStudy(str(path), template)
+
+
+def schema() -> StudySchema:
+    """The JSON Schema of the study file."""
+    return StudySchema(json_schema())
+
+
+def check(folder: Path, store_url: str | None = None) -> SoundStudy:
+    """What a sound study file says, wave by wave, and whether its messages fit the people."""
+    _, spec = read_study_file(folder)
+    sound = SoundStudy(
+        study_id=spec.study.id,
+        title=spec.study.title,
+        primary_outcome=spec.primary.id,
+        waves=tuple(_wave_row(spec, position) for position in range(len(spec.waves))),
+    )
+    if store_url is None and not (folder / DATABASE_FILE).is_file():
+        return sound
+    with open_study(folder, store_url=store_url) as study:
+        found = readiness(study)
+    require_no_faults(list(found.faults))
+    return replace(
+        sound,
+        n_units=found.n_units,
+        without_address=found.without_address,
+        notes=found.notes,
+    )
+
+
+def _wave_row(spec: StudySpec, position: int) -> dict[str, Any]:
+    wave = spec.waves[position]
+    shares = "set by rule" if planned_shares(spec, wave) is None else "fixed"
+    units = wave.units if isinstance(wave.units, str) else type(wave.units).__name__[5:].lower()
+    row = (
+        wave.id,
+        f"{wave.starts}",
+        f"{wave.window_days} days",
+        units,
+        len(spec.arms_of(wave)),
+        wave.control_id or "none",
+        shares,
+    )
+    return dict(zip(_HEAD, row, strict=True))

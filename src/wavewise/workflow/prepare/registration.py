@@ -1,0 +1,176 @@
+"""``register``, ``amend`` and ``history``: the spec as it was frozen, and every change since."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from wavewise.design.versions import (
+    VersionRecord,
+    canonical_dict,
+    canonical_json,
+    changes,
+    history,
+    spec_hash,
+)
+from wavewise.errors import InputError, RegistrationError
+from wavewise.workflow.result import VerbResult
+from wavewise.workflow.study import Study
+
+__all__ = ["FrozenPlan", "PlanHistory", "amend", "register", "show_history"]
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenPlan(VerbResult):
+    """A version of the plan as it was frozen."""
+
+    version: int
+    hash: str  # SHA-256 of its canonical form.
+    waves_seen: tuple[str, ...]  # Closed before it: it is an addendum then.
+    frozen_at: datetime
+    changes: tuple[Mapping[str, Any], ...] | None = None  # Since the version before; None: first.
+
+    def facts(self) -> dict[str, Any]:
+        """Version, hash, waves whose data were seen; of an amendment the number of changes."""
+        facts = {"version": self.version, "hash": self.hash, "waves_seen": list(self.waves_seen)}
+        return facts if self.changes is None else {**facts, "n_changes": len(self.changes)}
+
+    def summary(self) -> str:
+        """What was frozen, and each change."""
+        verb = "Registered" if self.changes is None else "Amended"
+        seen = ", ".join(self.waves_seen)
+        note = f" (addendum: after data of {seen} were seen)" if seen else ""
+        lines = [
+            f"{verb} version {self.version} on {self.frozen_at:%Y-%m-%d %H:%M} UTC{note}.",
+            f"SHA-256 {self.hash}",
+            *(f"  {one['field']}: {one['before']} -> {one['after']}" for one in self.changes or ()),
+        ]
+        return "\n".join(lines)
+
+    def _frame(self) -> pl.DataFrame:
+        return _as_text(self.changes or ())
+
+
+@dataclass(frozen=True, eq=False)
+class PlanHistory(VerbResult):
+    """Versions of the plan, and every change between them."""
+
+    versions: tuple[Mapping[str, Any], ...]  # number, date, reason
+    changes: tuple[Mapping[str, Any], ...]  # version, date, reason, field, before, after, addendum
+    written: tuple[str, ...]  # Pages, where they were asked for.
+    text: str  # The changes, for a terminal.
+
+    def facts(self) -> dict[str, Any]:
+        """Versions, changes and pages."""
+        return {"versions": self.versions, "changes": self.changes, "written": self.written}
+
+    def summary(self) -> str:
+        """The changes, version by version."""
+        text = self.text if self.versions else "The study is not registered."
+        return f"{text}\n\nWrote {', '.join(self.written)}." if self.written else text
+
+    def _frame(self) -> pl.DataFrame:
+        return _as_text(self.changes)
+
+
+def _as_text(changes: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """One row a change; values of any type as JSON."""
+    values = ("before", "after")
+    rows = [{**one, **{name: json.dumps(one[name]) for name in values}} for one in changes]
+    return pl.DataFrame(rows)
+
+
+def register(study: Study) -> FrozenPlan:
+    """Freeze version 1 of the plan."""
+    version = study.version
+    if version is not None:
+        raise RegistrationError(
+            f"the study was registered on {version.created_at:%Y-%m-%d} and stands at version "
+            f"{version.number}; change it with `wavewise amend {study.folder} --reason TEXT`"
+        )
+    return _freeze(study, 1, "registration")
+
+
+def amend(study: Study, reason: str) -> FrozenPlan:
+    """Freeze the plan as it stands now as the next version."""
+    version = study.version
+    if version is None:
+        raise RegistrationError(
+            f"the study is not registered; run `wavewise register {study.folder}` first"
+        )
+    if not reason.strip():
+        raise InputError("found a blank reason; needed why the spec was changed")
+    found = changes(json.loads(version.spec_json), canonical_dict(study.spec))
+    if not found:
+        raise RegistrationError(
+            f"the study file says the same as version {version.number}; edit it first"
+        )
+    listed = tuple(dict(vars(change)) for change in found)
+    return _freeze(study, version.number + 1, reason.strip(), listed)
+
+
+def _freeze(
+    study: Study,
+    number: int,
+    reason: str,
+    changes: tuple[Mapping[str, Any], ...] | None = None,
+) -> FrozenPlan:
+    seen = tuple(row.wave_id for row in study.store.waves.all() if row.state == "closed")
+    now = study.clock()
+    digest = spec_hash(study.spec)
+    study.store.versions.add(
+        number=number,
+        created_at=now,
+        reason=reason,
+        spec_toml=study.text,
+        spec_json=canonical_json(study.spec),
+        hash=digest,
+        waves_seen=seen,
+    )
+    return FrozenPlan(number, digest, seen, now, changes)
+
+
+def show_history(study: Study, *, export: bool) -> PlanHistory:
+    """Every change of the plan; as pages too, where asked for."""
+    from wavewise.report.documents.registry_page import history_text
+
+    versions = [
+        VersionRecord(
+            number=row.number,
+            date=row.created_at.date(),
+            reason=row.reason,
+            canonical=json.loads(row.spec_json),
+            waves_seen=row.waves_seen,
+        )
+        for row in study.store.versions.all()
+    ]
+    rows = history(versions)
+    written = _export(study, versions) if export else []
+    return PlanHistory(
+        versions=tuple(
+            {"number": v.number, "date": v.date.isoformat(), "reason": v.reason} for v in versions
+        ),
+        changes=tuple(row.to_dict() for row in rows),
+        written=tuple(str(path) for path in written),
+        text=history_text(rows),
+    )
+
+
+def _export(study: Study, versions: Sequence[VersionRecord]) -> list[Path]:
+    from wavewise.report.documents.analysis_plan import analysis_plan, analysis_plan_html
+    from wavewise.report.documents.registry_page import registry_page
+
+    folder = study.folder / "report"
+    folder.mkdir(exist_ok=True)
+    pages = {
+        "registry.html": registry_page(study.spec, versions),
+        "analysis-plan.html": analysis_plan_html(study.spec),
+        "analysis-plan.md": analysis_plan(study.spec),
+    }
+    for name, page in pages.items():
+        (folder / name).write_text(page, encoding="utf-8")
+    return [folder / name for name in pages]

@@ -1,0 +1,1 @@
+"""Open and close waves, take in what happened, export."""

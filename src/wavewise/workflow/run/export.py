@@ -1,0 +1,192 @@
+"""``export`` and ``erase``: research data without what identifies people, and a unit's erasure."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from wavewise.errors import InputError
+from wavewise.shared.text_tables import text_table
+from wavewise.store.frames import decode_json_rows
+from wavewise.workflow.frames import forget_units
+from wavewise.workflow.result import VerbResult
+from wavewise.workflow.study import STUDY_FILE, Study
+
+__all__ = ["FILES", "erase", "export"]
+
+# Every table that names units, and its file; a test holds it to the schema.
+FILES: dict[str, str | None] = {
+    "unit": "units",
+    "assignment": "assignment",
+    "outcome": "outcomes",
+    "event": "events",
+    "outbox": "messages",
+    "opt_out": "opt_outs",
+    "score_delivery": "scores",
+    "frozen_score": "frozen_scores",
+    "opt_in": "opt_ins",
+    "contact_change": "contact_changes",
+    "contact": None,
+}
+# Of a message its fate, never its text or what a provider calls it.
+_MESSAGE = ("wave_id", "unit_id", "slot", "arm", "message_id", "channel", "state", "reason")
+_MESSAGE_TIMES = [
+    f"{name}_at_utc_us" for name in ("due", "sent", "delivered", "read", "answered", "ended")
+]
+
+
+@dataclass(frozen=True, eq=False)
+class DataExport(VerbResult):
+    """Research data that were written as files."""
+
+    out: str
+    files: Mapping[str, Mapping[str, Any]]  # Name of a table: number of rows, columns.
+
+    def summary(self) -> str:
+        """Where they are, and how many rows each has."""
+        rows = [[f"{name}.csv", file["rows"]] for name, file in self.files.items()]
+        return (
+            f"Wrote {self.out}: ids only, no contact details.\n{text_table(['file', 'rows'], rows)}"
+        )
+
+    def _frame(self) -> pl.DataFrame:
+        return pl.DataFrame(
+            [(name, file["rows"]) for name, file in self.files.items()],
+            schema={"table": pl.String, "rows": pl.Int64},
+            orient="row",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ErasedUnit(VerbResult):
+    """What was erased of a unit, and what stays."""
+
+    n_contacts: int
+    kept_columns: tuple[str, ...]
+    dry_runs: str | None  # Folder of files that are not touched.
+
+    def facts(self) -> dict[str, Any]:
+        """Number of contact details, and the columns that stay."""
+        return {"n_contacts": self.n_contacts, "kept_columns": list(self.kept_columns)}
+
+    def summary(self) -> str:
+        """What was erased, and what stays."""
+        text = (
+            f"Erased: {self.n_contacts} contact details, the columns that only messages show and "
+            "the texts of messages. The unit gets no more messages, and its contact details will "
+            "not be imported again. Its arm, strata, covariates, events, scores and outcomes are "
+            "kept: they belong to the comparison that it was randomized into."
+        )
+        if self.dry_runs is None:
+            return text
+        return f"{text} Files of dry runs in {self.dry_runs} are not erased: delete them yourself."
+
+
+def export(study: Study, out: Path) -> DataExport:
+    """Research data as CSV files: ids, never addresses, names or texts of messages."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"found something at {out}; needed a new or an empty folder; nothing made")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    tables = _tables(study)
+    made = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    try:
+        for name, frame in tables.items():
+            frame.write_csv(made / f"{name}.csv")
+        (made / STUDY_FILE).write_text(study.text, encoding="utf-8")
+        contents = {name: {"rows": t.height, "columns": t.columns} for name, t in tables.items()}
+        (made / "contents.json").write_text(json.dumps(contents, indent=1), encoding="utf-8")
+        made.chmod(0o755)
+        if out.exists():
+            out.rmdir()
+        made.replace(out)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return DataExport(str(out), contents)
+
+
+def _tables(study: Study) -> dict[str, pl.DataFrame]:
+    waves = [row.wave_id for row in study.store.waves.all()]
+    times = ["at_utc_us", "received_at_utc_us"]
+    messages = study.store.deliveries.rows().select(*_MESSAGE, *_MESSAGE_TIMES)
+    frozen = {wave: study.store.scores.frozen(wave) for wave in waves}
+    tables = {
+        "units": _units(study),
+        "assignment": _by_wave({wave: study.store.waves.assignment(wave) for wave in waves}),
+        "outcomes": _by_wave({wave: study.store.waves.outcomes(wave) for wave in waves}),
+        "events": _readable(study.store.events.all(), times),
+        "messages": _readable(messages, _MESSAGE_TIMES),
+        "opt_outs": _readable(study.store.opt_outs.all().drop("opt_out_id"), times),
+        "opt_ins": _readable(study.store.opt_outs.opt_ins().drop("opt_in_id"), times),
+        "contact_changes": _readable(
+            study.store.contacts.changes().select("unit_id", "channel", "source", "at_utc_us"),
+            ["at_utc_us"],
+        ),
+        "scores": _readable(
+            study.store.scores.deliveries(), ["delivered_at_utc_us", "received_at_utc_us"]
+        ),
+        "frozen_scores": _readable(_by_wave(frozen), ["delivered_at_utc_us"]),
+    }
+    return {name: frame for name, frame in tables.items() if frame.width}
+
+
+def _units(study: Study) -> pl.DataFrame:
+    """Units with strata, covariates and groups; columns that only messages show stay behind."""
+    named, rows = study.spec.units, study.store.units.all()
+    kept = dict.fromkeys(
+        [*named.strata, *named.covariates, *filter(None, [named.error_cluster, named.randomize_by])]
+    )
+    fields = decode_json_rows(rows["fields_json"])
+    columns = [fields[name] for name in kept if name in fields.columns and name != "unit_id"]
+    unit_columns = rows.select("unit_id", "time_zone", "language")
+    taken = {column.name for column in columns}
+    return pl.DataFrame(
+        [*(c for c in unit_columns.iter_columns() if c.name not in taken), *columns]
+    )
+
+
+def _by_wave(frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    parts = [frame.insert_column(0, _named(wave, frame)) for wave, frame in frames.items()]
+    parts = [part for part in parts if part.height]
+    return pl.concat(parts, how="diagonal_relaxed") if parts else pl.DataFrame()
+
+
+def _named(wave: str, frame: pl.DataFrame) -> pl.Series:
+    return pl.repeat(wave, frame.height, eager=True).alias("wave")
+
+
+def _readable(frame: pl.DataFrame, times: list[str]) -> pl.DataFrame:
+    """Times as text of ISO 8601 in UTC."""
+    if not frame.width:
+        return frame
+    return frame.with_columns(
+        pl.from_epoch(name, "us").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").alias(name)
+        for name in times
+    ).rename({name: name.removesuffix("_utc_us") for name in times})
+
+
+def erase(study: Study, unit_id: str) -> ErasedUnit:
+    """Take out what identifies a unit; its assignment and outcomes stay under its bare id."""
+    named, everybody = study.spec.units, study.store.units.all()
+    row = everybody.filter(unit_id=unit_id)
+    fields = json.dumps(_kept_fields(study, row) if row.height else {}, ensure_ascii=False)
+    n_gone = study.store.units.erase(unit_id, fields, study.clock())
+    forget_units(study)
+    dry_runs = study.folder / "outbox"
+    return ErasedUnit(
+        n_contacts=n_gone,
+        kept_columns=(*named.strata, *named.covariates),
+        dry_runs=str(dry_runs) if dry_runs.is_dir() else None,
+    )
+
+
+def _kept_fields(study: Study, row: pl.DataFrame) -> dict[str, Any]:
+    named = study.spec.units
+    kept = {*named.strata, *named.covariates, named.error_cluster, named.randomize_by}
+    fields: dict[str, Any] = json.loads(row["fields_json"][0])
+    return {name: value if name in kept else None for name, value in fields.items()}

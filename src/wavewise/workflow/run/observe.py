@@ -1,0 +1,198 @@
+"""``observe`` and ``wave close``: events in, outcomes frozen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from wavewise.design.spec import Outcome
+from wavewise.design.waves import Wave
+from wavewise.errors import InputError, StateError
+from wavewise.fieldwork.events import check_events
+from wavewise.fieldwork.outcomes import EventFlow, OutcomeRule, columns_needed, outcome_values
+from wavewise.shared.text_tables import text_table
+from wavewise.workflow.files import read_data
+from wavewise.workflow.frames import wave_data
+from wavewise.workflow.intake import (
+    ObservedScores,
+    n_future,
+    observe_scores,
+    score_outcomes,
+    scores_to_freeze,
+)
+from wavewise.workflow.result import VerbResult
+from wavewise.workflow.study import Study
+
+__all__ = ["close_wave", "observe"]
+
+SCORES = "scores"
+
+
+@dataclass(frozen=True, eq=False)
+class ObservedEvents(VerbResult):
+    """Events that were added, and what is strange about them."""
+
+    n_new: int
+    n_repeated: int  # Known already.
+    n_conflicting: int  # With a known id and other content.
+    n_unknown_unit: int
+    n_future: int
+    source: str  # The file's name, or that it was a frame.
+
+    def facts(self) -> dict[str, Any]:
+        """The numbers."""
+        return {name: value for name, value in super().facts().items() if name != "source"}
+
+    def summary(self) -> str:
+        """The numbers, in a sentence."""
+        return (
+            f"{self.source}: {self.n_new:,} new events, {self.n_repeated:,} known already, "
+            f"{self.n_conflicting:,} with a known id and other content (the first was kept), "
+            f"{self.n_unknown_unit:,} of units that were not imported (kept, not counted), "
+            f"{self.n_future:,} dated in the future (kept)."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ClosedWave(VerbResult):
+    """A wave whose outcomes were frozen."""
+
+    wave: str
+    n_units: int
+    n_scores: int
+    arms: tuple[Mapping[str, Any], ...]  # arm, n_units, n_with_outcome, mean
+    units: str  # What the study calls them.
+    outcome: str  # Id of the primary outcome, whose mean it is.
+    events: str  # Which events counted, in a sentence.
+    has_scores: bool  # Whether scores come as deliveries.
+
+    def facts(self) -> dict[str, Any]:
+        """The wave and its arms."""
+        return {name: getattr(self, name) for name in ("wave", "n_units", "n_scores", "arms")}
+
+    def summary(self) -> str:
+        """What was frozen, by arm."""
+        head = ["arm", self.units, "with outcome", f"mean {self.outcome}"]
+        scores = [f"Scores that count: {self.n_scores:,}, frozen."] if self.has_scores else []
+        return "\n".join(
+            [
+                f"Closed wave {self.wave}: {self.n_units:,} outcomes frozen.",
+                self.events,
+                *scores,
+                text_table(head, [list(row.values()) for row in self.arms]),
+            ]
+        )
+
+    def _frame(self) -> pl.DataFrame:
+        return pl.DataFrame(list(self.arms))
+
+
+def observe(
+    study: Study,
+    data: Any,
+    *,
+    kind: str | None = None,
+    delivered: str | None = None,
+    encoding: str = "utf-8",
+) -> ObservedEvents | ObservedScores:
+    """Events or scores from a file or frame. The same ones may come again; they count once."""
+    if kind == SCORES:
+        return observe_scores(study, data, delivered=delivered, encoding=encoding)
+    if delivered is not None:
+        raise InputError("found a date of delivery for events; needed --kind scores beside it")
+    table = read_data(data, encoding=encoding)
+    checked = check_events(
+        table.frame,
+        kind=kind,
+        default_time_zone=study.spec.study.time_zone,
+        first_row=table.first_row,
+        name=f"{table.name}: nothing was added",
+    )
+    checked.raise_if_bad()
+    added = study.store.events.add(checked.events, received_at=study.clock())
+    return ObservedEvents(
+        **vars(added), n_future=n_future(study, checked.events), source=table.name
+    )
+
+
+def close_wave(study: Study, wave_id: str) -> ClosedWave:
+    """Freeze one outcome row per unit, from the events in the wave's window."""
+    wave = study.wave(wave_id)
+    study.require_state(
+        wave_id, "open", f"open it with `wavewise wave open {study.folder} {wave_id}`"
+    )
+    if wave.imported is not None:
+        study.store.waves.close(wave_id, study.clock(), scores=scores_to_freeze(study, wave_id))
+        return _closed(study, wave, "Outcomes as imported.")
+    _require_ended(study, wave)
+    members = wave_data(study, wave_id).units
+    by_period = score_outcomes(study.spec)
+    rules = [_rule(study, wave, o) for o in study.spec.outcomes if o not in by_period]
+    made = outcome_values(
+        study.store.events.batches(columns_needed(rules)),
+        pl.DataFrame({"unit_id": members.ids, "time_zone": members.time_zone}),
+        rules,
+        starts=wave.starts,
+        window_days=wave.window_days,
+        default_time_zone=study.spec.study.time_zone,
+    )
+    made.raise_if_bad()
+    scores = scores_to_freeze(study, wave_id)
+    study.store.waves.close(wave_id, study.clock(), made.to_store(), scores)
+    return _closed(study, wave, _flow_text(made.flow, rules))
+
+
+def _flow_text(flow: EventFlow, rules: Sequence[OutcomeRule]) -> str:
+    if not rules:
+        return "No outcome is made from events."
+    return (
+        f"Events of its units: {flow.in_window:,} in the window, {flow.before:,} before it, "
+        f"{flow.after:,} after it, {flow.other_kind:,} of kinds that no outcome uses; "
+        f"{flow.unknown_unit:,} of other units."
+    )
+
+
+def _require_ended(study: Study, wave: Wave) -> None:
+    row = study.store.waves.get(wave.id)
+    start = row.starts_at if row is not None else None
+    end = None if start is None else start.timestamp() + wave.window_days * 86_400
+    if end is not None and study.clock().timestamp() < end:
+        raise StateError(
+            f"wave '{wave.id}' has a window of {wave.window_days} days from {wave.starts} that has "
+            "not ended; wait, or amend window_days"
+        )
+
+
+def _rule(study: Study, wave: Wave, outcome: Outcome) -> OutcomeRule:
+    if outcome.event is None and outcome.kind != "score":
+        raise InputError(
+            f"outcome '{outcome.id}' names no event, and wave '{wave.id}' is not imported; add "
+            'event = "..." to it in the study file'
+        )
+    trials = study.spec.trials(outcome, wave) if outcome.kind == "successes" else None
+    return OutcomeRule(outcome.id, outcome.kind, outcome.event or outcome.id, trials)
+
+
+def _closed(study: Study, wave: Wave, events: str) -> ClosedWave:
+    primary, data = study.spec.primary, wave_data(study, wave.id)
+    nothing = pl.repeat(None, len(data), dtype=pl.Float64, eager=True)
+    frozen = data.outcomes.get_column(primary.id, default=nothing).cast(pl.Float64)
+    rows = []
+    for arm in study.spec.arms_of(wave):
+        values = frozen.filter(data.arm == arm.id)
+        n_known = len(values) - values.null_count()
+        mean = values.mean()
+        rows.append(
+            {"arm": arm.id, "n_units": len(values), "n_with_outcome": n_known, "mean": mean}
+        )
+    return ClosedWave(
+        wave=wave.id,
+        n_units=len(data),
+        n_scores=study.store.scores.frozen(wave.id).height,
+        arms=tuple(rows),
+        units=study.spec.units.name,
+        outcome=primary.id,
+        events=events,
+        has_scores=bool(score_outcomes(study.spec)),
+    )

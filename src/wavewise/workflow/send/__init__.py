@@ -1,0 +1,1 @@
+"""Queue and deliver messages."""

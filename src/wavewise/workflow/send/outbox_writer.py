@@ -1,0 +1,142 @@
+"""One writer for a worker's many messages: what begins and what ended, written together.
+
+A message may go out only after its intent is on disk. One transaction a message would wait for the
+disk a thousand times a second; here each transaction carries all that came in while the one before
+it was written.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from wavewise.errors import StoreError
+
+if TYPE_CHECKING:
+    from wavewise.store import Store
+    from wavewise.store.rows import Recorded
+
+__all__ = ["OutboxWriter"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+# How long a database may be locked or full before the worker gives up. What was begun and could
+# not be recorded is unknown then, and says so once its lease ends.
+PATIENCE_SECONDS = 60.0
+_FIRST_WAIT_SECONDS = 0.1
+
+
+class OutboxWriter:
+    """The store in a thread of its own, and group commits."""
+
+    def __init__(
+        self,
+        store: "Store",
+        owner: str,
+        clock: Callable[[], datetime],
+        lease_seconds: float,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._store, self.owner, self.clock = store, owner, clock
+        self.lease_seconds, self._patience = lease_seconds, patience_seconds
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        self._begin: list[tuple[int, asyncio.Future[bool]]] = []
+        self._results: list[Recorded] = []
+        self._others: set[asyncio.Task[object]] = set()
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._failure: BaseException | None = None
+        self._loop_task = asyncio.create_task(self._write())
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A call of the store, tried again for a while where it cannot be used."""
+        loop = asyncio.get_running_loop()
+        wait, ends = _FIRST_WAIT_SECONDS, loop.time() + self._patience
+        while True:
+            try:
+                return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
+            except StoreError:
+                if loop.time() >= ends:
+                    raise
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, 5.0)
+
+    async def begin(self, outbox_id: int) -> bool:
+        """Whether a claimed message may be sent now; its intent is on disk then."""
+        self._raise_failure()
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._begin.append((outbox_id, future))
+        self._wake()
+        return await future
+
+    def record(self, result: "Recorded") -> None:
+        """Write down what became of a message, soon."""
+        self._results.append(result)
+        self._wake()
+
+    def later(self, function: Callable[[], object]) -> None:
+        """Another write of the store, soon; :meth:`flush` waits for it too."""
+        task = asyncio.create_task(self.call(function))
+        self._others.add(task)
+
+    async def flush(self) -> None:
+        """Wait until everything is written."""
+        await self._idle.wait()
+        self._raise_failure()
+        others, self._others = self._others, set()
+        await asyncio.gather(*others)
+
+    async def close(self) -> None:
+        """Give back what was claimed and not begun, and end the thread."""
+        self._loop_task.cancel()
+        await asyncio.gather(self._loop_task, return_exceptions=True)
+        try:
+            if self._failure is None:
+                await self.call(self._store.outbox.release, self.owner)
+        finally:
+            self._thread.shutdown(wait=True)
+
+    def _wake(self) -> None:
+        self._idle.clear()
+        self._work.set()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    async def _write(self) -> None:
+        while self._failure is None:
+            await self._work.wait()
+            self._work.clear()
+            begin, self._begin = self._begin, []
+            results, self._results = self._results, []
+            if begin or results:
+                await self._write_round(begin, results)
+            if not (self._begin or self._results):
+                self._idle.set()
+
+    async def _write_round(
+        self, begin: list[tuple[int, asyncio.Future[bool]]], results: "Sequence[Recorded]"
+    ) -> None:
+        ids = [outbox_id for outbox_id, _ in begin]
+        try:
+            may = await self.call(
+                self._store.outbox.begin_and_record,
+                self.owner,
+                ids,
+                results,
+                self.clock(),
+                self.lease_seconds,
+            )
+        except Exception as error:  # noqa: BLE001  (handed to everybody who waits)
+            self._failure = error
+            for _, future in [*begin, *self._begin]:
+                if not future.done():
+                    future.set_exception(error)
+            self._idle.set()
+            return
+        for outbox_id, future in begin:
+            if not future.done():
+                future.set_result(outbox_id in may)
