@@ -22,7 +22,11 @@ def told_the_truth(story: Story) -> None:
 
 @pytest.mark.parametrize(
     ("n_kills", "n_messages", "rate"),
-    [(6, 1_000, 60.0), pytest.param(200, 20_000, 40.0, marks=pytest.mark.slow)],
+    [
+        (3, 300, 60.0),
+        pytest.param(6, 1_000, 60.0, marks=pytest.mark.full),
+        pytest.param(200, 20_000, 40.0, marks=pytest.mark.slow),
+    ],
 )
 def test_killed_on_sqlite(tmp_path: Path, n_kills: int, n_messages: int, rate: float) -> None:
     told_the_truth(kill_workers(tmp_path, n_kills, n_messages, rate, 1, None))

@@ -41,6 +41,7 @@ concurrency = 4
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of files are POSIX's")
+@pytest.mark.full
 def test_a_full_disk_ends_the_worker_and_loses_nothing(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.touch()

@@ -28,14 +28,9 @@ def test_two_workers_together_keep_to_the_rate(tmp_path: Path, store_url: str | 
     assert len(keys) == len(set(keys)) == N
     assert by_state(outbox(study, store_url)) == {"sent": N}
     at = np.sort(np.loadtxt(times_of(log)))
-    assert at[-1] - at[0] >= (N - 1) / RATE - 0.3
-    in_a_second = np.searchsorted(at, at + 1.0) - np.arange(N)
-    # A slow disk can delay some turns into those of the other worker; without a common rate it
-    # would be twice the rate for as long as both send.
-    assert in_a_second.max() <= 1.5 * RATE
-    assert np.median(in_a_second) <= RATE + 1
-    # The two did not wait for each other's end: together they are about as fast as they may be.
-    assert at[-1] - at[0] <= 2.0 * N / RATE
+    # Without a common rate the two would need half of this. How evenly turns are used, and that
+    # none is wasted, is tested on a clock of its own: tests/unit/test_send_pace.py.
+    assert at[-1] - at[0] >= 0.75 * (N - 1) / RATE
 
 
 @pytest.mark.parametrize("word", ["pause", "cancel"])

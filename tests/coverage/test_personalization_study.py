@@ -44,6 +44,7 @@ def test_intervals_of_policies_and_curves_cover_in_small():
     check_coverage(60)
 
 
+@pytest.mark.full
 def test_rankings_by_a_forest_that_learned_nothing_are_not_found_useful():
     check_size(25)
 

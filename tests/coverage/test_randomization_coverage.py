@@ -1,6 +1,7 @@
 """Size of the randomization test under adaptive assignment, and coverage of Fisher intervals."""
 
 import numpy as np
+import pytest
 
 from wavewise.estimate.adaptive.randomization import randomization_test
 
@@ -29,6 +30,7 @@ def test_size_with_adaptive_waves():
     assert abs(low / n - ALPHA) < 4 * np.sqrt(ALPHA * (1 - ALPHA) / n)
 
 
+@pytest.mark.full
 def test_intervals_hold_a_constant_effect():
     n, held = 300, 0
     arm = np.repeat([0, 1], 12)

@@ -49,8 +49,13 @@ def test_python_example_runs(code: str, tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
 
 
-def test_readme_first_study_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "n_simulations", [40, pytest.param(500, marks=pytest.mark.full, id="as it stands")]
+)
+def test_readme_first_study_runs(tmp_path: Path, n_simulations: int) -> None:
     script = "\n".join(SHELL.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+    assert "--simulations 500" in script
+    script = script.replace("--simulations 500", f"--simulations {n_simulations}")
     assert "wavewise report first" in script
     program = Path(sys.executable).parent
     run = subprocess.run(
