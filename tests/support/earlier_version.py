@@ -43,6 +43,13 @@ RENAMED: dict[str, str] = {
 }
 # Values that are worded otherwise now: {old: new}.
 REWORDED = {"no verdict": "inconclusive", "dose delivered by arm": "exposure by arm"}
+# Places whose numbers were changed on purpose, with the reason: {pattern of the place: why}.
+MOVED = {
+    r"curves\[\d\]\.(rows\[[01]\]|autoc|qini)\.": "AUTOC is the mean over ranks; jackknife errors",
+    r"^\[5\]\.to_dict\.rows\[[01]\]\.|^\[5\]\.to_frame\.\w+\[[01]\]": "the same, from a function",
+}
+# Tables of pages whose numbers were, by the first number in their second row.
+MOVED_TABLES = {"+25.2": "AUTOC is the mean over ranks; jackknife errors"}
 
 # What is of the moment, of the machine or of the release, in outputs of any verb.
 OF_THE_MOMENT = {"as_of", "generated_on", "date", "next_due", "seconds"}
@@ -292,6 +299,7 @@ def _short(value: Any) -> str:
 def check(before: Any, now: Any) -> None:
     """Fail with the first twenty differences."""
     found = list(differences(before, now, exactly=rounds_as_before()))
+    found = [line for line in found if not any(re.search(place, line) for place in MOVED)]
     assert not found, f"{len(found)} values differ:\n" + "\n".join(found[:20])
 
 
@@ -299,6 +307,8 @@ def check_tables(before: Iterable[Any], now: Iterable[Any]) -> None:
     """Every table of a page is there with the same numbers; others may have come, in any order."""
     left = list(now)
     for table in before:
+        if len(table) > 1 and table[1][0] in MOVED_TABLES:
+            continue
         place = next((i for i, other in enumerate(left) if _same_table(table, other)), None)
         assert place is not None, f"no table now has these numbers: {_short(table)}"
         left.pop(place)

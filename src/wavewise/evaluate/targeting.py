@@ -1,10 +1,11 @@
 """Targeting operator characteristic: whether the units ranked first gain more than the average."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from scipy.special import digamma
 
 from wavewise.errors import InputError
 from wavewise.estimate.effects.table import Estimate, check_level
@@ -77,6 +78,8 @@ class TargetingCurve(Result, kind="targeting curve"):
         Area under the TOC: weighs the units ranked first most.
     qini : Estimate
         The same weighted by the share messaged.
+    definition : str
+        Whether both are means over units, ``discrete``, or integrals, ``continuous``.
     curve : polars.DataFrame
         Columns share, toc, std_error, gain: for each share messaged, the mean effect among them
         less the mean of all; its standard error; the mean effect times the share.
@@ -89,6 +92,7 @@ class TargetingCurve(Result, kind="targeting curve"):
 
     autoc: Estimate
     qini: Estimate
+    definition: str = "discrete"
     curve: pl.DataFrame
     average: Estimate
     n_units: int
@@ -108,8 +112,13 @@ class TargetingCurve(Result, kind="targeting curve"):
         Raises
         ------
         InputError
-            Where the curves rest on other scores.
+            Where the curves rest on other scores, or on another definition of the areas.
         """
+        if self.definition != other.definition:
+            raise InputError(
+                f"found a {self.definition} and a {other.definition} definition of the areas; "
+                "needed the same in both curves"
+            )
         if not np.array_equal(self._scores, other._scores):
             raise InputError(
                 f"found curves on other scores ({self.n_units:,} and {other.n_units:,} units); "
@@ -155,6 +164,7 @@ class TargetingCurve(Result, kind="targeting curve"):
         return {
             "rows": self._frame(),
             "curve": self.curve,
+            "definition": self.definition,
             "n_units": self.n_units,
             "n_tied": self.n_tied,
         }
@@ -181,7 +191,13 @@ class TargetingCurve(Result, kind="targeting curve"):
 
 @aligned("priority", "scores", "cluster")
 def toc(
-    priority: Any, scores: Any, *, cluster: Any = None, basis: Basis = "fresh", level: float = 0.95
+    priority: Any,
+    scores: Any,
+    *,
+    definition: Literal["discrete", "continuous"] = "discrete",
+    cluster: Any = None,
+    basis: Basis = "fresh",
+    level: float = 0.95,
 ) -> TargetingCurve:
     """Targeting operator characteristic of a priority, with AUTOC and Qini.
 
@@ -191,6 +207,8 @@ def toc(
         Larger is first; learned from other units, or out of bag.
     scores : array-like, shape (n_units,)
         Doubly robust scores of one effect, e.g. ``doubly_robust_scores(...).effect("sms")``.
+    definition : {"discrete", "continuous"}
+        AUTOC as the mean of TOC over the units' ranks, as published, or its integral.
     cluster : array-like, shape (n_units,), optional
         Groups that were randomized together.
     basis : {"fresh", "out-of-bag", "cross-fitted"}
@@ -213,12 +231,12 @@ def toc(
     Notes
     -----
     With ``G(u)`` the sum of scores of the first share ``u`` of units over all ``n``, straight
-    between units, ``TOC(u) = G(u) / u - G(1)``, ``AUTOC = int TOC(u) du`` and
-    ``Qini = int u TOC(u) du``. Units with equal priority are one straight piece, which is the mean
-    over all orders of them in the limit of many units; where all are equal, AUTOC and Qini are 0
-    and cannot be tested. Standard errors are by the influence
-    function with the ranks' own noise in it; at a share of the curve the mean effect of the unit at
-    the margin is taken from the 2.5 % of ranks on either side.
+    between units, ``TOC(u) = G(u) / u - G(1)``. Discrete: ``AUTOC = (1/n) sum_j TOC(j/n)`` and
+    ``Qini = (1/n) sum_j (j/n) TOC(j/n)``; continuous: ``AUTOC = int TOC(u) du`` and ``Qini = int u
+    TOC(u) du``. Units with equal priority share their mean score; where all are equal, AUTOC and
+    Qini are 0 and cannot be tested. Standard errors of the areas are the delete-one jackknife's,
+    summed over clusters: the ranks' own noise is in them. At a share of the curve the mean effect
+    of the unit at the margin is taken from the 2.5 % of ranks on either side.
 
     References
     ----------
@@ -232,16 +250,20 @@ def toc(
     0.125
     """
     check_level(level)
+    if definition not in ("discrete", "continuous"):
+        raise InputError(f"definition: found {definition!r}; needed 'discrete' or 'continuous'")
     refuse_learned(priority, "priority", scores, basis)
     values = read_outcome(scores, "scores")
     first = read_numbers(priority, "priority", values.size)
     groups, known = read_cluster(cluster, values.size), ~np.isnan(values)
     values, first, groups = known_only(known, values, first, groups)
-    if values.size < 2:
-        raise InputError("scores: found one unit; needed two or more for a standard error")
+    if values.size < 3:
+        raise InputError(
+            f"scores: found {values.size} with a score; needed three units or more, since a "
+            "standard error leaves each out in turn"
+        )
     ranking = rank_units(first, values)
-    areas = {"AUTOC": (_autoc_weight, _autoc_mass, 1.0), "Qini": (_qini_weight, _qini_mass, 0.5)}
-    found = {name: _area(ranking, values, parts) for name, parts in areas.items()}
+    found = {name: _area(ranking, values, mass) for name, mass in _MASSES[definition].items()}
     autoc, qini = (
         influence_estimate(name, *found[name], groups, level) for name in ("AUTOC", "Qini")
     )
@@ -249,13 +271,14 @@ def toc(
     return TargetingCurve(
         autoc=autoc,
         qini=qini,
+        definition=definition,
         curve=_curve(ranking, values, groups),
         average=_mean_estimate("average", values, groups, level),
         n_units=int(values.size),
         n_missing=int((~known).sum()),
         n_tied=int(tied),
         provenance=Provenance(
-            f"TOC by influence function, {basis} basis", hash_arrays(p=first, s=values)
+            f"TOC, {definition} areas by jackknife, {basis} basis", hash_arrays(p=first, s=values)
         ),
         _influence={name: influence for name, (_, influence) in found.items()},
         _scores=values,
@@ -263,41 +286,52 @@ def toc(
     )
 
 
-def _autoc_weight(share: FloatArray) -> FloatArray:
-    """Weight of a unit at a rank: int_v^1 du / u."""
-    return -np.log(share)
+# Weight in an area of the first `count` of `n` units together; that of all is the average's.
 
 
-def _autoc_mass(share: FloatArray) -> FloatArray:
-    """Weight of all units up to a rank."""
-    inside = np.maximum(share, 1e-300)
-    return np.asarray(share - share * np.log(inside))
+def _mean_of_tocs(count: FloatArray, n: int) -> FloatArray:
+    """``(1/n) sum_(i <= count) sum_(j >= i) 1/j``."""
+    return np.asarray(count / n * (1 + digamma(n + 1.0) - digamma(count + 1.0)))
 
 
-def _qini_weight(share: FloatArray) -> FloatArray:
-    return 1.0 - share
+def _integral_of_toc(count: FloatArray, n: int) -> FloatArray:
+    share = count / n
+    return np.asarray(share - share * np.log(np.maximum(share, 1e-300)))
 
 
-def _qini_mass(share: FloatArray) -> FloatArray:
-    return share - share**2 / 2
+def _mean_of_gains(count: FloatArray, n: int) -> FloatArray:
+    """``(1/n^2) sum_(i <= count) (n - i + 1)``."""
+    return np.asarray(count * (2 * n - count + 1) / (2 * n**2))
 
 
-def _area(ranking: Ranking, scores: FloatArray, parts: Any) -> tuple[float, FloatArray]:
-    """An area, and each unit's influence on it."""
-    weight, mass, total = parts
-    part = np.diff(mass(np.concatenate([[0.0], ranking.share])))
-    average = float((ranking.mean * ranking.size).sum()) / scores.size
-    estimate = float((ranking.mean * part).sum()) - total * average
-    # own score; own place among the ranks, which moves those behind; the average
-    own = (scores - ranking.mean[ranking.group]) * (part * scores.size / ranking.size)[
-        ranking.group
-    ]
-    fall = weight(ranking.share) * (ranking.mean - np.append(ranking.mean[1:], 0.0))
-    fall[-1] = 0.0
-    behind = np.cumsum(fall[::-1])[::-1]
-    ranks = behind[ranking.group] - float((fall * ranking.share).sum())
-    influence = own + ranks - total * (scores - average)
-    return estimate, np.asarray(influence)
+def _integral_of_gain(count: FloatArray, n: int) -> FloatArray:
+    return np.asarray(count / n - (count / n) ** 2 / 2)
+
+
+_MASSES = {
+    "discrete": {"AUTOC": _mean_of_tocs, "Qini": _mean_of_gains},
+    "continuous": {"AUTOC": _integral_of_toc, "Qini": _integral_of_gain},
+}
+
+
+def _area(ranking: Ranking, scores: FloatArray, mass: Any) -> tuple[float, FloatArray]:
+    """An area, and each unit's influence on it: what leaving the unit out changes, times n - 1."""
+    n, group = scores.size, ranking.group
+    if ranking.size.size == 1 or np.ptp(scores) <= 1e-12 * np.abs(scores).max():
+        return 0.0, np.zeros(n)
+    sums, ends = ranking.mean * ranking.size, np.cumsum(ranking.size)
+    starts = ends - ranking.size
+    whole = np.diff(mass(np.append(0, ends), n))
+    estimate = float((ranking.mean * (whole - mass(n, n) * ranking.size / n)).sum())
+    # without a unit of a group: those before stay, its own is smaller, those behind move up
+    before = np.cumsum(ranking.mean * (mass(ends, n - 1) - mass(starts, n - 1)))
+    moved = ranking.mean * (mass(ends - 1, n - 1) - mass(np.maximum(starts - 1, 0), n - 1))
+    behind = np.cumsum(moved[::-1])[::-1]
+    rest = np.append(0.0, before)[:-1] + np.append(behind, 0.0)[1:]
+    own = (mass(ends - 1, n - 1) - mass(starts, n - 1)) / np.maximum(ranking.size - 1, 1)
+    left = rest[group] + (sums[group] - scores) * own[group]
+    left -= mass(n - 1, n - 1) * (sums.sum() - scores) / (n - 1)
+    return estimate, np.asarray((left.mean() - left) * (n - 1))
 
 
 def _curve(ranking: Ranking, scores: FloatArray, cluster: IntArray | None) -> pl.DataFrame:

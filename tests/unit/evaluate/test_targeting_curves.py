@@ -21,15 +21,55 @@ def areas_by_integration(priority, scores, n_steps=400_000):
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_areas_equal_their_definition(ties) -> None:
+def test_continuous_areas_equal_their_integrals(ties) -> None:
     rng = np.random.default_rng(1)
     priority = rng.integers(0, 6, 60).astype(float) if ties else rng.normal(size=60)
     scores = priority + rng.normal(size=60)
-    found = toc(priority, scores)
+    found = toc(priority, scores, definition="continuous")
     autoc, qini = areas_by_integration(priority, scores)
     assert found.autoc.estimate == pytest.approx(autoc, abs=2e-5)
     assert found.qini.estimate == pytest.approx(qini, abs=2e-5)
     assert found.n_tied == (60 if ties else 0)
+
+
+def means_over_ranks(priority, scores):
+    """AUTOC and Qini as published: means over j of TOC(j/n), tied units with their mean score."""
+    n, order = len(scores), sorted(range(len(scores)), key=lambda i: -priority[i])
+    shared = [np.mean([scores[k] for k in range(n) if priority[k] == priority[i]]) for i in order]
+    tocs = [sum(shared[:j]) / j - np.mean(scores) for j in range(1, n + 1)]
+    return np.mean(tocs), np.mean([j / n * toc for j, toc in enumerate(tocs, 1)])
+
+
+@pytest.mark.parametrize("levels", [None, 1000, 6, 2])
+@pytest.mark.parametrize("n", [3, 4, 61, 200])
+def test_default_is_the_published_mean_over_ranks(levels, n) -> None:
+    rng = np.random.default_rng([n, levels or 0])
+    priority = rng.normal(size=n) if levels is None else rng.integers(0, levels, n) * 1.0
+    priority[0] += 0.5
+    scores = priority + rng.normal(size=n)
+    found = toc(priority, scores)
+    assert found.definition == "discrete"
+    expected = means_over_ranks(priority, scores)
+    np.testing.assert_allclose(
+        (found.autoc.estimate, found.qini.estimate), expected, rtol=0, atol=1e-12
+    )
+
+
+def test_the_areas_by_hand() -> None:
+    # TOC(1/4), ..., TOC(1) are 3, 1.5, .5, 0 less the average 0 of the scores 3, 0, -1.5, -1.5
+    found = toc([4, 3, 2, 1], [3.0, 0.0, -1.5, -1.5])
+    assert found.autoc.estimate == pytest.approx(5 / 4, abs=1e-14)
+    assert found.qini.estimate == pytest.approx((3 / 4 + 1.5 / 2 + 0.5 * 3 / 4) / 4, abs=1e-14)
+
+
+def test_another_definition_is_by_name_and_is_not_mixed() -> None:
+    priority, scores = np.arange(5.0), np.arange(5.0) ** 2
+    with pytest.raises(InputError, match="definition: found 'smooth'"):
+        toc(priority, scores, definition="smooth")
+    one, two = (toc(priority, scores, definition=d) for d in ("discrete", "continuous"))
+    assert one.autoc.estimate != two.autoc.estimate
+    with pytest.raises(InputError, match="a discrete and a continuous definition"):
+        one.difference(two)
 
 
 def test_ties_are_the_mean_over_all_orders() -> None:
@@ -49,17 +89,34 @@ def jackknife(statistic, n):
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_standard_errors_equal_the_jackknife(ties) -> None:
+@pytest.mark.parametrize("definition", ["discrete", "continuous"])
+def test_standard_errors_equal_the_jackknife(ties, definition) -> None:
     rng = np.random.default_rng(3)
-    n = 400
+    n = 120
     priority = rng.integers(0, 5, n).astype(float) if ties else rng.normal(size=n)
     scores = priority + rng.normal(size=n)
-    found = toc(priority, scores)
-    for name, slack in (("autoc", 0.08), ("qini", 0.02)):
+    found = toc(priority, scores, definition=definition)
+    for name in ("autoc", "qini"):
         error = jackknife(
-            lambda keep, m=name: getattr(toc(priority[keep], scores[keep]), m).estimate, n
+            lambda keep, m=name: (
+                getattr(toc(priority[keep], scores[keep], definition=definition), m).estimate
+            ),
+            n,
         )
-        assert getattr(found, name).std_error == pytest.approx(error, rel=slack)
+        assert getattr(found, name).std_error == pytest.approx(error, rel=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["effects", "ties", "nothing"])
+def test_standard_errors_equal_the_spread_over_samples(kind) -> None:
+    rng, found = np.random.default_rng(13), []
+    for _ in range(400):
+        priority = rng.integers(0, 4, 100) * 1.0 if kind == "ties" else rng.normal(size=100)
+        curve = toc(priority, (kind != "nothing") * priority + rng.normal(0, 2, 100))
+        areas = (curve.autoc, curve.qini)
+        found.append([x for area in areas for x in (area.estimate, area.std_error)])
+    values = np.array(found)
+    ratio = np.sqrt((values[:, [1, 3]] ** 2).mean(axis=0)) / values[:, [0, 2]].std(axis=0)
+    assert (np.abs(ratio - 1) < 0.14).all()  # four times the simulation's own error
 
 
 def test_curve_ends_at_the_average_and_knows_its_noise() -> None:
@@ -128,9 +185,10 @@ def test_equal_priorities_rank_nobody_and_are_not_tested() -> None:
     ("priority", "scores", "text"),
     [
         ([1, 2, 3], [1, 2], "needed (2,)"),
+        ([1, 2], [1, 2], "found 2 with a score; needed three"),
         ([1, np.nan], [1, 2], "priority: found 1 missing of 2"),
         ([1, 2], [1, np.inf], "scores: found 1 infinite values of 2"),
-        ([1], [1], "found one unit"),
+        ([1], [1], "found 1 with a score"),
         (["a", "b"], [1, 2], "priority: found text"),
     ],
 )
