@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from wavewise.errors import InputError
+from wavewise.fieldwork.channels.provider_codes import AFRICAS_TALKING, TWILIO, Meaning, told
 
 __all__ = ["DeliveryReceipt", "africas_talking_receipt", "twilio_receipt", "webhook_receipt"]
 
@@ -19,7 +20,6 @@ _TWILIO = {
     "failed": "failed",
 }
 _TWILIO_EARLIER = {"accepted", "scheduled", "queued", "sending", "canceled"}
-_TWILIO_BLOCKED = {"21610"}  # the recipient sent STOP to this sender
 
 _AFRICAS_TALKING = {
     "Success": "delivered",
@@ -31,7 +31,10 @@ _AFRICAS_TALKING = {
     "AbsentSubscriber": "failed",
     "Expired": "failed",
 }
-_AFRICAS_TALKING_BLOCKED = {"userinblacklist", "useroptedout"}
+# A subscriber without credit cannot take some messages: this is not the account's credit.
+_AFRICAS_TALKING_REASONS = {
+    str(code).lower(): meaning for code, meaning in AFRICAS_TALKING.items()
+} | {"insufficientcredit": Meaning("recipient", "the recipient has no credit")}
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,14 @@ def twilio_receipt(
     >>> form = {"MessageSid": "SM1", "MessageStatus": "undelivered", "ErrorCode": "30003"}
     >>> receipt = twilio_receipt(form)
     >>> receipt.state, receipt.reason
-    ('failed', 'Twilio error 30003')
+    ('failed', 'the phone is off or out of reach (Twilio 30003)')
     """
     sid, status = _text(form, "MessageSid"), _text(form, "MessageStatus").lower()
     if status in _TWILIO_EARLIER:
         return None
     state = _state(_TWILIO, status)
     code = form.get("ErrorCode") or ""
+    meaning = TWILIO.get(int(code)) if code.isdigit() else None
     failed = state == "failed"
     return DeliveryReceipt(
         f"twilio:{sid}:{status}",
@@ -75,8 +79,8 @@ def twilio_receipt(
         state,
         provider_id=sid,
         message_key=message_key,
-        reason=f"Twilio error {code[:8] or 'without a code'}" if failed else None,
-        is_opt_out=failed and code in _TWILIO_BLOCKED,
+        reason=told("Twilio", code[:8] or "without a code", meaning) if failed else None,
+        is_opt_out=failed and meaning is not None and meaning.about == "opt-out",
         address=form.get("To"),
     )
 
@@ -96,6 +100,7 @@ def africas_talking_receipt(
     message, status = _text(form, "id"), _text(form, "status")
     state = _state(_AFRICAS_TALKING, status)
     why = "".join(c for c in form.get("failureReason") or "" if c.isalpha())[:40]
+    meaning = _AFRICAS_TALKING_REASONS.get((why or status).lower())
     failed = state == "failed"
     return DeliveryReceipt(
         f"africas-talking:{message}:{status}",
@@ -103,8 +108,8 @@ def africas_talking_receipt(
         state,
         provider_id=message,
         message_key=message_key,
-        reason=f"Africa's Talking: {why or status}" if failed else None,
-        is_opt_out=failed and why.lower() in _AFRICAS_TALKING_BLOCKED,
+        reason=told("Africa's Talking", why or status, meaning) if failed else None,
+        is_opt_out=failed and meaning is not None and meaning.about == "opt-out",
         address=form.get("phoneNumber"),
     )
 

@@ -11,28 +11,16 @@ from wavewise.fieldwork.channels.base import (
     Accepted,
     NotSent,
     Outgoing,
-    Refused,
     SendResult,
     Unknown,
 )
 from wavewise.fieldwork.channels.http import Clients, call, json_of, unproven
+from wavewise.fieldwork.channels.provider_codes import AFRICAS_TALKING, Meaning, told, verdict
 from wavewise.fieldwork.channels.settings import ChannelSettings, Secrets
 
+PROVIDER = "Africa's Talking"
 BASE_URL = "https://api.africastalking.com"
 _TAKEN = {100, 101, 102}  # processed, sent, queued
-_REASONS = {
-    401: "held as a risk",
-    402: "the sender id is not valid",
-    403: "not a telephone number",
-    404: "not a number that takes SMS",
-    405: "no credit is left",
-    406: "the recipient is in the blacklist",
-    407: "no route to the number",
-    409: "the recipient asked not to be disturbed",
-    502: "rejected by the gateway",
-}
-_STOPS = {402, 405}
-_REJECTED = {406, 409}
 
 
 class AfricasTalkingSms:
@@ -77,29 +65,21 @@ def _result(body: dict[str, Any]) -> SendResult:
         return Unknown("Africa's Talking gave an answer of another form")
     if not recipients:
         # Nobody was sent anything; the text says why, for the whole request.
-        if "sender" in str(data.get("Message", "")).lower():
-            return NotSent(_REASONS[402], retry=True, stops_channel=True)
-        return NotSent("Africa's Talking took no recipient")
-    code = recipients[0].get("statusCode")
+        words = str(data.get("Message") or "")
+        if "sender" in words.lower():
+            return verdict(PROVIDER, 402, AFRICAS_TALKING[402], words)
+        return NotSent(told(PROVIDER, "took no recipient", None, words))
+    code, words = recipients[0].get("statusCode"), str(recipients[0].get("status") or "")
     if code in _TAKEN:
         return Accepted(recipients[0].get("messageId"))
-    return _not_taken(code)
-
-
-def _not_taken(code: Any) -> SendResult:
-    reason = _REASONS.get(code)
-    if reason is None:
-        return Unknown(f"Africa's Talking gave the status {code}")
-    if code in _REJECTED:
-        return Refused(reason, is_opt_out=True)
-    stops = code in _STOPS
-    return NotSent(f"{reason} (Africa's Talking {code})", retry=stops, stops_channel=stops)
+    if code in AFRICAS_TALKING:
+        return verdict(PROVIDER, code, AFRICAS_TALKING[code], words)
+    return Unknown(told(PROVIDER, f"status {code}", None, words))
 
 
 # Voice calls by Africa's Talking: asked for here, their steps are told by `wavewise serve`.
 
 VOICE_URL = "https://voice.africastalking.com"
-_VOICE_STOPS = {"InsufficientCredit", "InvalidPhoneNumber.CallerId", "DestinationNotSupported"}
 
 
 class AfricasTalkingVoice:
@@ -140,13 +120,14 @@ def open_voice_channel(settings: ChannelSettings, secrets: Secrets) -> AfricasTa
 def _call_result(body: dict[str, Any]) -> SendResult:
     entries = body.get("entries")
     if not isinstance(entries, list) or not entries or not isinstance(entries[0], dict):
-        told = str(body.get("errorMessage", ""))
-        if told and told != "None":
-            return NotSent("Africa's Talking refuses the call", retry=True, stops_channel=True)
+        words = str(body.get("errorMessage", ""))
+        if words and words != "None":
+            meaning = Meaning("account", "the call was rejected")
+            return verdict(PROVIDER, "calls", meaning, words)
         return Unknown("Africa's Talking gave an answer of another form")
     status = str(entries[0].get("status", ""))
     if status == "Queued":
         return Accepted(entries[0].get("sessionId"))
-    if status in _VOICE_STOPS:
-        return NotSent(f"Africa's Talking: {status}", retry=True, stops_channel=True)
-    return NotSent(f"Africa's Talking: {status or 'no status'}")
+    if status in AFRICAS_TALKING:
+        return verdict(PROVIDER, status, AFRICAS_TALKING[status])
+    return NotSent(told(PROVIDER, status or "no status", None))

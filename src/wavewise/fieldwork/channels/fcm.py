@@ -18,11 +18,17 @@ from wavewise.fieldwork.channels.base import (
     Accepted,
     NotSent,
     Outgoing,
-    Refused,
     SendResult,
     Unknown,
 )
-from wavewise.fieldwork.channels.http import Clients, call, json_of, unproven
+from wavewise.fieldwork.channels.http import (
+    Clients,
+    call,
+    json_of,
+    retry_after_seconds,
+    unproven,
+)
+from wavewise.fieldwork.channels.provider_codes import FCM, verdict
 from wavewise.fieldwork.channels.settings import ChannelSettings, Secrets
 
 __all__ = ["FcmChannel", "open_channel"]
@@ -71,14 +77,12 @@ class FcmChannel:
         if answer.status_code == 200:
             name = json_of(answer).get("name")
             return Accepted(name if isinstance(name, str) else None)
-        code = _code(json_of(answer))
-        if code == "UNREGISTERED":
-            return Refused("the device token is not registered any more")
-        if code in {"SENDER_ID_MISMATCH", "INVALID_ARGUMENT"}:
-            return NotSent(f"FCM refused the message ({code})")
-        if answer.status_code == 401:
+        code, words = _error(json_of(answer))
+        if code == "UNAUTHENTICATED":
             self._ends = 0.0  # a new token before the next message
-        return unproven(answer)
+        if code in FCM:
+            return verdict("FCM", code, FCM[code], words, retry_after_seconds(answer))
+        return unproven(answer, words)
 
     async def close(self) -> None:
         """Give connections back."""
@@ -150,15 +154,16 @@ def _account(path: Path) -> dict[str, str]:
     return {name: found[name] for name in _NEEDED}
 
 
-def _code(body: dict[str, Any]) -> str:
-    """FCM's own error code: in the details, else the status."""
+def _error(body: dict[str, Any]) -> tuple[str, str]:
+    """FCM's own error code (in the details, else the status) and its words."""
     error = body.get("error")
     if not isinstance(error, dict):
-        return ""
+        return "", ""
+    words = str(error.get("message") or "")
     for detail in error.get("details") or ():
         if isinstance(detail, dict) and isinstance(detail.get("errorCode"), str):
-            return str(detail["errorCode"])
-    return str(error.get("status", ""))
+            return str(detail["errorCode"]), words
+    return str(error.get("status", "")), words
 
 
 def _encoded(value: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 
 from wavewise.fieldwork.channels.base import NotSent, Unknown
+from wavewise.fieldwork.channels.provider_codes import without_addresses
 from wavewise.fieldwork.channels.settings import ChannelSettings
 
 __all__ = ["Clients", "call", "json_of", "retry_after_seconds", "unproven"]
@@ -94,16 +95,18 @@ def retry_after_seconds(answer: httpx2.Response) -> float | None:
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
-def unproven(answer: httpx2.Response) -> NotSent | Unknown:
+def unproven(answer: httpx2.Response, words: str = "") -> NotSent | Unknown:
     """What a status proves by itself, where the provider's own code says nothing more.
 
     429 is refused before any work. An error of 500 or above can come after the message was taken.
     """
+    own = without_addresses(words)
+    own = f": {own}" if own else ""
     if answer.status_code == 429:
         wait = retry_after_seconds(answer)
-        return NotSent("too many requests", retry=True, retry_after_seconds=wait)
+        return NotSent(f"too many requests{own}", retry=True, retry_after_seconds=wait)
     if answer.status_code in {401, 403}:
-        return NotSent("the credentials are refused", retry=True, stops_channel=True)
+        return NotSent(f"the credentials were rejected{own}", retry=True, stops_channel=True)
     if 400 <= answer.status_code < 500:
-        return NotSent(f"the provider refused the request ({answer.status_code})")
-    return Unknown(f"the provider answered {answer.status_code}")
+        return NotSent(f"the provider rejected the request ({answer.status_code}{own})")
+    return Unknown(f"the provider answered {answer.status_code}{own}")

@@ -26,16 +26,13 @@ from aiosmpplib import (
 
 from wavewise.errors import InputError
 from wavewise.fieldwork.channels.base import Accepted, NotSent, Outgoing, SendResult, Unknown
+from wavewise.fieldwork.channels.provider_codes import SMPP, told, verdict
 from wavewise.fieldwork.channels.settings import CHANNELS_FILE, ChannelSettings, Secrets
 from wavewise.fieldwork.rendering import sms_length
 
 __all__ = ["SmppChannel", "open_channel"]
 
 BIND_SECONDS = 10.0
-# What these say of the message itself: it was not taken, and will not be.
-_GONE = {"ESME_RINVDSTADR", "ESME_RINVDSTTON", "ESME_RINVDSTNPI", "ESME_RINVMSGLEN"}
-_BUSY = {"ESME_RTHROTTLED", "ESME_RMSGQFUL"}
-_OURS = {"ESME_RINVSRCADR", "ESME_RINVPASWD", "ESME_RINVSYSID", "ESME_RBINDFAIL"}
 
 
 class _Answers(AbstractHook):  # type: ignore[misc]
@@ -192,10 +189,6 @@ def _result(answer: SubmitSmResp) -> SendResult:
     if status == SmppCommandStatus.ESME_ROK:
         return Accepted(answer.message_id or None)
     name = status.name
-    if name in _GONE:
-        return NotSent(f"not a number or a text that the gateway takes ({name})")
-    if name in _BUSY:
-        return NotSent(f"too many messages ({name})", retry=True)
-    if name in _OURS:
-        return NotSent(f"the gateway refuses the sender ({name})", retry=True, stops_channel=True)
-    return NotSent(f"the gateway refused it ({name})")
+    if name in SMPP:
+        return verdict("SMPP", name, SMPP[name])
+    return NotSent(told("SMPP", name, None))

@@ -9,6 +9,7 @@ RFC 5321 (replies, sections 4.2 and 4.5.3.2), RFC 8058 (one-click unsubscribing)
 """
 
 import asyncio
+import re
 from email.charset import QP, Charset
 from email.header import Header
 from email.mime.text import MIMEText
@@ -24,10 +25,10 @@ from wavewise.fieldwork.channels.base import (
     Accepted,
     NotSent,
     Outgoing,
-    Refused,
     SendResult,
     Unknown,
 )
+from wavewise.fieldwork.channels.provider_codes import About, Meaning, mail_meaning, verdict
 from wavewise.fieldwork.channels.settings import CHANNELS_FILE, ChannelSettings, Secrets
 
 __all__ = ["SmtpChannel", "open_channel"]
@@ -106,7 +107,7 @@ class SmtpChannel:
         try:
             await client.data(self._letter(outgoing))
         except aiosmtplib.SMTPResponseException as error:
-            return NotSent(f"the server did not take it ({error.code})", retry=error.code < 500)
+            return _not_taken(error, "the server did not take the mail", is_recipient=False)
         except (*_CONNECTION, aiosmtplib.SMTPException):
             client.close()
             return Unknown("the connection broke before the server confirmed")
@@ -121,10 +122,10 @@ class SmtpChannel:
             await client.rcpt(address)
         except aiosmtplib.SMTPRecipientRefused as error:
             await _reset(client)
-            return _recipient(error.code)
+            return _not_taken(error, "the server rejects the address", is_recipient=True)
         except aiosmtplib.SMTPResponseException as error:
             await _reset(client)
-            return _sender(error.code)
+            return _sender(error)
         except _CONNECTION:
             client.close()
             return NotSent("the connection broke before the mail was given over", retry=True)
@@ -184,13 +185,29 @@ async def _reset(client: aiosmtplib.SMTP) -> None:
         client.close()
 
 
-def _recipient(code: int) -> SendResult:
-    if code < 500:
-        return NotSent(f"the server takes no mail for it now ({code})", retry=True)
-    return Refused(f"the server refuses the address ({code})")
+def _not_taken(
+    error: aiosmtplib.SMTPResponseException, text: str, *, is_recipient: bool
+) -> SendResult:
+    """What a reply about one mail proves: by its enhanced code, else by the step it answers."""
+    code, meaning = mail_meaning(error.code, error.message)
+    if error.code < 500 and (meaning is None or meaning.about != "account"):
+        meaning = Meaning(
+            "busy", meaning.text if meaning else "the server takes no mail for it now"
+        )
+    if (
+        meaning is None or meaning.about == "unclear"
+    ):  # the reply itself proves that it was not taken
+        meaning = Meaning("recipient" if is_recipient else "message", text)
+    return verdict("SMTP", code, meaning, _words(error))
 
 
-def _sender(code: int) -> SendResult:
-    if code < 500:
-        return NotSent(f"the server takes no mail now ({code})", retry=True)
-    return NotSent(f"the server refuses the sender ({code})", retry=True, stops_channel=True)
+def _sender(error: aiosmtplib.SMTPResponseException) -> SendResult:
+    code, meaning = mail_meaning(error.code, error.message)
+    about: About = "busy" if error.code < 500 else "account"
+    text = "takes no mail now" if about == "busy" else "rejects the sender"
+    meaning = Meaning(about, meaning.text if meaning else f"the server {text}")
+    return verdict("SMTP", code, meaning, _words(error))
+
+
+def _words(error: aiosmtplib.SMTPResponseException) -> str:
+    return re.sub(r"^\s*[245]\.\d+\.\d+\s*", "", error.message)

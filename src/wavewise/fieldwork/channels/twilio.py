@@ -9,22 +9,26 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import httpx2
+
 from wavewise.fieldwork.channels.base import (
     Accepted,
     NotSent,
     Outgoing,
-    Refused,
     SendResult,
     Unknown,
 )
-from wavewise.fieldwork.channels.http import Clients, call, json_of, unproven
+from wavewise.fieldwork.channels.http import (
+    Clients,
+    call,
+    json_of,
+    retry_after_seconds,
+    unproven,
+)
+from wavewise.fieldwork.channels.provider_codes import TWILIO, told, verdict
 from wavewise.fieldwork.channels.settings import ChannelSettings, Secrets
 
 BASE_URL = "https://api.twilio.com"
-_UNSUBSCRIBED = {21610}
-_GONE = {21211, 21214, 21217, 21612, 21614}  # not a number, or none that takes SMS
-_NO_ACCOUNT = {20003, 20005, 20006, 21606, 21659, 21660, 30002}  # credentials, account, sender
-_TOO_MANY = {20429, 14107, 21611, 30001}
 _DELIVERED = {"delivered", "read"}
 _FAILED = {"failed", "undelivered", "canceled"}
 
@@ -56,7 +60,7 @@ class TwilioSms:
         body = json_of(answer)
         if answer.status_code in {200, 201}:
             return Accepted(body.get("sid"))
-        return opt_out(body) or unproven(answer)
+        return _not_taken(answer)
 
     async def look_up(
         self, outgoing: Outgoing, provider_id: str | None, since: datetime
@@ -96,25 +100,21 @@ def _sender(settings: ChannelSettings) -> dict[str, str]:
     return {"From": settings.option("from")}
 
 
-def opt_out(body: dict[str, Any]) -> SendResult | None:
-    """What Twilio's own code proves; None where it says nothing."""
-    code = body.get("code")
-    if code in _UNSUBSCRIBED:
-        return Refused("the recipient unsubscribed", is_opt_out=True)
-    if code in _GONE:
-        return NotSent(f"not a number that takes SMS (Twilio {code})")
-    if code in _NO_ACCOUNT:
-        text = f"Twilio refuses the account or the sender ({code})"
-        return NotSent(text, retry=True, stops_channel=True)
-    if code in _TOO_MANY:
-        return NotSent(f"too many requests (Twilio {code})", retry=True)
-    return None
+def _not_taken(answer: httpx2.Response) -> SendResult:
+    """What Twilio's own code proves, else the status."""
+    body = json_of(answer)
+    code, words = body.get("code"), str(body.get("message") or "")
+    if code in TWILIO:
+        return verdict("Twilio", code, TWILIO[code], words, retry_after_seconds(answer))
+    return unproven(answer, words if code is None else f"Twilio {code}: {words}")
 
 
 def _known(message: dict[str, Any]) -> SendResult:
     status, sid = message.get("status"), message.get("sid")
     if status in _FAILED:
-        return NotSent(f"Twilio could not deliver it ({message.get('error_code') or status})")
+        code = message.get("error_code")
+        words = str(message.get("error_message") or "")
+        return NotSent(told("Twilio", code or status, TWILIO.get(code), words))
     return Accepted(sid, "delivered" if status in _DELIVERED else "sent")
 
 
@@ -165,7 +165,7 @@ class TwilioVoice:
         body = json_of(answer)
         if answer.status_code in {200, 201}:
             return Accepted(body.get("sid"))
-        return opt_out(body) or unproven(answer)
+        return _not_taken(answer)
 
     async def close(self) -> None:
         """Give connections back."""

@@ -98,6 +98,8 @@ def _result(answer: httpx2.Response) -> SendResult:
         return Accepted(answer.headers.get("location"))
     if answer.status_code in _GONE:
         return Refused("the browser's subscription has ended")
+    if answer.status_code == 403:  # RFC 8292, section 4.2: the subscription is another key's
+        return Refused("the subscription was made with another key (web push 403)")
     if answer.status_code == 413:
         return NotSent("too long for the push service")
     return unproven(answer)

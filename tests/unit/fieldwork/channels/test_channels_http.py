@@ -165,7 +165,7 @@ def test_twilio_takes_the_documented_form() -> None:
     ("number", "kind", "wanted"),
     [
         ("+1610", Refused, {"is_opt_out": True}),
-        ("+1211", NotSent, {"retry": False}),
+        ("+1211", Refused, {"is_opt_out": False}),
         ("+1429", NotSent, {"retry": True, "stops_channel": False}),
         ("+1606", NotSent, {"retry": True, "stops_channel": True}),
     ],
@@ -249,11 +249,22 @@ def africas_talking(request: dict[str, object]) -> Reply:
     [
         ("+254700000001", Accepted("ATXid_1")),
         ("+9102", Accepted("ATXid_1")),
-        ("+9406", Refused("the recipient is in the blacklist", is_opt_out=True)),
-        ("+9403", NotSent("not a telephone number (Africa's Talking 403)")),
+        (
+            "+9406",
+            Refused("the recipient is in the blacklist (Africa's Talking 406)", is_opt_out=True),
+        ),
+        ("+9403", Refused("not a phone number (Africa's Talking 403)")),
         ("+9405", NotSent("no credit is left (Africa's Talking 405)", True, None, True)),
-        ("+9500", Unknown("Africa's Talking gave the status 500")),
-        ("none", NotSent("the sender id is not valid", True, None, True)),
+        ("+9500", Unknown("the server failed (Africa's Talking 500)")),
+        (
+            "none",
+            NotSent(
+                "the sender id is not valid (Africa's Talking 402: InvalidSenderId)",
+                True,
+                None,
+                True,
+            ),
+        ),
     ],
 )
 def test_africas_talking(number: str, wanted: SendResult) -> None:
@@ -279,8 +290,10 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, rsa.RSAPubl
     return path, key.public_key()
 
 
-def fcm_error(status: int, code: str, detail: str | None = None, wait: str = "") -> Reply:
-    error: dict[str, object] = {"code": status, "status": code, "message": "..."}
+def fcm_error(
+    status: int, code: str, detail: str | None = None, wait: str = "", words: str = "..."
+) -> Reply:
+    error: dict[str, object] = {"code": status, "status": code, "message": words}
     if detail:
         kind = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
         error["details"] = [{"@type": kind, "errorCode": detail}]
@@ -310,6 +323,12 @@ def fcm_server(public: rsa.RSAPublicKey) -> Callable[[dict[str, object]], Reply]
             "quota": fcm_error(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "12"),
             "date": fcm_error(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", later),
             "busy": fcm_error(503, "UNAVAILABLE", "UNAVAILABLE"),
+            "iphone": fcm_error(
+                401,
+                "UNAUTHENTICATED",
+                "THIRD_PARTY_AUTH_ERROR",
+                words="Auth error from APNS or Web Push Service",
+            ),
         }
         return table.get(token, (200, {"name": "projects/proj/messages/0:1"}, {}))
 
@@ -320,11 +339,25 @@ def fcm_server(public: rsa.RSAPublicKey) -> Callable[[dict[str, object]], Reply]
     ("token", "wanted"),
     [
         ("good", Accepted("projects/proj/messages/0:1")),
-        ("gone", Refused("the device token is not registered any more")),
-        ("bad", NotSent("FCM refused the message (INVALID_ARGUMENT)")),
-        ("other", NotSent("FCM refused the message (SENDER_ID_MISMATCH)")),
-        ("quota", NotSent("too many requests", retry=True, retry_after_seconds=12.0)),
-        ("busy", Unknown("the provider answered 503")),
+        ("gone", Refused("the device token is not registered any more (FCM UNREGISTERED)")),
+        ("bad", NotSent("the device token or the message is not valid (FCM INVALID_ARGUMENT)")),
+        ("other", Refused("the device token belongs to another sender (FCM SENDER_ID_MISMATCH)")),
+        (
+            "quota",
+            NotSent(
+                "too many messages for the project or the device (FCM QUOTA_EXCEEDED)",
+                retry=True,
+                retry_after_seconds=12.0,
+            ),
+        ),
+        (
+            "iphone",
+            NotSent(
+                "the APNs certificate or key (iPhones) or the web push key is missing or expired "
+                "(FCM THIRD_PARTY_AUTH_ERROR: Auth error from APNS or Web Push Service)"
+            ),
+        ),
+        ("busy", Unknown("the server is overloaded (FCM UNAVAILABLE)")),
     ],
 )
 def test_fcm(account: tuple[Path, rsa.RSAPublicKey], token: str, wanted: SendResult) -> None:

@@ -36,6 +36,12 @@ class Post:
             return "550 no such mailbox"
         if address.startswith("full"):
             return "452 mailbox full"
+        if address.startswith("unknown"):
+            return "550 5.1.1 <unknown@x.org>: user unknown"
+        if address.startswith("closed"):
+            return "550 5.7.1 access denied for +51 900 000 001"
+        if address.startswith("quota"):
+            return "550 5.4.5 Daily user sending quota exceeded"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
@@ -79,13 +85,24 @@ def test_each_answer_of_a_mail_server(post: tuple[Post, str]) -> None:
     found = mail(url, "a@x.org", "gone@x.org", "full@x.org", "spam@x.org", "b@x.org", "a b@x.org")
     assert found == [
         Accepted("k0@example.org"),
-        Refused("the server refuses the address (550)"),
-        NotSent("the server takes no mail for it now (452)", retry=True),
-        NotSent("the server did not take it (554)"),
+        Refused("the server rejects the address (SMTP 550: no such mailbox)"),
+        NotSent("the server takes no mail for it now (SMTP 452: mailbox full)", retry=True),
+        NotSent("the server did not take the mail (SMTP 554: refused as spam)"),
         Accepted("k4@example.org"),
         NotSent("not an e-mail address"),
     ]
     assert [letter.rcpt_tos for letter in server.letters] == [["a@x.org"], ["b@x.org"]]
+
+
+def test_enhanced_codes_tell_the_recipient_from_the_account(post: tuple[Post, str]) -> None:
+    """RFC 3463: the same 550 is about the address, the mail, or whoever sends it."""
+    _, url = post
+    unknown, closed, quota = mail(url, "unknown@x.org", "closed@x.org", "quota@x.org")
+    assert unknown == Refused("the address does not exist (SMTP 5.1.1: … user unknown)")
+    policy = "the server's policy rejects the mail (SMTP 5.7.1: access denied for …)"
+    assert closed == NotSent(policy)
+    limit = "the sending limit is reached (SMTP 5.4.5: Daily user sending quota exceeded)"
+    assert quota == NotSent(limit, retry=True, stops_channel=True)
 
 
 def test_the_letter(post: tuple[Post, str]) -> None:

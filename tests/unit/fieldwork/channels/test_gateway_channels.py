@@ -70,8 +70,7 @@ def test_smpp_takes_refuses_hangs_and_breaks(tmp_path: Path) -> None:
             message("+51900000000", key="d"),
         )
         assert ok == Accepted("m1")
-        assert isinstance(gone, NotSent)
-        assert not gone.retry
+        assert gone == Refused("not a number that the gateway takes (SMPP ESME_RINVDSTADR)")
         assert isinstance(busy, NotSent)
         assert busy.retry
         assert hangs == Unknown("no answer in time")
