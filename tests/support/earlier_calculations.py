@@ -399,7 +399,9 @@ def policies() -> Any:
         D.uniform_best(E.ate(d.binary, d.arm)),
         D.uniform_best(forest),
         D.random_policy({"sms": 0.25, "call": 0.75}),
-        D.policy_tree(d.X, scores.effects.round(6), arms=scores.arms[:2], depth=2, min_leaf=50),
+        D.policy_tree(
+            d.X, scores.effects.round(6), arms=scores.arms[:2], depth=2, min_leaf=50, n_bins=16
+        ),
     ]
     found = []
     with TemporaryDirectory() as folder:
