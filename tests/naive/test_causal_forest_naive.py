@@ -7,7 +7,12 @@ from wavewise.estimate.forest.causal_forest import causal_forest
 from wavewise.estimate.forest.engine import Units, apply_trees, grow_trees
 from wavewise.estimate.forest.grow import MOVED
 from wavewise.estimate.forest.model import bag_std_error
-from wavewise.estimate.forest.shrinkage import fit_shrinkage, parts_of_arms
+from wavewise.estimate.forest.shrinkage import (
+    average_effects,
+    fit_shrinkage,
+    parts_of_arms,
+    shrunk_averages,
+)
 
 N_ARMS = 3
 
@@ -195,31 +200,119 @@ def test_standard_errors_by_hand():
     assert found == pytest.approx(4.0, rel=0.1)
 
 
-def test_shrinkage_is_least_squares_between_none_and_all():
-    from scipy.optimize import lsq_linear
+def means_by_arm(units, keep=slice(None)):
+    arm, y, w = units.arm[keep], units.outcome[keep], units.weight[keep]
+    return np.array([np.average(y[arm == a], weights=w[arm == a]) for a in range(units.n_arms)])
 
+
+@pytest.mark.parametrize("kind", ["units", "weighted", "clusters", "clusters of several arms"])
+def test_averages_without_a_unit_are_those_of_the_others(kind):
+    rng = np.random.default_rng(11)
+    units = make_units(3, n=120, weighted=kind == "weighted")
+    if kind.startswith("clusters"):
+        part = rng.integers(0, 30, 120)
+        part = np.unique(part, return_inverse=True)[1]
+        arm = units.arm if kind.endswith("arms") else (part * 7) % N_ARMS
+        units = Units(units.bins, units.n_bins, arm, N_ARMS, units.outcome, units.weight, part)
+    found, whole = average_effects(units), means_by_arm(units)
+    np.testing.assert_allclose(found.ate, whole[1:] - whole[0], rtol=1e-12)
+    for i in range(0, 120, 7):
+        others = means_by_arm(units, units.part != units.part[i])
+        np.testing.assert_allclose(found.ate + found.change[i], others[1:] - others[0], rtol=1e-10)
+    if kind == "units":
+        variance = [units.outcome[units.arm == a] for a in (1, 2)]
+        variance = [y.var(ddof=1) / y.size for y in variance]
+        np.testing.assert_allclose(found.covariance, np.diag(variance), rtol=1e-10)
+
+
+def test_shares_are_posterior_means_of_the_loss_that_leaves_every_unit_out():
+    """Least squares and its posterior on a fine grid, from averages computed unit by unit."""
     rng = np.random.default_rng(9)
-    n, k = 3000, 4
+    n, k = 600, 4
     tau = rng.normal(size=(n, k)) + rng.normal(size=(n, 1))
     arm = rng.integers(0, k + 1, n)
     e = np.full((n, k + 1), 1 / (k + 1))
-    own = np.where(arm > 0, tau[np.arange(n), np.maximum(arm - 1, 0)], 0)
-    outcome = 0.6 * (own - 0.2 * tau.sum(1)) + rng.normal(size=n)
+    W = (arm[:, None] == np.arange(1, k + 1)) - e[:, 1:]
+    outcome = 0.3 * (W * tau).sum(1) + 3 * rng.normal(size=n)
+    units = Units(
+        np.ones((n, 1), np.uint8), np.array([2]), arm, k + 1, outcome, np.ones(n), np.arange(n)
+    )
     parts = parts_of_arms(None, k)
     np.testing.assert_allclose(sum(parts.values()), np.eye(k), atol=1e-12)
-    fitted = fit_shrinkage(tau, outcome, arm, e, np.zeros(k), parts)
-    W = (arm[:, None] == np.arange(1, k + 1)) - e[:, 1:]
-    deviation = tau - tau.mean(0)
-    design = np.column_stack([(W * (deviation @ part)).sum(1) for part in parts.values()])
-    expected = lsq_linear(design, outcome, (0, 1)).x
-    np.testing.assert_allclose(list(fitted.parts.values()), expected, atol=1e-6)
+    fitted = fit_shrinkage(tau, units, e, parts)
+    whole = means_by_arm(units)
+    shrink = shrunk_averages(average_effects(units), parts)
+    design, target = np.empty((n, 2)), np.empty(n)
+    for i in range(n):
+        others = means_by_arm(units, np.arange(n) != i)
+        ate = others[1:] - others[0]
+        deviation = tau[i] - (tau.mean(0) + ate - (whole[1:] - whole[0]))
+        design[i] = [W[i] @ part @ deviation for part in parts.values()]
+        target[i] = outcome[i] - W[i] @ shrink @ ate
+    expected = np.linalg.lstsq(design, target)[0]
+    rest = target - design @ expected
+    errors = np.sqrt((design**2 * rest[:, None] ** 2).sum(0)) / (design**2).sum(0)
+    np.testing.assert_allclose(list(fitted.fitted.values()), np.c_[expected, errors], rtol=1e-9)
+    x = (np.arange(400) + 0.5) / 400
+    gap = (x[:, None, None] - expected[0]), (x[None, :, None] - expected[1])
+    gram = design.T @ design
+    scale = (errors**2 * np.diag(gram))[:, None] ** 0.5  # noise by part, as the errors have it
+    gram = gram / (scale @ scale.T)
+    a, b = gap[0][:, :, 0], gap[1][:, :, 0]
+    chance = np.exp(-0.5 * (gram[0, 0] * a**2 + 2 * gram[0, 1] * a * b + gram[1, 1] * b**2))
+    means = [(chance * x[:, None]).sum() / chance.sum(), (chance * x).sum() / chance.sum()]
+    np.testing.assert_allclose(list(fitted.parts.values()), means, atol=0.01)
+    assert fitted.loss == pytest.approx(
+        ((target - design @ list(fitted.parts.values())) ** 2).mean()
+    )
+    assert fitted.loss_of_averages == pytest.approx((target**2).mean())
     # standard errors use the largest shares that the data do not rule out
-    rest = outcome - design @ expected
-    upper = np.minimum(expected + 1.645 * np.sqrt((rest**2).mean() / (design**2).sum(0)), 1)
+    upper = np.clip(np.maximum(np.maximum(expected, 0) + 1.645 * errors, means), 0, 1)
     roots = sum(np.sqrt(s) * part for s, part in zip(upper, parts.values(), strict=True))
     np.testing.assert_allclose(fitted.keep_error, roots, atol=1e-5)
-    whole = fit_shrinkage(tau, outcome, arm, e, np.zeros(k), parts, fixed=[1.0, 1.0])
+    whole = fit_shrinkage(tau, units, e, parts, fixed=[1.0, 1.0])
     np.testing.assert_allclose(whole.keep_error, np.eye(k), atol=1e-12)
+    np.testing.assert_allclose(whole.averages, whole.ate, atol=1e-12)
+
+
+@pytest.mark.parametrize("centre", [-900.0, -3.0, -0.2, 0.3, 0.5, 0.99, 1.4, 40.0])
+@pytest.mark.parametrize("error", [0.01, 0.3, 5.0])
+def test_mean_of_a_normal_between_0_and_1(centre, error):
+    from mpmath import exp, mp, quad
+
+    from wavewise.estimate.forest.shrinkage import _mean_between
+
+    mp.dps = 30
+    c, s = mp.mpf(centre), mp.mpf(error)
+    top = min(max(c, 0), 1)
+    ends = sorted({mp.mpf(0), mp.mpf(1), *(max(min(top + j * s**2, 1), 0) for j in (-1, 1)),
+                   *(max(min(top + j * s, 1), 0) for j in (-6, -1, 1, 6))})  # fmt: skip
+    density = lambda x: exp(-((x - c) ** 2 - (top - c) ** 2) / (2 * s**2))  # noqa: E731
+    expected = quad(lambda x: x * density(x), ends) / quad(density, ends)
+    assert _mean_between(centre, error) == pytest.approx(float(expected), rel=1e-6, abs=1e-9)
+
+
+def test_averages_are_empirical_bayes_with_the_unequal_form():
+    """Posterior means from the marginal of every arm, with a flat prior for their common mean."""
+    from wavewise.estimate.forest.shrinkage import Averages
+
+    y, v = np.array([0.9, -0.4, 0.2, 1.6, 0.1]), np.array([0.1, 0.3, 0.2, 0.6, 0.15])
+    found = shrunk_averages(Averages(y, np.zeros((1, 5)), np.diag(v)), parts_of_arms(None, 5)) @ y
+    spread = 6 * np.sqrt((np.trace(np.diag(v)) - v.mean()) / 4) * (np.arange(6000) + 0.5) / 6000
+    weight = 1 / (spread[:, None] ** 2 + v)
+    mean = (weight * y).sum(1) / weight.sum(1)
+    log = 0.5 * (np.log(weight).sum(1) - np.log(weight.sum(1)))
+    log -= 0.5 * (weight * (y - mean[:, None]) ** 2).sum(1)
+    chance = np.exp(log - log.max())
+    each = mean[:, None] + spread[:, None] ** 2 * weight * (y - mean[:, None])
+    np.testing.assert_allclose(found, chance @ each / chance.sum(), atol=1e-5)
+    # with equal variances, the share of each gap is E[t^2 / (t^2 + v)]
+    equal = shrunk_averages(Averages(y, np.zeros((1, 5)), 0.2 * np.eye(5)), parts_of_arms(None, 5))
+    gap = y - y.mean()
+    t = 6 * np.sqrt(0.2) * (np.arange(6000) + 0.5) / 6000
+    chance = (t**2 + 0.2) ** -2 * np.exp(-0.5 * (gap**2).sum() / (t**2 + 0.2))
+    share = (chance * t**2 / (t**2 + 0.2)).sum() / chance.sum()
+    np.testing.assert_allclose(equal @ y, y.mean() + share * gap, atol=1e-5)
 
 
 def test_two_factor_parts_are_additive_effects():

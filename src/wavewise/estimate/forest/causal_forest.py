@@ -49,15 +49,22 @@ class CausalForest(Result, kind="causal forest"):
     tuning : tuple of Candidate
         What was tried, with the loss out of bag; empty where `min_arm_leaf` was given.
     kept : dict of str to float
-        Share of the deviations from the average effects that is kept, part by part.
+        Share of the deviations from the average effects that is kept, part by part: its mean given
+        the loss out of bag, uniform on [0, 1] before.
+    fitted : dict of str to (float, float)
+        The share with the least loss, without bounds, and its standard error: where effects do not
+        differ it is 0 on average. Empty for forests of earlier versions.
     ate : (n_arms,) array of float
-        Average effects that the forest's are shrunk towards, adjusted for covariates.
+        Average effects, adjusted for covariates, not shrunk.
+    averages : (n_arms,) array of float
+        The same shrunk towards their mean over arms (empirical Bayes): what `effects` deviate from.
     effects_oob : (n_units, n_arms) array of float
         Effects of each training unit from trees that it was not in, in the order of the rows.
     dropped : tuple of str
         Arms left out for want of units; their units have effects of the other arms as new units.
     loss, loss_of_averages : float
-        Mean squared residual out of bag with these effects, and with the average effects alone.
+        Mean squared residual out of bag with these effects, and with the averages alone, each
+        unit left out of both.
     trained_rows : (n_units,) array of uint64
         Hashes of the rows, in their order: what a policy must not be judged on.
     provenance : Provenance
@@ -71,7 +78,9 @@ class CausalForest(Result, kind="causal forest"):
     min_arm_leaf: int
     tuning: tuple[Candidate, ...]
     kept: dict[str, float]
+    fitted: dict[str, tuple[float, float]]
     ate: FloatArray
+    averages: FloatArray
     effects_oob: FloatArray
     dropped: tuple[str, ...]
     loss: float
@@ -164,6 +173,7 @@ class CausalForest(Result, kind="causal forest"):
         return {
             **self._settings(),
             "ate": self.ate,
+            "averages": self.averages,
             "variable_importance": self.variable_importance,
             "hash": self.hash,
         }
@@ -186,6 +196,7 @@ class CausalForest(Result, kind="causal forest"):
             "loss": self.loss,
             "loss_of_averages": self.loss_of_averages,
             **({"n_missing": self.n_missing} if self.n_missing else {}),
+            **({"fitted": {k: list(v) for k, v in self.fitted.items()}} if self.fitted else {}),
         }
 
     def _state(self) -> dict[str, Any]:
@@ -377,7 +388,9 @@ def _result(
         min_arm_leaf=fit.min_arm_leaf,
         tuning=fit.tuning,
         kept=fit.shrinkage.parts,
+        fitted=fit.shrinkage.fitted,
         ate=read_only(fit.shrinkage.ate[position]),
+        averages=read_only(fit.shrinkage.averages[position]),
         effects_oob=read_only(in_row_order(training, fit.effects_oob[:, position], model.effects)),
         n_missing=int(training.silent.sum()),
         dropped=training.dropped,
@@ -404,7 +417,9 @@ def _from_contents(header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) 
         min_arm_leaf=header["min_arm_leaf"],
         tuning=tuple(Candidate(**row) for row in header["tuning"]),
         kept=header["kept"],
+        fitted=model.shrinkage.fitted,
         ate=read_only(model.shrinkage.ate[model.position]),
+        averages=read_only(model.shrinkage.averages[model.position]),
         effects_oob=read_only(arrays["effects_oob"]),
         dropped=tuple(header["dropped"]),
         loss=header["loss"],
@@ -421,7 +436,7 @@ def _from_contents(header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) 
 # A forest as one plain file: arrays and a JSON header in numpy's zip format, nothing pickled.
 
 FORMAT = "wavewise causal forest"
-VERSION = 1
+VERSION = 2  # 1 had no shrunk averages
 _NO_FOREST = "forest file: found what cannot be read; needed a file that CausalForest.save wrote"
 
 
@@ -444,7 +459,7 @@ def file_bytes(header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> b
 def read_file(source: Source) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     """Header and arrays of a file, its hash checked."""
     outer, arrays = from_archive(source, "json", _NO_FOREST)
-    if outer.get("format") != FORMAT or outer.get("version") != VERSION:
+    if outer.get("format") != FORMAT or outer.get("version") not in (1, VERSION):
         raise InputError(
             f"forest file: found {outer.get('format')!r}, version {outer.get('version')!r}; needed "
             f"{FORMAT!r}, version {VERSION}"
@@ -508,17 +523,25 @@ def forest_summary(forest: "CausalForest") -> str:
     return "\n".join([*lines, "", _varies(forest), _grown(forest), _most(forest), _ASSUMED])
 
 
+# Standard errors of a fitted share above which a difference is said to be found: 5 %, one-sided,
+# where every pair of units that inform each other enters twice.
+_FOUND = 1.645 * 2**0.5
+
+
 def _varies(forest: "CausalForest") -> str:
-    if all(share == 0 for share in forest.kept.values()):
-        return (
-            f"No difference between units was found that predicts outcomes out of bag: every unit "
-            f"has the average effects. n = {forest.n_units:,}."
-        )
+    found = [n for n, (share, error) in forest.fitted.items() if share > _FOUND * error]
     parts = ", ".join(f"{share:.0%} of what is due to {n}" for n, share in forest.kept.items())
     gain = 1 - forest.loss / forest.loss_of_averages
-    return (
+    kept = (
         f"Of the forest's differences between units, {parts} was kept; with them the squared error "
-        f"out of bag is {gain:.2%} below that of the average effects. n = {forest.n_units:,}."
+        f"out of bag is {abs(gain):.2%} {'below' if gain >= 0 else 'above'} that of the average "
+        f"effects. n = {forest.n_units:,}."
+    )
+    if found or (not forest.fitted and any(forest.kept.values())):
+        return kept
+    return (
+        "No difference between units was found that predicts outcomes out of bag beyond chance: "
+        f"the average effects may be all there is. {kept}"
     )
 
 

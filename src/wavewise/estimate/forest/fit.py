@@ -81,7 +81,8 @@ def fit_forest(training: Training, plan: Plan, factor: IntArray | None) -> Fit:
         min_arm_leaf = min(tuning, key=lambda c: (c.loss, -c.min_arm_leaf)).min_arm_leaf
     trees, tau = _grow(units, plan, factor, min_arm_leaf, plan.n_groups, stream=1)
     shrinkage = _shrink(training, units, plan, parts, tau)
-    return Fit(trees, min_arm_leaf, tuning, shrinkage, shrinkage.effects(tau))
+    effects = shrinkage.effects(tau, average_effects(units).change)
+    return Fit(trees, min_arm_leaf, tuning, shrinkage, effects)
 
 
 def leaf_sizes(training: Training) -> tuple[int, ...]:
@@ -157,11 +158,8 @@ def _grow(
 def _shrink(
     training: Training, units: Units, plan: Plan, parts: dict[str, FloatArray], tau: FloatArray
 ) -> Shrinkage:
-    ate = average_effects(units.outcome, units.weight, units.arm, units.n_arms)
     fixed = None if plan.shrink else [1.0] * len(parts)
-    return fit_shrinkage(
-        tau, units.outcome, units.arm, training.propensity, ate, parts, fixed=fixed
-    )
+    return fit_shrinkage(tau, units, training.propensity, parts, fixed=fixed)
 
 
 def _seed(plan: Plan, stream: int) -> int:

@@ -20,7 +20,7 @@ __all__ = ["ForestModel", "bag_std_error", "in_row_order"]
 ByteArray = npt.NDArray[np.uint8]
 
 _OF_TREES = ("nodes", "means", "size", "n_nodes", "n_leaves")
-_OF_SHRINKAGE = ("ate", "centre", "keep", "keep_error")
+_OF_SHRINKAGE = ("ate", "centre", "keep", "keep_error", "averages")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,8 @@ class ForestModel:
         """Arrays of the file; texts and numbers stand in its header."""
         held = ((self.trees, _OF_TREES), (self.shrinkage, _OF_SHRINKAGE))
         arrays = {name: getattr(part, name) for part, names in held for name in names}
+        if not self.shrinkage.fitted:  # of an earlier version: its hash stays
+            del arrays["averages"]
         return arrays | {"position": self.position}
 
     @classmethod
@@ -48,9 +50,13 @@ class ForestModel:
         trees = ArmTrees(
             **{name: arrays[name] for name in _OF_TREES}, inside=np.empty((0, 0), np.uint8)
         )
+        earlier = {"averages": arrays["ate"]}  # version 1 had no other averages
         shrinkage = Shrinkage(
-            **{name: arrays[name] for name in _OF_SHRINKAGE},
+            **{name: (earlier | dict(arrays))[name] for name in _OF_SHRINKAGE},
             parts=header["kept"],
+            fitted={
+                name: (share, error) for name, (share, error) in header.get("fitted", {}).items()
+            },
             loss=header["loss"],
             loss_of_averages=header["loss_of_averages"],
         )

@@ -67,7 +67,8 @@ def test_the_average_is_the_adjusted_difference_of_means(forest, data):
     _, arm, outcome = data
     plain = [outcome[arm == k].mean() - outcome[arm == "control"].mean() for k in forest.arms]
     np.testing.assert_allclose(forest.ate, plain, atol=0.25)
-    np.testing.assert_allclose(forest.effects_oob.mean(axis=0), forest.ate, atol=1e-12)
+    np.testing.assert_allclose(forest.effects_oob.mean(axis=0), forest.averages, atol=1e-12)
+    assert np.ptp(forest.averages) < np.ptp(forest.ate)
 
 
 def test_results_cannot_be_changed(forest):
@@ -253,7 +254,7 @@ def test_pairs_borrow_strength_over_messages():
         alone = fit(X, np.array(names)[code], outcome, **given)
         errors += [((f.effects_oob - truth) ** 2).mean() for f in (pairs, alone)]
         assert pairs.kept["first message"] > 0.5
-        assert pairs.kept["each pair"] < 0.4
+        assert pairs.kept["each pair"] < pairs.kept["first message"]
     assert errors[0] < 0.9 * errors[1]
 
 
