@@ -11,7 +11,7 @@ import polars as pl
 from wavewise.design.parse import json_schema
 from wavewise.design.shares import planned_shares
 from wavewise.design.spec import StudySpec
-from wavewise.design.templates import template_text
+from wavewise.design.templates import template_files, template_text
 from wavewise.errors import InputError
 from wavewise.shared.text_tables import text_table
 from wavewise.workflow.result import VerbResult
@@ -33,13 +33,18 @@ class NewStudy(VerbResult):
 
     study_file: str
     template: str
+    data_files: tuple[str, ...] = ()  # Beside it, to run the study on.
 
     def summary(self) -> str:
         """Where it is, and what comes next."""
         folder = Path(self.study_file).parent
-        return (
-            f"Wrote {self.study_file} from template {self.template}.\n"
-            f"Next: edit it, then `wavewise check {folder}`."
+        text = f"Wrote {self.study_file} from template {self.template}.\n"
+        if not self.data_files:
+            return text + f"Next: edit it, then `wavewise check {folder}`."
+        return text + (
+            f"Beside it, to run it on: {', '.join(self.data_files)}.\n"
+            f"Next: `wavewise check {folder}`, `wavewise register {folder}`, "
+            f"`wavewise people import {folder} {folder / 'people.csv'}`."
         )
 
 
@@ -94,14 +99,20 @@ class StudySchema(VerbResult):
 
 def init(folder: Path, template: str) -> NewStudy:
     """A new study folder from a template, with the schema that lets editors complete it."""
-    text = template_text(template)
-    path = folder / STUDY_FILE
-    if path.exists():
-        raise InputError(f"found {path}; needed a folder without a study; give another folder")
+    text, beside = template_text(template), template_files(template)
+    there = [path for path in (folder / name for name in (STUDY_FILE, *beside)) if path.exists()]
+    if there:
+        raise InputError(
+            f"found {there[0]}; needed a folder without a study; give another folder; nothing was "
+            "written"
+        )
     folder.mkdir(parents=True, exist_ok=True)
+    for name, content in beside.items():
+        (folder / name).write_text(content, encoding="utf-8")
     (folder / SCHEMA_FILE).write_text(f"{schema()}\n", encoding="utf-8")
+    path = folder / STUDY_FILE
     path.write_text(f"#:schema ./{SCHEMA_FILE}\n{text}", encoding="utf-8")
-    return NewStudy(str(path), template)
+    return NewStudy(str(path), template, tuple(beside))
 
 
 def schema() -> StudySchema:
