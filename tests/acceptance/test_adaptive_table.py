@@ -52,17 +52,17 @@ def test_both_panels_come_with_analyze_and_stand_in_the_report(tmp_path: Path) -
     assert set(found["column"]) == {"Unweighted", "Weighted", "Batched"}
     keys = ["panel", "row", "column"]
     both = found.join(expected, on=keys, suffix=" expected")
-    assert both.height == expected.height == 18
+    assert both.height == expected.height == 21
     assert both["arm"].equals(both["arm expected"], null_equal=True)
     for name in ("estimate", "conf_low", "conf_high"):
         assert np.allclose(both[name], both[f"{name} expected"], atol=1e-12)
     out = done("analyze", study, "two").out
-    assert "Use the hybrid interval" in out
+    assert "Use the one-sided interval" in out
     assert "login, waves one, two together" in out
     done("report", study)
     page = (study / "report" / "index.html").read_text("utf-8")
     section = page[page.index('id="winner"') :]
-    for words in ("projection", "hybrid", "conditional", "Weighted", "Use the hybrid interval"):
+    for words in ("one-sided", "projection", "hybrid", "conditional", "Weighted"):
         assert words in section[: section.index("</section>")]
 
 

@@ -130,7 +130,7 @@ def test_design_by_simulation(rng: np.random.Generator) -> None:
 
 def test_inference_after_adaptation(rng: np.random.Generator) -> None:
     estimate, cov = np.array([0.1, 0.3, 0.28]), np.diag([0.01, 0.01, 0.02])
-    for method in ("hybrid", "conditional", "projection"):
+    for method in ("one-sided", "hybrid", "conditional", "projection"):
         w = ww.estimate.winner(estimate, cov, method=method, level=0.95, rank=0)
         assert w.arm == 1
         assert w.conf_low < w.conf_high

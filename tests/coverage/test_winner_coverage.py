@@ -31,14 +31,14 @@ SHARED = 0.5 + np.diag([0.3, 0.5, 0.7, 0.9, 1.1, 1.3])
 def test_coverage(design, cov):
     n = 1500
     error = 4 * np.sqrt(LEVEL * (1 - LEVEL) / n)
-    for method in ("conditional", "projection", "hybrid"):
+    for method in ("one-sided", "conditional", "projection", "hybrid"):
         covered, above, usual = simulate(MEANS[design], cov, method, n)
         assert covered >= LEVEL - error, method
         if method == "conditional":
             assert covered <= LEVEL + error
         if method == "hybrid":  # between 1 - alpha and (1 - alpha) / (1 - beta)
             assert covered <= LEVEL / (1 - 0.1 * (1 - LEVEL)) + error
-        if method != "projection":
+        if method in {"hybrid", "conditional"}:
             assert abs(above - 0.5) < 4 * 0.5 / np.sqrt(n) + (0.02 if method == "hybrid" else 0)
     if design == "no effect":
         assert usual < 0.85  # the reason for all this: the usual interval holds it too rarely
@@ -51,6 +51,28 @@ def test_second_and_last_rank():
         covered, above, _ = simulate(MEANS["near tie"], SHARED, "conditional", n, rank, seed=12)
         assert abs(covered - LEVEL) < error
         assert abs(above - 0.5) < 2 / np.sqrt(n)
+
+
+@pytest.mark.parametrize("gap", [0.0, 1.0, 3.0])
+def test_two_arms_exactly_where_exchangeable_and_at_least_otherwise(gap):
+    """The full study, 2 to 16 arms: tests/coverage/winner_coverage.py."""
+    n = 4000
+    error = 4 * np.sqrt(LEVEL * (1 - LEVEL) / n)
+    exact, _, _ = simulate(np.array([gap, 0]), 0.5 + np.eye(2), "one-sided", n)
+    assert abs(exact - LEVEL) < error
+    for cov in (np.diag([1.0, 100.0]), np.diag([100.0, 1.0]), [[1.0, 1.5], [1.5, 4.0]]):
+        covered, _, _ = simulate(np.array([gap, 0]), np.array(cov), "one-sided", n)
+        assert covered > LEVEL - error
+
+
+def test_best_three_hold_together():
+    rng, n = np.random.default_rng(14), 1500
+    mean = np.array([0.0, 0.0, 0.5, 0.5, 3.0])
+    held = 0
+    for x in mean + rng.normal(size=(n, 5)):
+        best = [winner(x, np.ones(5), level=LEVEL, rank=r, n_best=3) for r in range(3)]
+        held += all(w.conf_low <= mean[w.arm] <= w.conf_high for w in best)
+    assert held / n > LEVEL - 4 * np.sqrt(LEVEL * (1 - LEVEL) / n)
 
 
 def test_hybrid_holds_where_estimates_are_often_tied():

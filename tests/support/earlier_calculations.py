@@ -290,7 +290,7 @@ def winner() -> Any:
     methods = ("hybrid", "conditional", "projection")
     return [
         *(E.winner([0.1, 0.3, 0.35], cov, method) for method in methods),
-        E.winner([0.1, 0.3, 0.35], cov, rank=1),
+        E.winner([0.1, 0.3, 0.35], cov, method="hybrid", rank=1),  # then the default
         E.winner_table({"OLS": ([0.0, 1.0, 2.0], [1.0, 1.0, 1.0])}, ["a", "b", "c"]),
         E.adaptive_comparison(w.score, w.arm, w.propensity, wave=w.wave),
     ]

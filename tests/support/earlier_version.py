@@ -50,6 +50,8 @@ MOVED = {
 }
 # Tables of pages whose numbers were, by the first number in their second row.
 MOVED_TABLES = {"+25.2": "AUTOC is the mean over ranks; jackknife errors"}
+# Rows that tables have in addition now, by their first cell or by the value of `row`.
+ADDED_ROWS = {"one-sided"}
 
 # What is of the moment, of the machine or of the release, in outputs of any verb.
 OF_THE_MOMENT = {"as_of", "generated_on", "date", "next_due", "seconds"}
@@ -210,7 +212,12 @@ def numbers_of_tables(page: Path) -> list[list[list[str]]]:
     for rows in parser.tables:
         # a cell that is a sentence is wording
         found = [
-            [n for cell in row if len(cell.split()) < SENTENCE_WORDS for n in _NUMBER.findall(cell)]
+            [
+                n
+                for cell in row
+                if row[0] not in ADDED_ROWS and len(cell.split()) < SENTENCE_WORDS
+                for n in _NUMBER.findall(cell)
+            ]
             for row in rows
         ]
         tables.append([row for row in found if row])
@@ -240,8 +247,21 @@ def rounds_as_before() -> bool:
     return bool(expected("arithmetic") == arithmetic())
 
 
+def _without_added_rows(now: Any) -> Any:
+    if isinstance(now, list):
+        first = [r.get("row") if isinstance(r, dict) else r[:1] and r[0] for r in now
+                 if isinstance(r, dict | list)]  # fmt: skip
+        if len(first) == len(now):
+            return [r for r, name in zip(now, first, strict=True) if str(name) not in ADDED_ROWS]
+    elif isinstance(now, dict) and isinstance(now.get("row"), list):  # a frame
+        kept = [i for i, name in enumerate(now["row"]) if name not in ADDED_ROWS]
+        return {k: [v[i] for i in kept] if isinstance(v, list) else v for k, v in now.items()}
+    return now
+
+
 def differences(before: Any, now: Any, place: str = "", *, exactly: bool = True) -> Iterator[str]:
-    """Where a value is missing or another one now; keys and tables may have been added."""
+    """Where a value is missing or another one now; keys, rows and tables may have been added."""
+    now = _without_added_rows(now)
     if isinstance(before, dict):
         yield from _of_tables(before, now, place, exactly)
     elif isinstance(before, list):

@@ -46,7 +46,8 @@ class WinnerColumn(Record):
     not_estimable : mapping of str to NotEstimable
         Arms without an estimate.
     winners : mapping of str to Winner or NotEstimable
-        By kind of interval; arms are indices into those of the table.
+        By kind of interval; arms are indices into those of the table. Tables that an earlier
+        version stored have no one-sided interval.
     """
 
     label: str
@@ -97,7 +98,7 @@ class WinnerTable(Result, kind="winner table"):
                     else (float(ends[0]), float(ends[1]), float(ends[2]))
                 )
                 yield "A", arm, column.label, arm, cell
-        for method in METHODS:
+        for method in (name for name in METHODS if name in self.columns[0].winners):
             for column in self.columns:
                 found = column.winners[method]
                 if isinstance(found, NotEstimable):
@@ -363,6 +364,9 @@ def _winner(
     return replace(
         found, arm=int(at[found.arm]), estimate=sign * found.estimate, conf_low=low,
         conf_high=high, naive_estimate=sign * found.naive_estimate,
+        corrected_estimate=None
+        if found.corrected_estimate is None
+        else sign * found.corrected_estimate,
     )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ class AdaptiveEstimates(EffectTable, kind="adaptive estimates"):
         df = float(self.df[at].min())
         return single_estimate(label, value, (std_error, df), self.level, n_units)
 
-    def winner(self, method: WinnerMethod = "hybrid", rank: int = 0) -> Winner:
+    def winner(self, method: WinnerMethod = "one-sided", rank: int = 0) -> Winner:
         """`winner` among the arms that have an estimate; its index is into `arms`."""
         from dataclasses import replace
 

@@ -3,13 +3,19 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from wavewise.errors import EstimationError, InputError
 from wavewise.estimate.effects.table import check_level
-from wavewise.estimate.numerics.multivariate_t import max_abs_quantile
+from wavewise.estimate.numerics.multivariate_t import (
+    max_abs_quantile,
+    max_quantile,
+    normal_points,
+)
 from wavewise.shared.renamed import renamed
 from wavewise.shared.results import FloatArray, Provenance, Result, hash_arrays, read_only
 
@@ -275,24 +281,122 @@ def _correlation(cov: FloatArray) -> FloatArray:
     return corr
 
 
-WinnerMethod = Literal["hybrid", "conditional", "projection"]
+# The interval with one end for having been picked, and the estimate less its bootstrap curse.
+
+_SAME = 1e-9  # relative, of variances and covariances
+_NODES_TO, _MOST_NODES = 8.5, 4097
+_CURSE_POINTS, _CHUNK = 2**15, 2048  # of these as many at once as stay in a core's cache
+
+
+def _keeps_order(cov: FloatArray) -> bool:
+    """Whether a larger estimate can only raise an arm's own rank: no cov_jk is above var_j."""
+    return bool((cov <= np.diag(cov)[:, None] * (1 + _SAME)).all())
+
+
+def _exchangeable_pair(cov: FloatArray) -> bool:
+    variances = np.diag(cov)
+    return variances.size == 2 and bool(np.ptp(variances) <= _SAME * variances.max())
+
+
+def _one_sided(ranked: Ranked, level: float, n_best: int | None) -> tuple[str, float, float]:
+    """Kind of interval and its ends, in standard errors from the usual estimate."""
+    n, size = ranked.estimate.size, 1 - level
+    if n == 1 or (n_best in {None, 1} and _exchangeable_pair(ranked.cov)):
+        return "usual", float(ndtri(size / 2)), float(-ndtri(size / 2))
+    if not _keeps_order(ranked.cov):
+        bound = max_abs_quantile(ranked.corr, level)
+        return "projection", -bound, bound
+    bound = max_quantile(ranked.corr, 1 - size / 2)
+    n_above = ranked.rank + 1 if n_best is None else n_best
+    n_below = n - ranked.rank if n_best is None else n
+    low, high = (min(bound, -float(ndtri(size / 2 / k))) for k in (n_below, n_above))
+    return "one-sided", -low, high
+
+
+def bootstrap_curse(ranked: Ranked) -> float:
+    """Mean error of the arm that comes out at the rank where the estimates are the true means.
+
+    Notes
+    -----
+    ``E[e_J]`` with J the arm at the rank among ``X + e``, e ~ N(0, S). What all arms share does not
+    change J: where all covariances are the same number below the variances, the errors are as good
+    as independent, and one integral for each arm gives it. Otherwise a mean over Sobol points and
+    their negatives, to about .001 standard errors.
+    """
+    x, cov, n = ranked.estimate, ranked.cov, ranked.estimate.size
+    order = np.lexsort((np.diag(cov), x))[::-1]  # the order in which arms are given does not matter
+    x, cov = x[order] - x[order[0]], cov[np.ix_(order, order)]
+    if n == 1:
+        return 0.0
+    shared, own = cov[0, 1], np.diag(cov) - cov[0, 1]
+    apart = np.abs(cov - shared)[~np.eye(n, dtype=bool)].max()
+    if apart <= _SAME * np.diag(cov).max() and own.min() > _SAME * own.max():
+        return _independent_curse(x, np.sqrt(own), ranked.rank)
+    keys = x.tobytes(), cov.tobytes()
+    if 0 < ranked.rank < n - 1:
+        return float(_mean_errors(*keys, "argsort")[n - 1 - ranked.rank])
+    return float(_mean_errors(*keys, "argmin" if ranked.rank else "argmax")[0])
+
+
+def _independent_curse(x: FloatArray, sd: FloatArray, rank: int) -> float:
+    """By the trapezium rule: a density times the chance that so many others are larger."""
+    step = min(0.25, sd.min() / sd.max() / 2)
+    nodes = np.linspace(-_NODES_TO, _NODES_TO, min(2 * int(_NODES_TO / step) + 1, _MOST_NODES))
+    if 2 * rank >= x.size:  # the worst is the best of the negatives
+        return -_independent_curse(-x, sd, x.size - 1 - rank)
+    error = np.outer(sd, nodes)
+    at = x[:, None] + error
+    chance = np.zeros((rank + 1, *error.shape))  # of so many larger ones, by arm and node
+    chance[0] = 1.0
+    for k in range(x.size):
+        larger = ndtr((x[k] - at) / sd[k])
+        larger[k] = 0.0
+        fewer = chance[:-1] * larger
+        chance *= 1 - larger
+        chance[1:] += fewer
+    density = np.exp(-(nodes**2) / 2)
+    return float((chance[rank] * error).sum(axis=0) @ density / density.sum())
+
+
+@lru_cache(maxsize=64)
+def _mean_errors(x_key: bytes, cov_key: bytes, which: str) -> FloatArray:
+    """Over Sobol points and their negatives, of the arms that `which` of numpy's finds."""
+    x = np.frombuffer(x_key)
+    root = np.linalg.cholesky(np.frombuffer(cov_key).reshape(x.size, x.size))
+    points, total = normal_points(x.size)[:, :_CURSE_POINTS], np.zeros(x.size)
+    for start in range(0, points.shape[1], _CHUNK):
+        error = np.einsum("ij,jk->ik", root, points[:, start : start + _CHUNK]).T.copy()
+        for e in (error, -error):
+            at = getattr(x + e, which)(axis=1).reshape(len(e), -1)
+            total[: at.shape[1]] += np.take_along_axis(e, at, axis=1).sum(axis=0)
+    return read_only(total / (2 * points.shape[1]))
+
+
+WinnerMethod = Literal["one-sided", "hybrid", "conditional", "projection"]
 _FIRST_STAGE_SHARE = 0.1  # of the error that the hybrid spends on the projection interval
 
 WHICH_INTERVAL = (
-    "Use the hybrid interval: it is close to the usual one where one arm wins clearly and never "
-    "much longer than the projection interval where arms are nearly tied. Use the projection "
-    "interval if it must hold however the arm was picked, and the conditional one if it must hold "
-    "among just those studies that pick this arm; near ties that one can be of any length."
+    "Use the one-sided interval for the arm that came out best: it holds at its level over all "
+    "studies, whichever arm that is, and near ties too. The conditional interval holds among just "
+    "those studies that pick this arm, and near ties it can be of any length; the hybrid is that "
+    "one within a projection interval, and shortest where one arm wins clearly. The projection "
+    "interval holds however the arm was picked."
 )
 _AT_A_TIE = (
     "The arm shares its estimate with another: which of them has the rank tells nothing, and the "
     "hybrid is all of the projection interval that it always lies in."
 )
 _MEANING = {
+    "one-sided": "lower end for having been picked from all arms, upper end nearly the usual one",
+    "usual": "exact for one arm, and for the better of two with equal variances",
     "hybrid": "conditional on which arm came out at this rank and within a projection interval",
     "conditional": "conditional on which arm came out at this rank",
     "projection": "simultaneous over all arms, hence for whichever was picked",
 }
+_IN_PLACE = (
+    "The one-sided interval needs estimates whose covariances are at most the variance of either "
+    "arm; here one is larger, and the projection interval takes its place."
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -306,7 +410,8 @@ class Winner(Result, kind="winner"):
     rank : int
         0 for the largest estimate.
     estimate : float
-        Median-unbiased estimate; for the projection interval, which has none, the usual one.
+        The usual estimate for the one-sided and the projection interval, the median-unbiased one
+        for the others.
     conf_low, conf_high : float
         Interval at `level`.
     method : str
@@ -322,6 +427,14 @@ class Winner(Result, kind="winner"):
         Arms that were ranked.
     n_tied : int
         Other arms with the same estimate.
+    corrected_estimate : float or None
+        With the one-sided interval: the usual estimate less its bootstrap curse, the mean error of
+        the arm at the rank if the estimates were the true means.
+    interval : str or None
+        Interval that was used: `method`, or in place of the one-sided one ``usual`` (one arm, or
+        two with equal variances) or ``projection`` (a covariance above a variance).
+    n_best : int or None
+        Number of best arms whose one-sided intervals hold together; None for this arm alone.
     provenance : Provenance
         Method and hash of the estimates.
     """
@@ -338,6 +451,9 @@ class Winner(Result, kind="winner"):
     median_unbiased: bool
     n_arms: int
     n_tied: int
+    corrected_estimate: float | None = None
+    interval: str | None = None
+    n_best: int | None = None
     provenance: Provenance
 
     @property
@@ -347,13 +463,24 @@ class Winner(Result, kind="winner"):
 
     def summary(self) -> str:
         """The interval in a sentence with its name, and which one to use."""
-        tie = f"\n{_AT_A_TIE}" if self.n_tied and self.method == "hybrid" else ""
+        kind = self.interval or self.method
+        notes = [WHICH_INTERVAL]
+        if self.n_tied and kind == "hybrid":
+            notes.insert(0, _AT_A_TIE)
+        if (self.method, kind) == ("one-sided", "projection"):
+            notes.insert(0, _IN_PLACE)
+        if self.n_best is not None:
+            notes.insert(0, f"The intervals of the best {self.n_best} arms hold together.")
         what = "Median-unbiased estimate" if self.median_unbiased else "Estimate (not corrected)"
+        less = "" if self.corrected_estimate is None else (
+            f"less its bootstrap curse {self.corrected_estimate:.6g}, "
+        )  # fmt: skip
+        lines = "\n".join(notes)
         return (
             f"Arm {self.arm}, rank {self.rank + 1} of {self.n_arms}: {what} {self.estimate:.6g}, "
-            f"{self.level:.0%} {self.method} interval {self.conf_low:.6g} to {self.conf_high:.6g} "
-            f"({_MEANING[self.method]}); usual estimate {self.naive_estimate:.6g}, standard error "
-            f"{self.std_error:.6g}.{tie}\n{WHICH_INTERVAL}\n"
+            f"{self.level:.0%} {kind} interval {self.conf_low:.6g} to {self.conf_high:.6g} "
+            f"({_MEANING[kind]}); usual estimate {self.naive_estimate:.6g}, {less}standard error "
+            f"{self.std_error:.6g}.\n{lines}\n"
             "Assumes estimates that are normal with a known covariance: after adaptive assignment "
             "take weighted ones, not plain means."
         )
@@ -361,7 +488,13 @@ class Winner(Result, kind="winner"):
 
 @renamed("method", "level", "rank")
 def winner(
-    estimate: Any, cov: Any, *, method: WinnerMethod = "hybrid", level: float = 0.95, rank: int = 0
+    estimate: Any,
+    cov: Any,
+    *,
+    method: WinnerMethod = "one-sided",
+    level: float = 0.95,
+    rank: int = 0,
+    n_best: int | None = None,
 ) -> Winner:
     """Estimate and interval of the arm with the largest estimate, or at another rank.
 
@@ -371,12 +504,16 @@ def winner(
         Estimates of the arms, where more is better.
     cov : array-like, shape (n_arms, n_arms) or (n_arms,)
         Their covariance, or their variances where they are independent.
-    method : {"hybrid", "conditional", "projection"}
+    method : {"one-sided", "hybrid", "conditional", "projection"}
         Kind of interval.
     level : float
         In (0, 1).
     rank : int
         0 for the largest estimate, 1 for the second, and so on.
+    n_best : int, optional
+        With the one-sided interval: let the intervals of the `n_best` best arms hold together, so
+        that all of ranks 0 to ``n_best - 1`` contain their means with probability `level`. By
+        default the interval holds for the arm at `rank` alone.
 
     Returns
     -------
@@ -393,16 +530,25 @@ def winner(
 
     Notes
     -----
-    Let X be normal with means mu, and j the arm at the rank. Given j, and given the part of X that
-    is independent of X_j, X_j is normal but truncated to where the rank does not change: a union
-    of intervals T. The conditional estimate and interval are the means at which X_j is the .5,
-    ``(1 + level) / 2`` and ``(1 - level) / 2`` quantile of it. The projection interval is X_j plus
-    and minus c standard errors, with c the `level` quantile of the largest absolute standardized
-    error over all arms. The hybrid cuts T to ``[mu_j - c' se, mu_j + c' se]`` with c' for the
-    error ``beta = (1 - level) / 10`` and takes the quantiles for the error ``(1 - level - beta) /
-    (1 - beta)`` that is left, so that it lies within that projection interval and covers at
-    `level` or a little more. All is computed in log space from distances to X_j: exact near ties
-    and in far tails.
+    Let X be normal with means mu and standard errors s, and j the arm at the rank. The one-sided
+    interval of the best arm is ``[X_j - c s_j, X_j + z s_j]``, alpha = 1 - level, with c the ``1 -
+    alpha / 2`` quantile of ``max_k (X_k - mu_k) / s_k`` and z that of one normal. It misses from
+    above at most as often as the largest error is beyond c, and from below at most with alpha / 2,
+    since a lower X_j makes it less likely that j wins, provided that no ``cov_jk`` is above
+    ``var_j``. At rank r of n the ends are ``min(c, z_(alpha / 2 (n - r)))`` and ``min(c, z_(alpha /
+    2 (r + 1)))``; for the best few together c and ``min(c, z_(alpha / 2 n_best))``. Two arms with
+    equal variances have their usual interval, which is exact. Where a covariance is above a
+    variance the projection interval is given, and the result says so.
+
+    Given j, and given the part of X that is independent of X_j, X_j is normal but truncated to
+    where the rank does not change: a union of intervals T. The conditional estimate and interval
+    are the means at which X_j is the .5, ``(1 + level) / 2`` and ``(1 - level) / 2`` quantile of
+    it. The projection interval is X_j plus and minus c standard errors, with c the `level` quantile
+    of the largest absolute standardized error over all arms. The hybrid cuts T to ``[mu_j - c' se,
+    mu_j + c' se]`` with c' for the error ``beta = alpha / 10`` and takes the quantiles for the
+    error ``(alpha - beta) / (1 - beta)`` that is left, so that it lies within that projection
+    interval and covers at `level` or a little more. All is computed in log space from distances to
+    X_j: exact near ties and in far tails.
 
     At a tie the first arm in the list has the better rank. Given that, the estimate lies at the
     edge of T, where all quantiles of a conditional interval go to minus infinity: it does not
@@ -411,16 +557,19 @@ def winner(
 
     References
     ----------
-    Andrews, Kitagawa and McCloskey (2024), "Inference on winners": conditional, projection and
-    hybrid inference.
+    Benjamini, Hechtlinger and Stark (2019), arXiv 1906.00505: intervals of the best few. Andrews,
+    Kitagawa and McCloskey (2024), "Inference on winners": conditional, projection and hybrid
+    inference.
 
     Examples
     --------
     >>> top = winner([0, 1, 2, 3, 4], [1, 1, 1, 1, 1])
     >>> top.arm, top.method
-    (4, 'hybrid')
-    >>> round(top.estimate, 4), round(top.conf_low, 4), round(top.conf_high, 4)
-    (3.6874, 0.8654, 5.9769)
+    (4, 'one-sided')
+    >>> top.estimate, round(top.conf_low, 4), round(top.conf_high, 4)
+    (4.0, 1.4312, 5.96)
+    >>> round(top.corrected_estimate, 4)
+    3.6
     """
     check_level(level)
     if method not in get_args(WinnerMethod):
@@ -428,7 +577,13 @@ def winner(
         raise InputError(f"method: found {method!r}; needed '{known}'")
     ranked = read_ranked(estimate, cov, rank)
     n_tied = len(ranked.tied)
-    if method == "projection":
+    _check_n_best(n_best, ranked, method)
+    used, corrected = str(method), None
+    if method == "one-sided":
+        used, *ends = _one_sided(ranked, level, n_best)
+        ends.insert(1, 0.0)
+        corrected = ranked.value - bootstrap_curse(ranked)
+    elif method == "projection":
         ends = _projection(ranked, level)
     elif n_tied:
         ends = _at_a_tie(ranked, level, method)
@@ -445,13 +600,33 @@ def winner(
         level=float(level),
         naive_estimate=ranked.value,
         std_error=ranked.std_error,
-        median_unbiased=method != "projection" and not n_tied,
+        median_unbiased=method in {"hybrid", "conditional"} and not n_tied,
         n_arms=ranked.estimate.size,
         n_tied=n_tied,
+        corrected_estimate=corrected,
+        interval=used,
+        n_best=n_best,
         provenance=Provenance(
             f"inference on winners, {method}", hash_arrays(estimate=ranked.estimate, cov=ranked.cov)
         ),
     )
+
+
+def _check_n_best(n_best: Any, ranked: Ranked, method: str) -> None:
+    """Refuse a number of best arms that does not hold the rank, or with another interval."""
+    if n_best is None:
+        return
+    if method != "one-sided":
+        raise InputError(
+            f"n_best: found {n_best!r} with method='{method}'; needed method='one-sided'; the "
+            "projection intervals of all arms hold together as they are"
+        )
+    whole = isinstance(n_best, int | np.integer) and not isinstance(n_best, bool)
+    if not whole or not ranked.rank < n_best <= ranked.estimate.size:
+        raise InputError(
+            f"n_best: found {n_best!r} with rank {ranked.rank}; needed a whole number above the "
+            f"rank and at most {ranked.estimate.size}, the number of arms"
+        )
 
 
 def _projection(ranked: Ranked, level: float) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""Distribution of the largest absolute value of a multivariate t, by quasi Monte Carlo."""
+"""Distribution of the largest value, or absolute value, of a multivariate t or normal."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,13 @@ from scipy.special import gammaincinv, ndtr, ndtri, owens_t, stdtr, stdtrit
 
 from wavewise.shared.results import FloatArray
 
-__all__ = ["MultivariateT", "independent_bound", "max_abs_quantile"]
+__all__ = [
+    "MultivariateT",
+    "independent_bound",
+    "max_abs_quantile",
+    "max_quantile",
+    "normal_points",
+]
 
 # quantiles of 12 correlated coordinates to about .001, in a few tenths of a second
 _N_POINTS = 8191
@@ -204,7 +210,7 @@ def max_abs_quantile(corr: FloatArray, prob: float) -> float:
     Exact for one coordinate, for independent ones, for two (``P(max |Z| > c) = 4 [T(c, a) + T(c,
     1 / a)]`` with Owen's T and ``a^2 = (1 - r) / (1 + r)``) and for correlations ``r_jk = l_j l_k``
     of one factor, such as contrasts with a control (one integral). Otherwise by quasi Monte Carlo
-    along lines, see `max_normal_lines`: to 1e-4 for most matrices of 16 coordinates, to 1e-5 for
+    along lines, see `own_lines_curve`: to 1e-4 for most matrices of 16 coordinates, to 1e-5 for
     four. The points are fixed and no sum depends on threads, so the same matrix gives the same
     bound; coordinates are sorted first, so that their order matters little.
 
@@ -212,51 +218,66 @@ def max_abs_quantile(corr: FloatArray, prob: float) -> float:
     ----------
     Owen (1956); Dunnett (1964).
     """
+    return _bound(corr, prob, 2)
+
+
+def max_quantile(corr: FloatArray, prob: float) -> float:
+    """The c with ``P(max_k Z_k <= c) = prob``, by the means of `max_abs_quantile`.
+
+    For two coordinates ``P(max Z > c) = Phi(-c) + 2 T(c, a)``.
+    """
+    return _bound(corr, prob, 1)
+
+
+def _bound(corr: FloatArray, prob: float, sides: int) -> float:
     n = corr.shape[0]
     if n == 1 or np.abs(corr - np.eye(n)).max() < _DIAGONAL:
-        return independent_bound(n, prob)
+        return independent_bound(n, prob, sides)
     order = np.argsort(-np.round((corr**2).sum(axis=0), 10), kind="stable")
     ordered = np.ascontiguousarray(corr[np.ix_(order, order)], dtype=np.float64)
-    return _correlated(ordered.tobytes(), n, float(prob))
+    return _correlated(ordered.tobytes(), n, float(prob), sides)
 
 
-def independent_bound(n: int, prob: float) -> float:
+def independent_bound(n: int, prob: float, sides: int = 2) -> float:
     """The bound for independent normals: each stays within it with probability prob^(1/n)."""
-    tail = -np.expm1(np.log(prob) / n) / 2
-    return float(-ndtri(tail))
+    return float(-ndtri(-np.expm1(np.log(prob) / n) / sides))
 
 
 @lru_cache(maxsize=256)
-def _correlated(key: bytes, n: int, prob: float) -> float:
+def _correlated(key: bytes, n: int, prob: float, sides: int) -> float:
     corr = np.frombuffer(key).reshape(n, n)
     target = float(np.log1p(-prob))
-    # Sidak (1967): no correlation makes the bound larger than independence does
-    low, high = float(-ndtri((1 - prob) / 2)), independent_bound(n, prob)
-    tail = _exact_tail(corr)
+    low = float(-ndtri((1 - prob) / sides))
+    # Sidak (1967): no correlation makes the bound larger than independence does; of one side,
+    # negative ones do, and Bonferroni's bound holds
+    high = independent_bound(n, prob) if sides == 2 else float(-ndtri((1 - prob) / n))
+    tail = _exact_tail(corr, sides)
     if tail is not None:
         return increasing_root(lambda bound: target - np.log(tail(bound)), low, high)
     if np.linalg.eigvalsh(corr)[-1] > _COMMON_SHARE * n:
-        return leading_line_bound(corr, target, low, high)
-    bounds, log_tail = _curve(key, n)
+        return leading_line_bound(corr, target, low, high, sides)
+    bounds, log_tail = _curve(key, n, sides)
     return float(np.clip(np.interp(-target, -log_tail, bounds), low, high))
 
 
-def _exact_tail(corr: FloatArray) -> _Tail | None:
-    """``P(max |Z| > c)`` as a function of c for two coordinates, or for one factor."""
+def _exact_tail(corr: FloatArray, sides: int) -> _Tail | None:
+    """``P(max |Z| > c)``, or of Z, as a function of c for two coordinates, or for one factor."""
     if corr.shape[0] == 2:
-        return _two(float(corr[0, 1]))
+        return _two(float(corr[0, 1]), sides)
     loads = _one_factor(corr)
     nodes = np.inf if loads is None else _n_nodes(loads)
-    return None if loads is None or nodes > _MOST_NODES else _factor_tail(loads, int(nodes))
+    return None if loads is None or nodes > _MOST_NODES else _factor_tail(loads, int(nodes), sides)
 
 
 @lru_cache(maxsize=64)
-def _curve(key: bytes, n: int) -> tuple[FloatArray, FloatArray]:
-    return own_lines_curve(np.frombuffer(key).reshape(n, n))
+def _curve(key: bytes, n: int, sides: int) -> tuple[FloatArray, FloatArray]:
+    return own_lines_curve(np.frombuffer(key).reshape(n, n), sides)
 
 
-def _two(corr: float) -> _Tail:
+def _two(corr: float, sides: int) -> _Tail:
     slope = float(np.sqrt((1 - corr) / (1 + corr)))
+    if sides == 1:
+        return lambda bound: float(ndtr(-bound) + 2 * owens_t(bound, slope))
     return lambda bound: float(4 * (owens_t(bound, slope) + owens_t(bound, 1 / slope)))
 
 
@@ -289,7 +310,7 @@ def _n_nodes(loads: FloatArray) -> float:
     return float(2 * np.ceil(_FARTHEST / min(0.25, sharpest / 2)) + 1)
 
 
-def _factor_tail(loads: FloatArray, n_nodes: int) -> _Tail:
+def _factor_tail(loads: FloatArray, n_nodes: int, sides: int) -> _Tail:
     """``1 - integral of prod_k P(|l_k z + s_k e| <= c) phi(z) dz``, without cancellation."""
     factor = np.linspace(-_FARTHEST, _FARTHEST, n_nodes)
     weight = np.exp(-(factor**2) / 2)
@@ -297,7 +318,9 @@ def _factor_tail(loads: FloatArray, n_nodes: int) -> _Tail:
     centre, own = np.outer(loads, factor), np.sqrt(1 - loads**2)[:, None]
 
     def tail(bound: float) -> float:
-        out = ndtr((centre - bound) / own) + ndtr(-(centre + bound) / own)
+        out = ndtr((centre - bound) / own)
+        if sides == 2:
+            out += ndtr(-(centre + bound) / own)
         with np.errstate(divide="ignore"):
             within = np.log1p(-np.minimum(out, 1)).sum(axis=0)
         return float(weight @ -np.expm1(within))
@@ -318,37 +341,38 @@ _FEW = 2**12  # points that give a start
 _OWN_WORK, _FEWEST, _MOST = 2**23, 2**15, 2**17
 
 
-def own_lines_curve(corr: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Log of ``P(max_k |Z_k| > c)`` at a fine grid of c, by a line for each coordinate.
+def own_lines_curve(corr: FloatArray, sides: int) -> tuple[FloatArray, FloatArray]:
+    """Log of ``P(max_k |Z_k| > c)``, or of Z_k, at a fine grid of c, by a line per coordinate.
 
     Notes
     -----
     ``P(max |Z| > c) = 2 sum_k P(Z_k > c, Z_k largest in absolute value)``. With ``W_j = Z_j - r_jk
     Z_k``, independent of Z_k, that holds where Z_k is above c and ``t_k = max_j max(W_j / (1 -
     r_jk), -W_j / (1 + r_jk))``: ``P = 2 sum_k E[Phi(-max(c, t_k))]``. The t_k do not depend on c,
-    so that one set of points gives the whole curve; each point counts with both signs.
+    so that one set of points gives the whole curve; each point counts with both signs. Of one side,
+    ``P(max_k Z_k > c)`` is half of that sum with ``t_k = max_j W_j / (1 - r_jk)``.
     """
     n = corr.shape[0]
-    n_points = int(np.clip(2 ** np.floor(np.log2(_OWN_WORK / n**2)), _FEWEST, _MOST))
-    shocks, triangle = _normals(n, n_points), np.linalg.cholesky(corr)
+    shocks, triangle = normal_points(n), np.linalg.cholesky(corr)
+    n_points = shocks.shape[1]
     lines = [_Line.of(corr, k) for k in range(n)]
     counts = np.zeros(int(_FARTHEST_BOUND * _BINS_PER_UNIT) + 1, dtype=np.int64)
     for start in range(0, n_points, _CHUNK):
         # einsum: the same sums on any number of threads
         normal = np.einsum("ij,jk->ik", triangle, shocks[:, start : start + _CHUNK]).astype(_FINE)
-        starts = np.concatenate([part for line in lines for part in line.leads_from(normal)])
+        starts = np.concatenate([part for line in lines for part in line.leads_from(normal, sides)])
         bins = np.clip(starts, 0, _FARTHEST_BOUND) * _FINE(_BINS_PER_UNIT)
         counts += np.bincount(bins.astype(np.int32), minlength=counts.size)
     bounds = np.arange(counts.size) / _BINS_PER_UNIT
     middles = bounds + 0.5 / _BINS_PER_UNIT
     led = np.cumsum(counts) - counts  # lines that lead from below the bound
     later = np.cumsum((counts * ndtr(-middles))[::-1])[::-1]
-    tail = np.maximum(led * ndtr(-bounds) + later, 1e-300) / n_points
+    tail = np.maximum(led * ndtr(-bounds) + later, 1e-300) * (sides / 2) / n_points
     return bounds, np.minimum(np.log(tail), 0.0)
 
 
 class _Line:
-    """From where on a coordinate is the largest in absolute value, along its own line."""
+    """From where on a coordinate is the largest, or so in absolute value, along its own line."""
 
     def __init__(self, arm: int, slope: Any, up: Any, ratio: Any) -> None:
         self.arm, self.slope, self.up, self.ratio = arm, slope, up, ratio
@@ -359,18 +383,22 @@ class _Line:
         columns = (slope, 1 / (1 - slope), (1 - slope) / (1 + slope))
         return cls(arm, *(column.astype(_FINE) for column in columns))
 
-    def leads_from(self, normal: Any) -> tuple[Any, Any]:
+    def leads_from(self, normal: Any, sides: int) -> tuple[Any, Any]:
         """The t of each column of normals and of their negatives."""
         arm, away = self.arm, self.slope * normal[self.arm]
         np.subtract(normal[:arm], away[:arm], out=away[:arm])
         np.subtract(normal[arm + 1 :], away[arm:], out=away[arm:])
         away *= self.up
         above, below = away.max(axis=0), away.min(axis=0)
+        if sides == 1:
+            return above, -below
         away *= self.ratio
         return np.maximum(above, -away.min(axis=0)), np.maximum(-below, away.max(axis=0))
 
 
-def leading_line_bound(corr: FloatArray, log_prob: float, low: float, high: float) -> float:
+def leading_line_bound(
+    corr: FloatArray, log_prob: float, low: float, high: float, sides: int
+) -> float:
     """The c with ``log P(max_k |Z_k| > c) = log_prob``, by lines along the leading eigenvector.
 
     Notes
@@ -378,24 +406,29 @@ def leading_line_bound(corr: FloatArray, log_prob: float, low: float, high: floa
     ``Z = d s + W`` with s standard normal, d the leading eigenvector times the root of its
     eigenvalue, and W independent: Z leaves the cube where s leaves ``[max_j (-c - W_j) / d_j, min_j
     (c - W_j) / d_j]`` with all ``d_j > 0`` after a change of signs. Where one common shock has most
-    of the variance, that interval hardly varies. The root for a few points is the start of two
-    secant steps with all of them.
+    of the variance, that interval hardly varies. Of one side, only the coordinates that kept their
+    sign bound s from above, and only the others from below. The root for a few points is the start
+    of two secant steps with all of them.
     """
-    away, inverse = _leading_lines(corr)
-    few = away[:, :_FEW]
-    start = increasing_root(lambda c: log_prob - _log_leaving(few, inverse, c), low, high)
+    away, inverse, signs = _leading_lines(corr)
+    bounding = (signs > 0, signs < 0) if sides == 1 else (slice(None), slice(None))
+
+    def leaving(bound: float, n_points: int | None = None) -> float:
+        return _log_leaving(away[:, :n_points], inverse, bound, bounding)
+
+    start = increasing_root(lambda c: log_prob - leaving(c, _FEW), low, high)
     ahead = start + 1e-2
-    slope = (_log_leaving(few, inverse, ahead) - _log_leaving(few, inverse, start)) / 1e-2
-    first = _log_leaving(away, inverse, start)
+    slope = (leaving(ahead, _FEW) - leaving(start, _FEW)) / 1e-2
+    first = leaving(start)
     bound = start + (log_prob - first) / slope
-    second = _log_leaving(away, inverse, bound)
+    second = leaving(bound)
     if abs(bound - start) > 1e-6:
         bound += (log_prob - second) * (bound - start) / (second - first)
     return float(min(max(bound, low), high))
 
 
-def _leading_lines(corr: FloatArray) -> tuple[Any, Any]:
-    """``W_j / d_j`` at all points, and ``1 / d_j``."""
+def _leading_lines(corr: FloatArray) -> tuple[Any, Any, Any]:
+    """``W_j / d_j`` at all points, ``1 / d_j``, and the signs that were changed."""
     values, vectors = np.linalg.eigh(corr)
     loads = vectors * np.sqrt(np.maximum(values, 0))
     leading, rest = loads[:, -1], loads[:, -2::-1]
@@ -403,17 +436,23 @@ def _leading_lines(corr: FloatArray) -> tuple[Any, Any]:
     inverse = 1 / np.maximum(np.abs(leading), _SMALLEST_LOAD)
     shocks = _normals(corr.shape[0] - 1, 2**16)
     away = np.einsum("ij,jk->ik", rest * (signs * inverse)[:, None], shocks)
-    return away.astype(_FINE), inverse[:, None].astype(_FINE)
+    return away.astype(_FINE), inverse[:, None].astype(_FINE), signs
 
 
-def _log_leaving(away: Any, inverse: Any, bound: float) -> float:
+def _log_leaving(away: Any, inverse: Any, bound: float, bounding: tuple[Any, Any]) -> float:
     total, reach = 0.0, inverse * _FINE(bound)
     for start in range(0, away.shape[1], _CHUNK):
         part = away[:, start : start + _CHUNK]
-        high, low = (reach - part).min(axis=0), (reach + part).min(axis=0)
+        high = (reach - part)[bounding[0]].min(axis=0, initial=np.inf)
+        low = (reach + part)[bounding[1]].min(axis=0, initial=np.inf)
         out = ndtr(-high.astype(np.float64)) + ndtr(-low.astype(np.float64))
         total += float(np.minimum(out, 1.0).sum())
     return float(np.log(total / away.shape[1]))
+
+
+def normal_points(dim: int) -> FloatArray:
+    """As many normal points as a quick answer allows, shape (dim, n_points)."""
+    return _normals(dim, int(np.clip(2 ** np.floor(np.log2(_OWN_WORK / dim**2)), _FEWEST, _MOST)))
 
 
 @lru_cache(maxsize=8)

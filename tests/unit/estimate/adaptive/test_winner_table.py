@@ -1,6 +1,7 @@
 """Arms by several estimators with the winner below them: values, layout, reasons."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -8,10 +9,10 @@ import pytest
 
 import wavewise as ww
 from wavewise.errors import EstimationError, InputError
-from wavewise.shared.results import NotEstimable
+from wavewise.shared.results import NotEstimable, Result
 from wavewise.simulated.adaptive_waves import AdaptiveDesign, simulate_adaptive_waves
 
-METHODS = ("hybrid", "conditional", "projection")
+METHODS = ("one-sided", "hybrid", "conditional", "projection")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def test_cells_are_those_of_the_estimators_and_of_winner(data, table):
         "Batched": ww.estimate.batched_ols(data.outcome, data.arm, data.wave, level=0.9),
     }
     frame = table.to_frame()
-    assert frame.height == 3 * (3 + 3)
+    assert frame.height == 3 * (3 + 4)
     for label, one in expected.items():
         arms = frame.filter(panel="A", column=label)
         for name in ("estimate", "conf_low", "conf_high"):
@@ -67,6 +68,9 @@ def test_lower_is_better_is_the_mirror_image(data):
             assert (a.conf_low, a.estimate, a.conf_high) == pytest.approx(
                 (-b.conf_high, -b.estimate, -b.conf_low)
             )
+            if method == "one-sided":
+                assert a.corrected_estimate == pytest.approx(-b.corrected_estimate)
+                assert a.corrected_estimate > a.estimate
 
 
 class _Cells(HTMLParser):
@@ -101,10 +105,21 @@ def test_text_html_and_latex_hold_the_same_cells(table):
     assert latex.count(r"\\") == len(cells) + 1
     text = table.summary()
     assert all(cell in text for row in cells for cell in row)
-    assert "Use the hybrid interval" in text
-    assert "Use the projection interval" in text
+    assert "Use the one-sided interval" in text
     assert r"90\%" in latex
     assert json.loads(json.dumps(table.to_dict()))["rows"][0]["panel"] == "A"
+
+
+def test_a_table_of_an_earlier_version_has_no_one_sided_row(table):
+    stored = table.to_dict()
+    column = replace(
+        table.columns[0],
+        winners={m: w for m, w in table.columns[0].winners.items() if m != "one-sided"},
+    )
+    earlier = replace(table, columns=(column,))
+    assert earlier.to_frame().filter(panel="B")["row"].to_list() == list(METHODS[1:])
+    assert "one-sided" not in [row[0] for row in earlier.cells()]
+    assert Result.from_dict(json.loads(json.dumps(stored))) == table
 
 
 def test_names_with_marks_are_escaped():
