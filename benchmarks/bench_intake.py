@@ -91,11 +91,13 @@ def run(
         raw(folder / "raw.db", first)
     with timed("file in all", n_file):
         with timed("file: read and checked", n_file):
-            checked = check_events(read_table(folder / "events.csv"))
+            checked = check_events(read_table(folder / "events.csv").frame)
         with timed("file: kept", n_file):
             store.events.add(checked.events, START)
     with timed("the same file again", n_file):
-        again = store.events.add(check_events(read_table(folder / "events.csv")).events, START)
+        again = store.events.add(
+            check_events(read_table(folder / "events.csv").frame).events, START
+        )
     assert again.n_repeated == n_file
     for begin in range(n_file, n_events, PIECE):
         n = min(PIECE, n_events - begin)

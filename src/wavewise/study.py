@@ -6,7 +6,7 @@
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from html import escape
 from pathlib import Path
@@ -286,22 +286,33 @@ class OpenStudy:
         skip_bad: bool = False,
         replace: bool = False,
         key_file: PathLike | None = None,
-        encoding: str = "utf-8",
+        skip_bad_contacts: bool = False,
+        dry_run: bool = False,
+        encoding: str | None = None,
+        reading: Mapping[str, Any] | None = None,
     ) -> "Result":
         """Import units. If a row is bad, nothing is imported and every bad row is named.
 
         Parameters
         ----------
         data : path or data frame
-            A CSV, TSV, NDJSON or Parquet file; or a frame of polars, pandas or pyarrow.
+            A CSV, Excel, Stata, SPSS, Parquet or NDJSON file; or a frame of polars, pandas or
+            pyarrow.
         skip_bad : bool
             Whether to import the good rows where some are bad.
         replace : bool
             Whether units that were imported before take their new rows.
         key_file : path, optional
             Key file for contact details, kept outside the study folder.
-        encoding : str
-            Encoding of a text file.
+        skip_bad_contacts : bool
+            Whether contact details that cannot be right are left out; their people stay.
+        dry_run : bool
+            Whether only to show how each column is read; nothing is imported.
+        encoding : str, optional
+            Encoding of a text file; UTF-8, or what its byte-order mark says, by default.
+        reading : mapping, optional
+            How the file is read, by the keys of ``[import.people]``: separator, decimal,
+            date_format, sheet, header_row, missing, value_labels, columns.
         """
         from wavewise.workflow.prepare.people import import_people
 
@@ -311,7 +322,10 @@ class OpenStudy:
             skip_bad=skip_bad,
             replace=replace,
             key_file=_path(key_file),
+            skip_bad_contacts=skip_bad_contacts,
+            dry_run=dry_run,
             encoding=encoding,
+            reading=reading,
         )
 
     def wave_open(self, wave: str, *, exploratory: bool = False) -> "Result":
@@ -335,7 +349,16 @@ class OpenStudy:
         return close_wave(self._study, wave)
 
     def wave_import(
-        self, wave: str, data: Any, *, exploratory: bool = False, encoding: str = "utf-8"
+        self,
+        wave: str,
+        data: Any,
+        *,
+        exploratory: bool = False,
+        match_ids: bool = False,
+        keep_unmatched: bool = False,
+        dry_run: bool = False,
+        encoding: str | None = None,
+        reading: Mapping[str, Any] | None = None,
     ) -> "Result":
         """Import a wave that ran elsewhere: assignment, outcomes, and people if there are none.
 
@@ -347,12 +370,32 @@ class OpenStudy:
             One row per unit.
         exploratory : bool
             Whether to import it without registration; all results after it are marked exploratory.
-        encoding : str
-            Encoding of a text file.
+        match_ids : bool
+            Whether ids that are nobody's, but differ from one unit's only in leading zeros, case,
+            blanks or Unicode form, are taken for that unit's.
+        keep_unmatched : bool
+            Whether rows with such ids are kept as those of others.
+        dry_run : bool
+            Whether only to show how each column is read; nothing is imported.
+        encoding : str, optional
+            Encoding of a text file; UTF-8, or what its byte-order mark says, by default.
+        reading : mapping, optional
+            How the file is read, by the keys of ``[import.people]``: separator, decimal,
+            date_format, sheet, header_row, missing, value_labels, columns.
         """
         from wavewise.workflow.run.import_wave import import_wave
 
-        return import_wave(self._study, wave, data, exploratory=exploratory, encoding=encoding)
+        return import_wave(
+            self._study,
+            wave,
+            data,
+            exploratory=exploratory,
+            match_ids=match_ids,
+            keep_unmatched=keep_unmatched,
+            dry_run=dry_run,
+            encoding=encoding,
+            reading=reading,
+        )
 
     def observe(
         self,
@@ -360,7 +403,11 @@ class OpenStudy:
         *,
         kind: str | None = None,
         delivered: str | None = None,
-        encoding: str = "utf-8",
+        match_ids: bool = False,
+        keep_unmatched: bool = False,
+        dry_run: bool = False,
+        encoding: str | None = None,
+        reading: Mapping[str, Any] | None = None,
     ) -> "Result":
         """Import events or scores. Importing the same ones again changes nothing.
 
@@ -372,12 +419,32 @@ class OpenStudy:
             Kind of all events, where there is no such column; or ``scores``.
         delivered : str, optional
             Date of all scores, where there is no such column.
-        encoding : str
-            Encoding of a text file.
+        match_ids : bool
+            Whether ids that are nobody's, but differ from one unit's only in leading zeros, case,
+            blanks or Unicode form, are taken for that unit's.
+        keep_unmatched : bool
+            Whether rows with such ids are kept as those of others.
+        dry_run : bool
+            Whether only to show how each column is read; nothing is imported.
+        encoding : str, optional
+            Encoding of a text file; UTF-8, or what its byte-order mark says, by default.
+        reading : mapping, optional
+            How the file is read, by the keys of ``[import.people]``: separator, decimal,
+            date_format, sheet, header_row, missing, value_labels, columns.
         """
         from wavewise.workflow.run.observe import observe
 
-        return observe(self._study, data, kind=kind, delivered=delivered, encoding=encoding)
+        return observe(
+            self._study,
+            data,
+            kind=kind,
+            delivered=delivered,
+            match_ids=match_ids,
+            keep_unmatched=keep_unmatched,
+            dry_run=dry_run,
+            encoding=encoding,
+            reading=reading,
+        )
 
     def status(self) -> "Result":
         """Messages due, sent, delivered and failed; opt-outs; what reached people."""
@@ -422,7 +489,14 @@ class OpenStudy:
     # Send.
 
     def contacts_import(
-        self, data: Any, *, key_file: PathLike | None = None, encoding: str = "utf-8"
+        self,
+        data: Any,
+        *,
+        key_file: PathLike | None = None,
+        skip_bad_contacts: bool = False,
+        dry_run: bool = False,
+        encoding: str | None = None,
+        reading: Mapping[str, Any] | None = None,
     ) -> "Result":
         """Import changed contact details of known units.
 
@@ -432,12 +506,27 @@ class OpenStudy:
             Units' ids and the columns of addresses that the study file names.
         key_file : path, optional
             Key file for contact details; ``WAVEWISE_KEY_FILE`` by default.
-        encoding : str
-            Encoding of a text file.
+        skip_bad_contacts : bool
+            Whether contact details that cannot be right are left out; their people stay.
+        dry_run : bool
+            Whether only to show how each column is read; nothing is imported.
+        encoding : str, optional
+            Encoding of a text file; UTF-8, or what its byte-order mark says, by default.
+        reading : mapping, optional
+            How the file is read, by the keys of ``[import.people]``: separator, decimal,
+            date_format, sheet, header_row, missing, value_labels, columns.
         """
         from wavewise.workflow.contacts.contacts import import_contacts
 
-        return import_contacts(self._study, data, key_file=_path(key_file), encoding=encoding)
+        return import_contacts(
+            self._study,
+            data,
+            key_file=_path(key_file),
+            skip_bad_contacts=skip_bad_contacts,
+            dry_run=dry_run,
+            encoding=encoding,
+            reading=reading,
+        )
 
     def contacts_rotate(self, key_file: PathLike) -> "Result":
         """Encrypt all contact details with a new key, and remove the old one from the file."""

@@ -5,9 +5,24 @@ from typing import Annotated
 
 import typer
 
-from wavewise.cli.verbs import Encoding, Folder, KeyFile, StoreUrl, Wave, group, verb
+from wavewise.cli.verbs import (
+    DryRun,
+    Encoding,
+    FileReading,
+    Folder,
+    KeepUnmatched,
+    KeyFile,
+    MatchIds,
+    SkipBadContacts,
+    StoreUrl,
+    Wave,
+    group,
+    verb,
+)
 
-_Data = Annotated[Path, typer.Argument(metavar="FILE", help="CSV, TSV, NDJSON or Parquet.")]
+_Data = Annotated[
+    Path, typer.Argument(metavar="FILE", help="CSV, Excel, Stata, SPSS, Parquet, NDJSON.")
+]
 _Exploratory = Annotated[
     bool,
     typer.Option(
@@ -19,7 +34,7 @@ group("people", "Import units.")
 group("wave", "Open, close or import waves.")
 
 
-@verb("people import", "wavewise people import my-study parents.csv")
+@verb("people import", "wavewise people import my-study parents.csv --dry-run")
 def people_import(
     folder: Folder,
     data: _Data,
@@ -30,7 +45,10 @@ def people_import(
         bool, typer.Option("--replace", help="Replace the rows of units imported before.")
     ] = False,
     key_file: KeyFile = None,
-    encoding: Encoding = "utf-8",
+    skip_bad_contacts: SkipBadContacts = False,
+    dry_run: DryRun = False,
+    encoding: Encoding = None,
+    reading: FileReading = None,
     store: StoreUrl = None,
 ) -> None:
     """Import units. If a row is bad, nothing is imported and every bad row is named."""
@@ -54,7 +72,11 @@ def wave_import(
     wave: Wave,
     data: _Data,
     exploratory: _Exploratory = False,
-    encoding: Encoding = "utf-8",
+    match_ids: MatchIds = False,
+    keep_unmatched: KeepUnmatched = False,
+    dry_run: DryRun = False,
+    encoding: Encoding = None,
+    reading: FileReading = None,
     store: StoreUrl = None,
 ) -> None:
     """Import a wave that ran elsewhere: assignment and outcomes."""
@@ -71,7 +93,11 @@ def observe(
         str | None,
         typer.Option(help="Delivery date of all scores, if no column has it."),
     ] = None,
-    encoding: Encoding = "utf-8",
+    match_ids: MatchIds = False,
+    keep_unmatched: KeepUnmatched = False,
+    dry_run: DryRun = False,
+    encoding: Encoding = None,
+    reading: FileReading = None,
     store: StoreUrl = None,
 ) -> None:
     """Import events or scores; repeating a file changes nothing."""

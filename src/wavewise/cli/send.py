@@ -5,12 +5,26 @@ from typing import Annotated
 
 import typer
 
-from wavewise.cli.verbs import Encoding, Folder, KeyFile, StoreUrl, Unit, Wave, group, verb
+from wavewise.cli.verbs import (
+    DryRun,
+    Encoding,
+    FileReading,
+    Folder,
+    KeyFile,
+    SkipBadContacts,
+    StoreUrl,
+    Unit,
+    Wave,
+    group,
+    verb,
+)
 
 _OneWave = Annotated[
     str | None, typer.Option("--wave", metavar="WAVE", help="Only this wave; all by default.")
 ]
-_Data = Annotated[Path, typer.Argument(metavar="FILE", help="CSV, TSV, NDJSON or Parquet.")]
+_Data = Annotated[
+    Path, typer.Argument(metavar="FILE", help="CSV, Excel, Stata, SPSS, Parquet, NDJSON.")
+]
 
 group("contacts", "Contact details, encrypted and kept apart.")
 group("outbox", "Pause, resume, cancel or resend messages.")
@@ -28,7 +42,10 @@ def contacts_import(
     folder: Folder,
     data: _Data,
     key_file: KeyFile = None,
-    encoding: Encoding = "utf-8",
+    skip_bad_contacts: SkipBadContacts = False,
+    dry_run: DryRun = False,
+    encoding: Encoding = None,
+    reading: FileReading = None,
     store: StoreUrl = None,
 ) -> None:
     """Import changed contact details of known units."""

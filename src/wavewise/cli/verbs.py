@@ -21,9 +21,14 @@ __all__ = [
     "STAGES",
     "VERBS",
     "Declaration",
+    "DryRun",
     "Encoding",
+    "FileReading",
     "Folder",
+    "KeepUnmatched",
     "KeyFile",
+    "MatchIds",
+    "SkipBadContacts",
     "StoreUrl",
     "Unit",
     "Wave",
@@ -58,8 +63,55 @@ StoreUrl = Annotated[
     ),
 ]
 Encoding = Annotated[
-    str, typer.Option("--encoding", help="Encoding of a text file: utf-8, utf-8-sig, latin-1.")
+    str | None,
+    typer.Option("--encoding", help="Encoding of a text file that is not UTF-8: cp1252, ..."),
 ]
+MatchIds = Annotated[
+    bool,
+    typer.Option("--match-ids", help="Take ids that differ from a unit's only in zeros, case, ..."),
+]
+KeepUnmatched = Annotated[
+    bool, typer.Option("--keep-unmatched", help="Keep rows whose ids are like a unit's, as others.")
+]
+SkipBadContacts = Annotated[
+    bool,
+    typer.Option("--skip-bad-contacts", help="Leave out contact details that cannot be right."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show how each column is read; import nothing.")
+]
+# How a file is read, where it does not say so itself: on the command line one option a key.
+FileReading = Annotated[Any, None]
+_READING = {
+    "separator": Annotated[
+        str | None, typer.Option("--separator", help="Between cells: , ; | or tab.")
+    ],
+    "decimal": Annotated[str | None, typer.Option("--decimal", help="Decimal mark: , or .")],
+    "date_format": Annotated[
+        str | None,
+        typer.Option("--date-format", help="DMY, MDY, YMD, or a pattern: %d.%m.%Y %H:%M."),
+    ],
+    "sheet": Annotated[str | None, typer.Option("--sheet", help="Sheet of a spreadsheet.")],
+    "header_row": Annotated[
+        int | None, typer.Option("--header-row", help="Row that has the names of the columns.")
+    ],
+    "missing": Annotated[
+        list[str] | None,
+        typer.Option("--missing", metavar="WORD", help="What stands for an empty cell."),
+    ],
+    "column": Annotated[
+        list[str] | None,
+        typer.Option("--column", metavar="NAME=THEIRS", help="A column's name in the file."),
+    ],
+    "as_text": Annotated[
+        list[str] | None,
+        typer.Option("--as-text", metavar="COLUMN", help="Take its cells as they stand."),
+    ],
+    "value_labels": Annotated[
+        bool, typer.Option("--value-labels", help="Stata, SPSS: labels, not codes.")
+    ],
+}
+READING = "reading"
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 # Verbs and groups of verbs by the stage of a study, as --help shows them.
@@ -133,6 +185,9 @@ def _add(
         if now is not None:
             typer.echo(f"wavewise: `{name}` is now called `{now}`", err=True)
         with _errors(as_json=as_json):
+            if READING in inspect.signature(function).parameters:
+                told = {name: arguments.pop(name) for name in _READING}
+                arguments[READING] = _reading(told)
             _print(_call(method, arguments, display), as_json=as_json)
 
     run.__signature__ = _with_json(function)  # type: ignore[attr-defined]
@@ -143,10 +198,39 @@ def _add(
 def _with_json(function: Declaration) -> inspect.Signature:
     signature = inspect.signature(function, eval_str=True)
     kind = inspect.Parameter.KEYWORD_ONLY
-    added = inspect.Parameter("as_json", kind, default=False, annotation=_Json)
-    return signature.replace(
-        parameters=[*signature.parameters.values(), added], return_annotation=None
-    )
+    added = [inspect.Parameter("as_json", kind, default=False, annotation=_Json)]
+    kept = [one for one in signature.parameters.values() if one.name != READING]
+    if len(kept) < len(signature.parameters):
+        added = [
+            *(
+                inspect.Parameter(
+                    name, kind, default=False if name == "value_labels" else None, annotation=how
+                )
+                for name, how in _READING.items()
+            ),
+            *added,
+        ]
+    return signature.replace(parameters=[*kept, *added], return_annotation=None)
+
+
+def _reading(told: dict[str, Any]) -> dict[str, Any]:
+    """The options of reading a file, as [import.people] of the study file has them."""
+    from wavewise.errors import InputError
+
+    found = {name: value for name, value in told.items() if value}
+    columns: dict[str, Any] = {}
+    for pair in found.pop("column", ()):
+        name, mark, theirs = pair.partition("=")
+        if not (mark and name.strip() and theirs.strip()):
+            raise InputError(
+                f"found --column {pair!r}; needed the study's name, =, the file's name"
+            )
+        columns[name.strip()] = {"from": theirs.strip()}
+    for name in found.pop("as_text", ()):
+        columns[name] = {**columns.get(name, {}), "as_text": True}
+    if found.get("separator") in {"tab", "\\t"}:
+        found["separator"] = "\t"
+    return {**found, **({"columns": columns} if columns else {})}
 
 
 def _call(method: str, arguments: dict[str, Any], display: Display | None) -> Any:

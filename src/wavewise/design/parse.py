@@ -4,18 +4,18 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, Tag, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from wavewise.design.references import reference_faults
-from wavewise.design.spec import StudySpec
+from wavewise.design.spec import SECTIONS, Reading, StudySpec
 from wavewise.design.values import TAG
-from wavewise.errors import Fault, SpecError
+from wavewise.errors import Fault, InputError, SpecError
 
-__all__ = ["find_faults", "json_schema", "parse_spec", "read_toml"]
+__all__ = ["find_faults", "json_schema", "parse_reading", "parse_spec", "read_toml"]
 
 
 def parse_spec(text: str) -> StudySpec:
@@ -64,7 +64,7 @@ def find_faults(raw: Mapping[str, Any]) -> list[Fault]:
     """
     faults = list(_unknown_sections(raw))
     sound: dict[str, Any] = {}
-    for name, field in StudySpec.model_fields.items():
+    for name, field in SECTIONS.items():
         if name not in raw:
             if field.is_required():
                 header = f"[[{name}]]" if get_origin(field.annotation) is tuple else f"[{name}]"
@@ -76,8 +76,16 @@ def find_faults(raw: Mapping[str, Any]) -> list[Fault]:
     return list(dict.fromkeys(faults))  # entries that are alike have the same faults
 
 
+def parse_reading(told: Mapping[str, Any]) -> Reading:
+    """How a file is read, from the keys of [import.people]; every fault of them at once."""
+    made, faults = _validate("reading", Reading, dict(told))
+    if faults:
+        raise InputError("found options for reading that are none; nothing was read", faults)
+    return cast("Reading", made)
+
+
 def _unknown_sections(raw: Mapping[str, Any]) -> Iterator[Fault]:
-    known = list(StudySpec.model_fields)
+    known = list(SECTIONS)
     for name in raw:
         if name not in known:
             hint = did_you_mean(name, known)

@@ -6,6 +6,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from wavewise.design.messages import Channel, Derived, Flow, Keywords, Message, Schedule
 from wavewise.design.values import (
+    Country,
+    DateFormat,
     DeliveryChoice,
     Frozen,
     Identifier,
@@ -18,14 +20,17 @@ from wavewise.design.values import (
 from wavewise.design.waves import Arm, Wave
 
 __all__ = [
+    "SECTIONS",
     "STRATUM_SEPARATOR",
     "Analysis",
     "Baseline",
     "Decision",
     "Effects",
+    "Imports",
     "Model",
     "Outcome",
     "Planning",
+    "Reading",
     "Registration",
     "Study",
     "StudySpec",
@@ -243,6 +248,8 @@ class Study(Frozen):
     """For units that bring none of their own."""
     level: OpenShare = 0.95
     """Of confidence and credible intervals."""
+    country: Country | None = None
+    """Country of phone numbers without an international prefix, as two letters, e.g. "PE"."""
 
 
 class Units(Frozen):
@@ -283,6 +290,71 @@ class Units(Frozen):
         return tuple(dict.fromkeys(listed))
 
 
+# How files are read, where they are not plain UTF-8 with the study's own names.
+
+
+class ColumnReading(Frozen):
+    """How one column of a file is read."""
+
+    from_: str | None = Field(default=None, alias="from")
+    """Its name in the file."""
+    decimal: Literal[".", ","] | None = None
+    """The decimal mark of its numbers."""
+    date_format: DateFormat | None = None
+    """The order of its dates, "DMY", "MDY" or "YMD", or a pattern such as "%d.%m.%Y %H:%M"."""
+    as_text: bool = False
+    """Whether its cells are text just as they stand, even where they look like numbers or NA."""
+
+
+class Reading(Frozen):
+    """How the files of one import are read; what is left out is told from the file."""
+
+    separator: Literal[",", ";", "\t", "|"] | None = None
+    """What separates the cells of a text file."""
+    encoding: str | None = None
+    """Of a text file, e.g. "cp1252"."""
+    decimal: Literal[".", ","] | None = None
+    """The decimal mark of numbers."""
+    date_format: DateFormat | None = None
+    """The order of dates, "DMY", "MDY" or "YMD", or a pattern such as "%d.%m.%Y %H:%M"."""
+    sheet: str | None = None
+    """Name of the sheet of a spreadsheet."""
+    header_row: PositiveInt = 1
+    """Number of the row that has the names of the columns."""
+    missing: tuple[str, ...] = ()
+    """What stands for an empty cell, e.g. "NA" or "-99"."""
+    value_labels: bool = False
+    """Whether Stata and SPSS values are taken by their labels, not their codes."""
+    columns: dict[str, str | ColumnReading] = Field(default_factory=dict)
+    """Column as the study names it: its name in the file, or how it is read."""
+
+    def column(self, name: str) -> ColumnReading:
+        """How a column is read, by the study's name for it."""
+        found = self.columns.get(name, ColumnReading())
+        own = ColumnReading.model_validate({"from": found}) if isinstance(found, str) else found
+        return own.model_copy(
+            update={
+                "decimal": own.decimal or self.decimal,
+                "date_format": own.date_format or self.date_format,
+            }
+        )
+
+
+class Imports(Frozen):
+    """How each kind of file is read."""
+
+    people: Reading = Reading()
+    """`people import`, and the units of `wave import`."""
+    events: Reading = Reading()
+    """`observe`."""
+    scores: Reading = Reading()
+    """`observe --kind scores`."""
+    contacts: Reading = Reading()
+    """`contacts import`."""
+    waves: Reading = Reading()
+    """`wave import`."""
+
+
 class StudySpec(Frozen):
     """A whole study: who gets what, when, what is measured, and what will be done with it."""
 
@@ -316,6 +388,8 @@ class StudySpec(Frozen):
     """What the design was planned on."""
     registration: Registration = Registration()
     """Texts for the registry page and the pre-analysis plan."""
+    imports: Imports = Field(default=Imports(), alias="import")
+    """How files are read."""
 
     @property
     def primary(self) -> Outcome:
@@ -341,3 +415,6 @@ class StudySpec(Frozen):
         if outcome.out_of == "sets":
             return self.schedules[wave.schedule].n_sends if wave.schedule else None
         return outcome.out_of
+
+
+SECTIONS = {field.alias or name: field for name, field in StudySpec.model_fields.items()}

@@ -23,6 +23,8 @@ __all__ = [
     "TAG",
     "CalendarDay",
     "ClockTime",
+    "Country",
+    "DateFormat",
     "DeliveryChoice",
     "Frozen",
     "Identifier",
@@ -39,6 +41,7 @@ _LOOSE_IDENTIFIER = r"""^[^\s._+\-][^\s"'\[\]{}()/\\,;:]*$"""
 TAG = "form: "  # marks a union's branch in the place of a fault, where it is no part of the path
 
 FIRST_YEAR, LAST_YEAR = 1970, 2199
+DATE_ORDERS = ("DMY", "MDY", "YMD")
 
 
 def tagged(name: str) -> Tag:
@@ -111,6 +114,18 @@ def _delivery(value: Any) -> date | str:
         raise _fault('"first", "latest", or a date such as 2023-10-09') from None
 
 
+def _country(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[A-Z]{2}", value):
+        return value
+    raise _fault('two capital letters (ISO 3166), such as "PE" or "KE"')
+
+
+def _date_format(value: Any) -> str:
+    if isinstance(value, str) and (value in DATE_ORDERS or "%" in value):
+        return value
+    raise _fault('"DMY", "MDY", "YMD", or a pattern such as "%d.%m.%Y %H:%M"')
+
+
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -172,6 +187,10 @@ Identifier = Annotated[
     str, BeforeValidator(_identifier), Field(json_schema_extra={"pattern": _LOOSE_IDENTIFIER})
 ]
 TimeZone = Annotated[str, BeforeValidator(_time_zone)]
+Country = Annotated[
+    str, BeforeValidator(_country), Field(json_schema_extra={"pattern": "^[A-Z]{2}$"})
+]
+DateFormat = Annotated[str, BeforeValidator(_date_format)]
 Identifiers = Annotated[
     tuple[Identifier, ...],
     Field(min_length=1),

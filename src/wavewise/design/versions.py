@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 
-from wavewise.design.spec import StudySpec
+from wavewise.design.spec import SECTIONS, StudySpec
 
 __all__ = [
     "Change",
@@ -194,13 +194,13 @@ def _plain(value: Any) -> Any:
 
 @cache
 def _section_ranks() -> Ranks:
-    return {name: rank for rank, name in enumerate(StudySpec.model_fields)}
+    return {name: rank for rank, name in enumerate(SECTIONS)}
 
 
 @cache
 def _ranks_within(section: str) -> Ranks:
     """Rank of each key of a section in the order of the spec, its inner keys after its own."""
-    field = StudySpec.model_fields.get(section)
+    field = SECTIONS.get(section)
     names = _keys(field.annotation) if field is not None else ()
     return {name: rank for rank, name in enumerate(dict.fromkeys(names))}
 

@@ -6,31 +6,39 @@ import hmac
 import json
 import re
 import secrets
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any, Protocol
 
+import polars as pl
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from wavewise.errors import InputError
+from wavewise.fieldwork.files.cells import BLANKS, is_no_value
 
 __all__ = [
     "AddressBook",
     "KeyRing",
+    "address_fault",
     "address_kind",
     "caller_addresses",
     "is_international",
     "normal_address",
+    "normal_addresses",
     "written_like",
 ]
 
 _PHONE_CHANNELS = {"sms", "voice"}
 _SIP = re.compile(r"(?:sips?|tel):([^@;?]+)(@[^;?]+)?", re.IGNORECASE)
+_PREFIX = re.compile(r"\s*(whatsapp|messenger|rcs|tel|sms):", re.IGNORECASE)
 _INTERNATIONAL = re.compile(r"\+[1-9]\d{6,14}")
+_SCIENTIFIC = re.compile(r"(\d)(?:[.,](\d+))?[eE]\+?(\d{1,2})")
+_LOOKS_LIKE_NUMBER = re.compile(r"\+?[\d\s().\-/\u2010-\u2015]+")
 
 
 def address_kind(channel: str) -> str:
@@ -38,23 +46,140 @@ def address_kind(channel: str) -> str:
     return "phone" if channel in _PHONE_CHANNELS else channel
 
 
-def normal_address(channel: str, address: str) -> str:
-    """An address in the form in which two of them are compared.
+def normal_address(channel: str, address: str, country: str | None = None) -> str:
+    """An address in the form in which it is kept, sent to and compared.
 
-    Phone numbers lose all but their digits and the leading plus (00 counts as one); e-mail
-    addresses lose their case, which no large provider tells apart; anything else loses blanks
-    around it.
+    Phone numbers are written in E.164 (+254712345678) where they can be: with 00 for the plus,
+    without it, with blanks, ``whatsapp:`` before them or in scientific notation; those without
+    the country's code are of ``country``. E-mail addresses lose their case, which no large provider
+    tells apart; anything else loses blanks around it.
 
     Examples
     --------
     >>> normal_address("sms", "00254 (712) 345-678"), normal_address("email", " Ana@Example.org ")
     ('+254712345678', 'ana@example.org')
+    >>> normal_address("sms", "whatsapp:0712 345 678", "KE"), normal_address("sms", "0712345678")
+    ('+254712345678', '0712345678')
     """
-    stripped = address.strip()
+    stripped = address.strip(BLANKS)
+    if address_kind(channel) != "phone":
+        return stripped.casefold() if channel == "email" else stripped
+    bare = _bare_number(stripped)
+    if _INTERNATIONAL.fullmatch(bare) and country is None:
+        return bare
+    return _phone(bare, country) or bare
+
+
+def _bare_number(address: str) -> str:
+    """The digits of a phone number, with its plus; 00 counts as one."""
+    text = unicodedata.normalize("NFKC", _PREFIX.sub("", address))
+    if (match := _SCIENTIFIC.fullmatch(text)) and len(match[2] or "") == int(match[3]):
+        text = match[1] + (match[2] or "")
+    text = text.removesuffix(".0") if re.fullmatch(r"\d+\.0", text) else text
+    bare = re.sub(r"[\s().\-/\u2010-\u2015\u200b-\u200f\u202a-\u202e\u2060\ufeff]", "", text)
+    return "+" + bare[2:] if bare.startswith("00") else bare
+
+
+@lru_cache(maxsize=200_000)
+def _phone(bare: str, country: str | None) -> str | None:
+    """A number in E.164 as the numbering plans have it; None where it is none of them."""
+    if not re.fullmatch(r"\+?\d{4,15}", bare):
+        return None
+    if "+" not in bare and country is None:
+        return None
+    import phonenumbers
+
+    for text, region in ((bare, country), (f"+{bare.lstrip('+')}", None)):
+        try:
+            number = phonenumbers.parse(text, region)
+        except phonenumbers.NumberParseException:
+            continue
+        is_foreign = number.country_code != phonenumbers.country_code_for_region(country or "ZZ")
+        is_written_so = bare.startswith("+") and is_foreign
+        if phonenumbers.is_valid_number(number) or (
+            is_written_so and phonenumbers.is_possible_number(number)
+        ):
+            return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+    return None
+
+
+def address_fault(channel: str, address: str, country: str | None = None) -> str:
+    """What is wrong with an address, without it; nothing where it may be one."""
+    bare = normal_address(channel, address, country)
     if address_kind(channel) == "phone":
-        bare = re.sub(r"[\s().\-/\u2010-\u2015]", "", stripped)
-        return "+" + bare[2:] if bare.startswith("00") else bare
-    return stripped.casefold() if channel == "email" else stripped
+        return _phone_fault(bare, country)
+    if channel == "email":
+        return "" if re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]+", bare) else "no e-mail address"
+    return "an error value, or a word for nothing" if is_no_value(bare) else ""
+
+
+def _phone_fault(bare: str, country: str | None) -> str:
+    if _INTERNATIONAL.fullmatch(bare):
+        sound = country is None or _phone(bare, country)
+        return "" if sound else "a phone number that cannot exist"
+    if bare.lower().startswith(("sip:", "sips:")):
+        return ""
+    if re.search(r"\d[eE]\+?\d", bare):
+        return "a phone number that lost digits to scientific notation"
+    n_digits = sum(c.isdigit() for c in bare)
+    is_one = _LOOKS_LIKE_NUMBER.fullmatch(bare) and 4 <= n_digits <= 15 and len(set(bare)) > 1
+    if is_one and country is None:
+        return ""
+    return f"no phone number of {country}" if is_one else "no phone number"
+
+
+def normal_addresses(channel: str, cells: pl.Series, country: str | None = None) -> pl.DataFrame:
+    """Addresses in their form and what is wrong with them: columns address, fault; null if empty.
+
+    Numbers in E.164 of the country's mobile and fixed plans are told at once, the others singly.
+    """
+    text = cells.cast(pl.String).str.strip_chars(BLANKS)
+    text = text.set(text == "", None)
+    address = (
+        _of_plan(text, country) if address_kind(channel) == "phone" else text.set(text != "", None)
+    )
+    fault = pl.repeat("", len(text), dtype=pl.String, eager=True)
+    is_other = text.is_not_null() & address.is_null()
+    if not is_other.any():
+        return pl.DataFrame({"address": address, "fault": fault})
+    others = text.filter(is_other).to_list()
+    found = {
+        a: (normal_address(channel, a, country), address_fault(channel, a, country))
+        for a in dict.fromkeys(others)
+    }
+    places = is_other.arg_true()
+    addresses, faults = ([found[a][i] for a in others] for i in (0, 1))
+    return pl.DataFrame(
+        {"address": address.scatter(places, addresses), "fault": fault.scatter(places, faults)}
+    )
+
+
+def _of_plan(text: pl.Series, country: str | None) -> pl.Series:
+    """Numbers that are plainly of the country's numbering plan, in E.164; null for the others."""
+    if country is None:
+        return text.set(~text.str.contains(rf"^{_INTERNATIONAL.pattern}$"), None)
+    code, pattern, prefix = _plan(country)
+    bare = text.str.replace_all(r"[ ().\-]", "").str.replace("^00", "+")
+    national = bare.str.extract(rf"^{prefix}({pattern})$", 1)
+    national = national.set(national.str.starts_with(str(code)), None)  # or is that the code?
+    abroad = bare.str.extract(rf"^\+{code}({pattern})$", 1)
+    return f"+{code}" + abroad.fill_null(national)
+
+
+@cache
+def _plan(country: str) -> tuple[int, str, str]:
+    """Code of a country, pattern of its mobile and fixed numbers, and of the prefix before them."""
+    import phonenumbers
+
+    plan = phonenumbers.PhoneMetadata.metadata_for_region(country, None)
+    if plan is None:
+        raise InputError(f"found the country {country!r}; needed one that has phone numbers")
+    parts = [plan.mobile.national_number_pattern, plan.fixed_line.national_number_pattern]
+    pattern = f"(?:{'|'.join(filter(None, parts))})"
+    code = phonenumbers.country_code_for_region(country)
+    is_simple = plan.national_prefix_for_parsing in {None, plan.national_prefix}
+    prefix = f"(?:{plan.national_prefix})?" if plan.national_prefix else ""
+    return code, pattern, prefix if is_simple else r"[^\d\D]"
 
 
 def is_international(address: str) -> bool:
@@ -68,7 +193,7 @@ def is_international(address: str) -> bool:
     return _INTERNATIONAL.fullmatch(normal_address("sms", address)) is not None
 
 
-def caller_addresses(caller: str) -> tuple[str, ...]:
+def caller_addresses(caller: str, country: str | None = None) -> tuple[str, ...]:
     """Ways in which the address of somebody who rings may be kept: as it came, and as a number.
 
     Providers write +254712345678 as such, as ``sip:+254712345678@host`` or without its plus.
@@ -82,13 +207,13 @@ def caller_addresses(caller: str) -> tuple[str, ...]:
     """
     found = _SIP.fullmatch(caller.partition(";")[0].strip())
     names = [caller.strip()] if found is None else [found[0], found[1]]
-    number = normal_address("voice", names[-1])
+    number = normal_address("voice", names[-1], country)
     if number.isdigit() and is_international("+" + number):
         names.append("+" + number)
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def written_like(number: str, former: str | None) -> str:
+def written_like(number: str, former: str | None, country: str | None = None) -> str:
     """A number that was typed on a telephone, with the country's code of the one before it.
 
     Who types a number knows neither + nor the form that providers need: a leading 0 stands for the
@@ -101,8 +226,8 @@ def written_like(number: str, former: str | None) -> str:
     >>> written_like("00254712345678", None), written_like("12345", "+254700000001")
     ('+254712345678', '12345')
     """
-    typed = normal_address("voice", number)
-    if former is None or not is_international(former):
+    typed = normal_address("voice", number, country)
+    if is_international(typed) or former is None or not is_international(former):
         return typed
     known = normal_address("voice", former)
     code = known[: len(known) - len(typed) + 1]

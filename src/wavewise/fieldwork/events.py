@@ -1,5 +1,6 @@
 """Events: what units did, checked row by row before anything is kept."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,8 +8,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from wavewise.design.spec import Reading
 from wavewise.errors import Fault, InputError
-from wavewise.fieldwork.files.cells import Cells, kind_of, read_times, wrong_number, wrong_text
+from wavewise.fieldwork.files.cells import (
+    BLANKS,
+    Cells,
+    ColumnRead,
+    kind_of,
+    wrong_number,
+    wrong_text,
+)
 from wavewise.fieldwork.files.faults import MOST_SHOWN, FaultLog
 from wavewise.shared.results import IntArray, read_only
 
@@ -34,6 +43,8 @@ class CheckedEvents:
     faults: tuple[Fault, ...]  # The first faults, at most 50.
     n_faults: int  # Number of all faults.
     bad_rows: IntArray  # (n_bad_rows,): Numbers of the rows that are left out of ``events``.
+    reads: tuple[ColumnRead, ...] = ()  # How each column was read.
+    has_made_ids: bool = False  # Whether the ids were made from the events' content.
     _error: InputError | None = None
 
     def raise_if_bad(self) -> None:
@@ -49,34 +60,63 @@ def check_events(
     default_time_zone: str | None = None,
     first_row: int = 2,
     name: str = "events",
+    reading: Reading | None = None,
+    separator: str | None = None,
 ) -> CheckedEvents:
-    """The events of a file, with every fault by row and column."""
+    """The events of a file, with every fault by row and column.
+
+    Events without an id get one made from their content: see :func:`made_ids`.
+    """
     log = FaultLog()
-    cells = Cells(frame, log, first_row)
+    cells = Cells(frame, log, first_row, reading=reading, separator=separator)
     kind_column = "event" if "event" in frame.columns and "kind" not in frame.columns else "kind"
     is_given = kind is not None and kind_column not in frame.columns
-    needed = ["event_id", "unit_id", "at", *([] if is_given else [kind_column])]
+    needed = ["unit_id", "at", *([] if is_given else [kind_column])]
     events = pl.DataFrame(schema=_EVENTS)
     given, nothing = (_constant(text, frame.height) for text in (kind, None))
+    has_ids = "event_id" in frame.columns
     if cells.has(*needed):
+        kinds = given if is_given else cells.needed_text(kind_column, "the kind of event")
         events = pl.DataFrame(
             {
-                "event_id": cells.id("event_id"),
+                "event_id": cells.id("event_id") if has_ids else nothing,
                 "unit_id": cells.id("unit_id"),
-                "kind": given if is_given else cells.needed_text(kind_column, "the kind of event"),
-                "at_utc_us": _times(frame, cells, default_time_zone),
+                "kind": kinds.str.strip_chars(BLANKS),
+                "at_utc_us": cells.times("at", default_time_zone),
                 "value": _value(frame, cells),
                 "item": cells.text("item") if "item" in frame.columns else nothing,
             },
             schema=_EVENTS,
         )
+    good = events.clear() if log.is_fatal else _without(events, log.rows - first_row)
     return CheckedEvents(
-        events=events.clear() if log.is_fatal else _without(events, log.rows - first_row),
+        events=good if has_ids else good.with_columns(event_id=made_ids(good)),
         faults=log.faults,
         n_faults=log.n,
         bad_rows=read_only(log.rows),
+        reads=tuple(cells.reads),
+        has_made_ids=not has_ids,
         _error=log.as_error(name) if log.n else None,
     )
+
+
+def made_ids(events: pl.DataFrame) -> pl.Series:
+    """Ids of events from their content: the same event in the same place of its likes, the same id.
+
+    The SHA-256 of unit, kind, time in microseconds since 1970 in UTC, value and item, and how many
+    events of the same content stand above it in the file.
+
+    Examples
+    --------
+    >>> rows = {"unit_id": ["7", "7"], "kind": ["login"] * 2, "at_utc_us": [0, 0]}
+    >>> made_ids(pl.DataFrame({**rows, "value": [None, None], "item": [None, None]})).to_list()
+    ['made-5a1c', 'made-5a1c']
+    """
+    content = ["unit_id", "kind", "at_utc_us", "value", "item"]
+    place = events.select(pl.int_range(pl.len()).over(content)).to_series()
+    rows = zip(*(events[name].to_list() for name in content), place.to_list(), strict=True)
+    digests = (hashlib.sha256(repr(row).encode()).hexdigest() for row in rows)
+    return pl.Series("event_id", [f"made-{digest[:32]}" for digest in digests], dtype=pl.String)
 
 
 def _constant(value: str | None, n_rows: int) -> pl.Series:
@@ -87,28 +127,6 @@ def _value(frame: pl.DataFrame, cells: Cells) -> pl.Series:
     if "value" in frame.columns:
         return cells.number("value").cast(pl.Float64)
     return pl.repeat(None, frame.height, dtype=pl.Float64, eager=True)
-
-
-def _times(frame: pl.DataFrame, cells: Cells, default_time_zone: str | None) -> pl.Series:
-    kind = frame.schema["at"]
-    if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
-        text = frame["at"].dt.convert_time_zone("UTC").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
-        cells.log.add_rows(cells.rows(text.is_null()), "at", "nothing", "a date and a time")
-    else:
-        text = cells.needed_text("at", "a date and a time")
-    read = read_times(text.set(text.str.strip_chars() == "", None), default_time_zone)
-    for where, found, needed in (
-        (read.is_malformed, "", "a date and a time as 2023-10-09T17:00:00-05:00 (ISO 8601)"),
-        (read.has_no_zone, " without an offset", "an offset or Z at its end"),
-        (
-            read.is_ambiguous,
-            f" in {default_time_zone}, where clocks changed and it came twice or never",
-            "an offset or Z at its end",
-        ),
-    ):
-        shown = [f"{cell!r}{found}" for cell in text.filter(where.fill_null(value=False))]
-        cells.log.add_rows(cells.rows(where), "at", shown, needed)
-    return read.at_utc_us
 
 
 def _without(events: pl.DataFrame, places: IntArray) -> pl.DataFrame:
@@ -123,7 +141,7 @@ MOST_EVENTS = 1_000
 
 _TEXTS = ("event_id", "unit_id", "kind", "at", "item")
 _KEYS = {*_TEXTS, "value"}
-_NEEDED = ("event_id", "unit_id", "kind", "at")
+_NEEDED = ("event_id", "unit_id", "kind", "at")  # an app that sends again needs its own ids
 _SCHEMA = {**dict.fromkeys(_TEXTS, pl.String), "value": pl.Float64}
 
 

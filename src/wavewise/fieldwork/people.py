@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 
 from wavewise.design.messages import Derived
+from wavewise.design.spec import Reading
 from wavewise.errors import Fault, InputError
-from wavewise.fieldwork.files.cells import Cells
+from wavewise.fieldwork.files.cells import BLANKS, Cells, ColumnRead
 from wavewise.fieldwork.files.faults import FaultLog
 from wavewise.shared.results import IntArray, read_only
 
@@ -35,6 +36,7 @@ class People:
     kinds: Mapping[str, str] = field(default_factory=dict)
     # What may surprise, such as a column of numbers that holds a word.
     notes: tuple[str, ...] = ()
+    reads: tuple[ColumnRead, ...] = ()  # How each column was read.
     _error: InputError | None = None
 
     def raise_if_bad(self) -> None:
@@ -72,6 +74,8 @@ def check_people(
     default_time_zone: str | None = None,
     first_row: int = 2,
     name: str = "people",
+    reading: Reading | None = None,
+    separator: str | None = None,
 ) -> People:
     """The units of a people file, with every fault by row and column.
 
@@ -81,7 +85,7 @@ def check_people(
     ids never appear in a fault: a repeated id is named by its two rows.
     """
     log = FaultLog()
-    cells = Cells(frame, log, first_row)
+    cells = Cells(frame, log, first_row, reading=reading, separator=separator)
     named = [*strata, *covariates, *fields, *others]
     single = [c for c in (id, cluster, randomize_by, time_zone, language) if c is not None]
     units, kept = pl.DataFrame(schema=_UNITS), dict[str, pl.Series]()
@@ -105,9 +109,42 @@ def check_people(
         n_rows=frame.height,
         left_out=tuple(c for c in frame.columns if c not in {*named, *single}),
         kinds={c: _kind(kept[c]) for c in covariates if c in kept},
-        notes=tuple(cells.notes),
+        notes=(*cells.notes, *_suspects(kept, [*strata, *covariates])),
+        reads=tuple(cells.reads),
         _error=log.as_error(name) if log.n else None,
     )
+
+
+def _suspects(kept: Mapping[str, pl.Series], columns: Sequence[str]) -> list[str]:
+    """A sentence on each column whose labels may be the same one, written differently."""
+    found = []
+    for column in dict.fromkeys(columns):
+        if column in kept and not kept[column].dtype.is_numeric():
+            groups = near_labels(kept[column])
+            shown = "; ".join(" and ".join(map(repr, group)) for group in groups[:5])
+            more = f"; and {len(groups) - 5:,} more" if len(groups) > 5 else ""
+            if groups:
+                found.append(
+                    f"column {column!r} has labels that differ only by blanks, case or Unicode "
+                    f"form, and may be the same: {shown}{more}"
+                )
+    return found
+
+
+def near_labels(labels: pl.Series) -> list[list[str]]:
+    """Groups of labels that differ only by blanks, case or Unicode form.
+
+    Examples
+    --------
+    >>> near_labels(pl.Series(["I.E. 7", "i.e.  7", "I.E. 8"]))
+    [['I.E. 7', 'i.e.  7']]
+    """
+    known = labels.drop_nulls().unique(maintain_order=True)
+    key = known.str.normalize("NFKC").str.to_lowercase().str.normalize("NFKC")
+    key = key.str.replace_all(f"[{BLANKS}]+", " ").str.strip_chars(" ")
+    groups = pl.DataFrame({"label": known, "key": key}).group_by("key", maintain_order=True)
+    lists = groups.agg("label").filter(pl.col("label").list.len() > 1)["label"].to_list()
+    return [list(group) for group in lists]
 
 
 def _kind(column: pl.Series) -> str:
@@ -142,7 +179,7 @@ def _own_columns(
         has_default = default_time_zone is not None
         columns["time_zone"] = cells.time_zone(time_zone, has_default=has_default)
     if language is not None:
-        columns["language"] = cells.text(language)
+        columns["language"] = cells.text(language, "language").str.strip_chars(BLANKS)
     return columns
 
 

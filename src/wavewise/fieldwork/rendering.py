@@ -3,7 +3,8 @@
 All units of a message at once: a text is a row of pieces, its fields are columns.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
 from typing import Literal
@@ -13,7 +14,7 @@ import polars as pl
 from wavewise.design.messages import Flow, Message
 from wavewise.errors import Fault
 
-__all__ = ["Rendered", "render", "sms_length"]
+__all__ = ["Rendered", "matched_language", "render", "sms_length"]
 
 SEND_FIELD = "set"
 _LONGEST_PUSH_BYTES = 3_500  # FCM takes 4,096 bytes of JSON in all
@@ -115,12 +116,34 @@ def _languages(message: Message, languages: pl.Series) -> pl.Series:
     listed = list(message.text)
     if not listed:
         return pl.repeat("", len(languages), eager=True).alias("language")
+    found = {own: matched_language(own, listed) for own in languages.drop_nulls().unique()}
+    chosen = languages.replace_strict(found, default=None, return_dtype=pl.String)
+    return chosen.fill_null(listed[0]).alias("language")
+
+
+def matched_language(own: str, listed: Sequence[str]) -> str | None:
+    """The listed language that a unit's means (BCP 47, RFC 4647); None where none does.
+
+    Examples
+    --------
+    >>> [matched_language(own, ["en", "es-419"]) for own in ("ES_pe", "en-GB", "spa", "qu")]
+    ['es-419', 'en', 'es-419', None]
+    """
+    tag = own.strip().replace("_", "-").lower()
     exact = {name.lower(): name for name in listed}
-    short = languages.str.to_lowercase().str.replace_all("_", "-", literal=True)
-    found = short.replace_strict(exact, default=None, return_dtype=pl.String)
-    base = short.str.split("-").list.first()
-    loose = base.replace_strict(exact, default=None, return_dtype=pl.String)
-    return found.fill_null(loose).fill_null(listed[0]).alias("language")
+    parts = tag.split("-")
+    for n in range(len(parts), 0, -1):
+        if (found := exact.get("-".join(parts[:n]))) is not None:
+            return found
+    if not re.fullmatch(r"[a-z]{2,3}(-[a-z0-9]{1,8})*", tag):
+        return None
+    import langcodes
+
+    try:
+        found, distance = langcodes.closest_match(tag, list(listed), 9)
+    except langcodes.LanguageTagError:
+        return None
+    return found if distance < 10 else None
 
 
 def _by_language(texts: Mapping[str, str], known: pl.DataFrame, chosen: pl.Series) -> pl.Series:

@@ -8,9 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from wavewise.design.spec import Reading
 from wavewise.errors import Fault, InputError
-from wavewise.fieldwork.files.cells import Cells, kind_of, read_times, wrong_number, wrong_text
+from wavewise.fieldwork.files.cells import Cells, ColumnRead, kind_of, wrong_number, wrong_text
 from wavewise.fieldwork.files.faults import MOST_SHOWN, FaultLog
+from wavewise.fieldwork.files.times import read_times
 from wavewise.fieldwork.outcomes import window_us
 
 __all__ = [
@@ -45,6 +47,7 @@ class CheckedScores:
     scores: pl.DataFrame
     n_missing: int  # Rows without a score.
     error: InputError | None = None  # Every fault by row and column.
+    reads: tuple[ColumnRead, ...] = ()  # How each column was read.
 
     def raise_if_bad(self) -> None:
         """Raise InputError with the faults where there is one."""
@@ -62,10 +65,12 @@ def check_scores(
     now_us: int | None = None,
     first_row: int = 2,
     name: str = "scores",
+    reading: Reading | None = None,
+    separator: str | None = None,
 ) -> CheckedScores:
     """The scores of a file, with every fault by row and column."""
     log = FaultLog()
-    cells = Cells(frame, log, first_row)
+    cells = Cells(frame, log, first_row, reading=reading, separator=separator)
     unit = "unit_id" if "unit_id" in frame.columns else unit_column
     needed = [unit, "period", "score"]
     needed += ["delivered"] if delivered is None else []
@@ -90,7 +95,7 @@ def check_scores(
         n_missing = read.height - scores.height
         _note_contradictions(scores, cells)
     error = log.as_error(name) if log.n else None
-    return CheckedScores(scores.clear() if error else scores, n_missing, error)
+    return CheckedScores(scores.clear() if error else scores, n_missing, error, tuple(cells.reads))
 
 
 def _outcome(frame: pl.DataFrame, cells: Cells, outcomes: list[str]) -> pl.Series:
@@ -127,7 +132,10 @@ def _delivered(
     else:
         text = cells.needed_text(column, "the date of the delivery").str.strip_chars()
     is_day = text.str.contains(_DAY).fill_null(value=False)
-    read = read_times((text + "T12:00").zip_with(is_day, text.set(text == "", None)), zone)
+    form = None if column is None else cells.date_format(column)
+    whole = text if form else (text + "T12:00").zip_with(is_day, text)
+    read = read_times(whole.set(text == "", None), zone, form)
+    cells.note_doubt("delivered", read.doubt)
     wrong = read.is_malformed | read.is_ambiguous
     found = [repr(cell) for cell in text.filter(wrong.fill_null(value=False))]
     needed = "a date such as 2021-07-20, or a time such as 2021-07-20T08:30+03:00"

@@ -65,6 +65,11 @@ class Units(Part):
             frame = scan(connection, select(*(unit.c[name] for name in types)), types)
         return frame.sort("unit_id")
 
+    def ids(self) -> pl.Series:
+        """Ids of all units."""
+        with self._reading() as connection:
+            return scan(connection, select(unit.c.unit_id), {"unit_id": pl.String})["unit_id"]
+
     def time_zones(self) -> set[str]:
         """Time zones that units bring."""
         query = select(unit.c.time_zone).where(unit.c.time_zone.is_not(None)).distinct()

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from wavewise.design.spec import Outcome, StudySpec
+from wavewise.design.spec import Outcome, Reading, StudySpec
 from wavewise.design.wave_references import own_period
 from wavewise.errors import InputError
 from wavewise.fieldwork.events import MOST_EVENTS, read_batch
@@ -20,7 +20,7 @@ from wavewise.fieldwork.scores import (
 )
 from wavewise.shared.text_tables import text_table
 from wavewise.store.rows import to_us
-from wavewise.workflow.files import read_data
+from wavewise.workflow.files import FileRead, file_read, matched_ids, read_data
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.study import Study
 
@@ -104,10 +104,17 @@ class ObservedScores(VerbResult):
 
 
 def observe_scores(
-    study: Study, data: Any, *, delivered: str | None = None, encoding: str = "utf-8"
-) -> ObservedScores:
+    study: Study,
+    data: Any,
+    *,
+    delivered: str | None = None,
+    reading: Reading | None = None,
+    dry_run: bool = False,
+    match_ids: bool = False,
+    keep_unmatched: bool = False,
+) -> ObservedScores | FileRead:
     """Scores from a file or frame: deliveries, which may come many times and in any order."""
-    periods, table = _periods(study), read_data(data, encoding=encoding)
+    periods, table = _periods(study), read_data(data, reading)
     checked = check_scores(
         table.frame,
         periods,
@@ -117,9 +124,23 @@ def observe_scores(
         now_us=to_us(study.clock()),
         first_row=table.first_row,
         name=f"{table.name}: nothing was added",
+        reading=table.reading,
+        separator=table.separator,
     )
+    if dry_run:
+        faults = () if checked.error is None else checked.error.faults
+        return file_read(table, checked.reads, faults, len(faults))
     checked.raise_if_bad()
-    added = study.store.scores.add(checked.scores, received_at=study.clock())
+    ids = matched_ids(
+        checked.scores["unit_id"],
+        study.store.units.ids(),
+        table,
+        study.spec.units.id,
+        match_ids=match_ids,
+        keep_unmatched=keep_unmatched,
+    )
+    scores = checked.scores.with_columns(ids.alias("unit_id"))
+    added = study.store.scores.add(scores, received_at=study.clock())
     return ObservedScores(
         **vars(added),
         n_missing=checked.n_missing,

@@ -97,10 +97,8 @@ def test_empty_and_blank_ids() -> None:
         ("row 2, column 'id'", "nothing"),
         ("row 3, column 'id'", "nothing"),
         ("row 4, column 'id'", "nothing"),
-        ("row 5, column 'id'", "blanks around the id"),
-        ("row 6, column 'id'", "blanks around the id"),
     ]
-    assert found.units["unit_id"].to_list() == ["ok"]
+    assert found.units["unit_id"].to_list() == ["x", "y", "ok"]
 
 
 def test_unknown_and_empty_strata() -> None:
@@ -138,7 +136,7 @@ def test_empty_groups() -> None:
 
 
 @pytest.mark.parametrize(
-    "zone", ["Lima", "america/lima", "UTC+5", "America/Lima ", "../UTC", "-05"]
+    "zone", ["Lima", "america/lima", "UTC+5", "America/Li ma", "../UTC", "-05"]
 )
 def test_wrong_time_zones(zone: str) -> None:
     frame = people(tz=["America/Lima", zone, None])
@@ -179,8 +177,8 @@ def test_numbers_too_large_are_named() -> None:
         (["1e3", " 2.5 ", None], "number", [1000.0, 2.5, None]),
         (["a", "1", ""], "text", ["a", "1", None]),
         ([None, None, ""], "number", [None, None, None]),
-        (["1,5", "2", "3"], "text", ["1,5", "2", "3"]),
-        (["nan", "Ana", "x"], "text", ["nan", "Ana", "x"]),
+        (["1,5", "2", "3"], "number", [1.5, 2, 3]),
+        (["Nan", "Ana", "x"], "text", ["Nan", "Ana", "x"]),
     ],
 )
 def test_covariates_are_numbers_where_all_cells_are(cells, kind, values) -> None:
@@ -215,7 +213,7 @@ def test_typed_columns_of_parquet() -> None:
     found = check_people(frame, id="id", strata=["s"], covariates=["x", "b"], first_row=1)
     assert found.units["unit_id"].to_list() == ["7", "8"]
     assert json.loads(found.units["fields_json"][0]) == {"s": "1", "x": 0.5, "b": "true"}
-    wrong = pl.DataFrame({"id": [7.0], "s": [[1]]})
+    wrong = pl.DataFrame({"id": [7.5], "s": [[1]]})
     found = check_people(wrong, id="id", strata=["s"])
     assert {f.path for f in found.faults} >= {"column 'id'", "column 's'"}
     assert found.units.height == 0

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from wavewise.errors import InputError
-from wavewise.fieldwork.contact_details import KeyRing, address_kind, is_international
-from wavewise.fieldwork.files.cells import Cells
+from wavewise.fieldwork.contact_details import (
+    KeyRing,
+    address_kind,
+    is_international,
+    normal_address,
+    normal_addresses,
+)
+from wavewise.fieldwork.files.cells import Cells, ColumnRead
 from wavewise.fieldwork.files.faults import FaultLog
 from wavewise.shared.text_tables import text_table
 from wavewise.store.rows import from_us, to_us
 from wavewise.workflow.contacts.keys import KEY_FILE, key_ring, replace_file
-from wavewise.workflow.files import read_data
+from wavewise.workflow.files import FileRead, Table, file_read, read_data, reading_of
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.study import Study
 
@@ -115,24 +121,33 @@ class ContactBook:
 
     store: "Store"  # The study's database.
     ring: KeyRing  # The keys.
+    country: str | None = None  # Of numbers that are written without one.
 
     def addresses(self, channel: str, unit_ids: Sequence[str]) -> dict[str, str]:
         """Address of each unit on a channel; a unit without one is left out."""
         rows = self.store.contacts.find(channel, unit_ids)
         return {
-            unit: self.ring.open(unit, channel, key_id, encrypted)
+            unit: self._in_form(channel, self.ring.open(unit, channel, key_id, encrypted))
             for unit, key_id, encrypted in rows.select("unit_id", "key_id", "encrypted").iter_rows()
         }
 
+    def _in_form(self, channel: str, address: str) -> str:
+        return normal_address(channel, address, self.country)
+
     def units_at(self, channel: str, address: str) -> tuple[str, ...]:
         """Units with this address on this channel, or on another that shares it (SMS, voice)."""
-        found = self.store.contacts.at(self.ring.lookups(channel, address))
+        # The second form is that of details which were kept before the study had a country.
+        forms = (self._in_form(channel, address), normal_address(channel, address))
+        indexes = [
+            index for form in dict.fromkeys(forms) for index in self.ring.lookups(channel, form)
+        ]
+        found = self.store.contacts.at(tuple(indexes))
         return tuple(found["unit_id"].unique().sort())
 
 
 def contact_book(study: Study, key_file: Path | None = None) -> ContactBook:
     """The contact book of a study."""
-    return ContactBook(study.store, key_ring(key_file))
+    return ContactBook(study.store, key_ring(key_file), study.spec.study.country)
 
 
 def encrypted_contacts(
@@ -143,9 +158,60 @@ def encrypted_contacts(
     for channel, column in addresses.items():
         for unit, address in zip(ids, column, strict=True):
             if unit is not None and address is not None and address.strip():
-                kept = ring.encrypt(unit, channel, address.strip())
+                kept = ring.encrypt(unit, channel, address)
                 rows.append((unit, channel, kept.key_id, kept.encrypted, kept.lookup))
     return pl.DataFrame(rows, schema=_ENCRYPTED, orient="row")
+
+
+@dataclass(frozen=True)
+class CheckedContacts:
+    """The contact details of a file, and what is wrong or strange with them."""
+
+    addresses: Mapping[str, pl.Series]  # Channel: addresses in their form; null where none.
+    log: FaultLog
+    reads: tuple[ColumnRead, ...]
+    notes: tuple[str, ...]
+
+
+def checked_contacts(study: Study, table: Table, *, skip_bad: bool = False) -> CheckedContacts:
+    """The contact details of a table, in the form in which they are kept."""
+    log, country = FaultLog(), study.spec.study.country
+    cells = Cells(table.frame, log, table.first_row, reading=table.reading)
+    made: dict[str, pl.Series] = {}
+    notes: list[str] = []
+    for channel, name in study.spec.units.address.items():
+        if name not in table.frame.columns:
+            continue
+        raw = table.frame[name]
+        whole = raw.cast(pl.Int64, strict=False) if raw.dtype.is_float() else raw
+        read = normal_addresses(channel, whole, country)
+        bad = read["fault"] != ""
+        if skip_bad:
+            made[channel] = read["address"].set(bad, None)
+            notes += [f"{int(bad.sum()):,} addresses of {channel} left out"] if bad.any() else []
+        else:
+            made[channel] = read["address"]
+            fix = "correct it, empty it, or pass --skip-bad-contacts to leave such ones out"
+            found = read["fault"].filter(bad).to_list()
+            log.add_rows(cells.rows(bad), name, found, "an address, or nothing", fix=fix)
+        cells.note_read(name, "contact", made[channel])
+        notes += _shared(made[channel], name, study.spec.units.name, cells)
+    return CheckedContacts(made, log, tuple(cells.reads), tuple(notes))
+
+
+def _shared(addresses: pl.Series, name: str, units: str, cells: Cells) -> list[str]:
+    """A sentence on addresses that several units have."""
+    is_shared = addresses.is_duplicated() & addresses.is_not_null()
+    if not is_shared.any():
+        return []
+    rows = cells.rows(is_shared)
+    shown = ", ".join(map(str, rows[:10].tolist())) + (", ..." if len(rows) > 10 else "")
+    return [
+        f"{addresses.filter(is_shared).n_unique():,} addresses in column {name!r} belong to "
+        f"{len(rows):,} {units} (rows {shown}): they may fall into different arms, and one phone "
+        "then gets all of their messages; give those who share one the same value of a column, "
+        "and name it as randomize_by"
+    ]
 
 
 def without_erased(study: Study, encrypted: pl.DataFrame) -> pl.DataFrame:
@@ -163,27 +229,36 @@ def local_numbers(addresses: Mapping[str, pl.Series]) -> int:
 
 
 def import_contacts(
-    study: Study, data: Any, *, key_file: Path | None = None, encoding: str = "utf-8"
-) -> ContactImport:
+    study: Study,
+    data: Any,
+    *,
+    key_file: Path | None = None,
+    skip_bad_contacts: bool = False,
+    dry_run: bool = False,
+    encoding: str | None = None,
+    reading: Mapping[str, Any] | None = None,
+) -> ContactImport | FileRead:
     """New contact details of units that are known: changed numbers, new tokens."""
     ring, units = key_ring(key_file), study.spec.units
-    table = read_data(data, encoding=encoding, columns_needed=(units.id,))
+    how = reading_of(study, "contacts", encoding, reading)
+    table = read_data(data, how, columns_needed=(units.id,))
     columns = {ch: name for ch, name in units.address.items() if name in table.frame.columns}
     if not columns:
         raise InputError(
             f"{table.name}: found none of the columns of [units].address; needed one of "
             f"{', '.join(units.address.values()) or 'them: the study file names none'}"
         )
-    log = FaultLog()
-    cells = Cells(table.frame, log, table.first_row)
+    contacts = checked_contacts(study, table, skip_bad=skip_bad_contacts)
+    log, addresses = contacts.log, contacts.addresses
+    cells = Cells(table.frame, log, table.first_row, reading=table.reading)
     ids = cells.id(units.id)
     repeated = ids.is_duplicated() & ids.is_not_null()
     log.add_rows(cells.rows(repeated), units.id, "an id that comes twice", "each id once")
     unknown = ~ids.is_in(study.store.units.all()["unit_id"].implode()) & ids.is_not_null()
     log.add_rows(cells.rows(unknown), units.id, "a unit that is not known", "an imported unit")
-    addresses: dict[str, pl.Series] = {
-        channel: cells.text(name) for channel, name in columns.items()
-    }
+    if dry_run:
+        reads = (*cells.reads, *contacts.reads)
+        return file_read(table, reads, log.faults, log.n, *contacts.notes)
     log.raise_if_any(f"{table.name}: nothing was changed")
     encrypted = without_erased(study, encrypted_contacts(ids, addresses, ring))
     study.store.contacts.put(encrypted, study.clock(), channels=list(addresses), of=ids)

@@ -113,7 +113,7 @@ def opt_out_address(
     only_channel: bool = False,
 ) -> dict[str, int]:
     """Keep the opt-out of whoever has an address; gives numbers of units and of new opt-outs."""
-    units = ContactBook(study.store, ring).units_at(channel, address)
+    units = ContactBook(study.store, ring, study.spec.study.country).units_at(channel, address)
     refused = channel if only_channel else None
     n_new = opt_out(study, units, source, reference, channel=refused) if units else 0
     return {"n_units": len(units), "n_new": n_new}
@@ -135,7 +135,7 @@ def inbound_message(
     if provider_opts_out or is_opt_out(text, words.stop):
         done = opt_out_address(study, ring, channel, address, "stop keyword", reference)
         return {**done, "n_answers": 0, "n_resumed": 0}
-    units = ContactBook(study.store, ring).units_at(channel, address)
+    units = ContactBook(study.store, ring, study.spec.study.country).units_at(channel, address)
     if provider_opts_in or is_opt_in(text, words.start):
         n = _opt_in(study, units, channel, reference, at_provider=provider_opts_in)
         if n is not None:
@@ -295,7 +295,9 @@ def _refused(study: Study, ring: KeyRing | None, receipt: DeliveryReceipt) -> in
         receipt.channel, receipt.provider_id, receipt.message_key
     )
     if not units and ring is not None and receipt.address:
-        units = ContactBook(study.store, ring).units_at(receipt.channel, receipt.address)
+        units = ContactBook(study.store, ring, study.spec.study.country).units_at(
+            receipt.channel, receipt.address
+        )
     if not units:
         return 0
     return opt_out(

@@ -9,22 +9,33 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from wavewise.errors import InputError
+from wavewise.fieldwork.files.faults import MOST_SHOWN
 from wavewise.fieldwork.people import check_people
+from wavewise.fieldwork.rendering import matched_language
 from wavewise.store.frames import decode_json_rows
 from wavewise.workflow.contacts.contacts import (
+    checked_contacts,
     encrypted_contacts,
     local_note,
     local_numbers,
     without_erased,
 )
 from wavewise.workflow.contacts.keys import find_key_ring
-from wavewise.workflow.files import Table, read_data
+from wavewise.workflow.files import (
+    FileRead,
+    Table,
+    column_facts,
+    columns_table,
+    file_read,
+    read_data,
+    reading_of,
+)
 from wavewise.workflow.frames import forget_units
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
-    from wavewise.design.spec import Units
+    from wavewise.design.spec import Reading, Units
     from wavewise.fieldwork.people import People
 
 __all__ = ["ROW_ID", "PeopleImport", "checked_people", "import_people", "read_people"]
@@ -49,11 +60,12 @@ class PeopleImport(VerbResult):
     contact_columns: tuple[str, ...]  # Columns of addresses that are there.
     covariates: Mapping[str, str]  # Covariate: how it was read.
     notes: tuple[str, ...]
+    columns: tuple[Mapping[str, Any], ...] = ()  # How each column was read.
 
     def facts(self) -> dict[str, Any]:
         """Numbers, faults, columns."""
         names = ("n_imported", "n_bad", "n_contacts", "n_faults", "faults", "columns_left_out")
-        facts = {name: getattr(self, name) for name in (*names, "covariates", "notes")}
+        facts = {name: getattr(self, name) for name in (*names, "covariates", "notes", "columns")}
         return {name: list(x) if isinstance(x, tuple) else x for name, x in facts.items()}
 
     def summary(self) -> str:
@@ -73,7 +85,9 @@ class PeopleImport(VerbResult):
             lines.append(f"{self.n_contacts:,} contact details kept apart, encrypted.{note}")
         if unused:
             lines.append(f"Columns that the study does not use: {', '.join(unused)}.")
-        return "\n".join([*lines, *self.notes])
+        return "\n".join(
+            [*lines, *(f"Note: {x}." for x in self.notes), columns_table(self.columns)]
+        )
 
 
 def import_people(
@@ -83,17 +97,34 @@ def import_people(
     skip_bad: bool = False,
     replace: bool = False,
     key_file: Path | None = None,
-    encoding: str = "utf-8",
-) -> PeopleImport:
-    """Units from a CSV or Parquet file, or from a data frame."""
+    skip_bad_contacts: bool = False,
+    dry_run: bool = False,
+    encoding: str | None = None,
+    reading: Mapping[str, Any] | None = None,
+) -> PeopleImport | FileRead:
+    """Units from a file of any kind, or from a data frame."""
     ring = find_key_ring(key_file)
-    table = read_people(study, data, encoding)
+    table = read_people(study, data, reading_of(study, "people", encoding, reading))
     people = checked_people(study, table)
+    contacts = checked_contacts(study, table, skip_bad=skip_bad_contacts)
+    if dry_run:
+        return file_read(
+            table,
+            (*people.reads, *contacts.reads),
+            (*people.faults, *contacts.log.faults)[:MOST_SHOWN],
+            people.n_faults + contacts.log.n,
+            *people.notes,
+            *language_notes(study, people),
+            *contacts.notes,
+            *left_out_notes(study, people),
+        )
     if not (skip_bad and people.units.height):
         people.raise_if_bad()
+    if ring is not None:
+        contacts.log.raise_if_any(f"{table.name}: nothing was imported")
     if replace:
         _require_same_design(study, people.units)
-    addresses = _addresses(study, table, people)
+    addresses = _of_good_rows(contacts.addresses, table, people)
     encrypted = encrypted_contacts(people.units["unit_id"], addresses, ring) if ring else None
     if encrypted is not None:
         encrypted = without_erased(study, encrypted)
@@ -120,19 +151,47 @@ def import_people(
             name for channel, name in study.spec.units.address.items() if channel in addresses
         ),
         covariates=dict(people.kinds),
-        notes=tuple(people.notes),
+        notes=(
+            *table.notes,
+            *people.notes,
+            *language_notes(study, people),
+            *(contacts.notes if ring else ()),
+        ),
+        columns=column_facts((*people.reads, *(contacts.reads if ring else ()))),
     )
 
 
-def _addresses(study: Study, table: Table, people: "People") -> dict[str, pl.Series]:
+def language_notes(study: Study, people: "People") -> list[str]:
+    """A sentence on the languages of units in which no message has a text."""
+    listed = list(dict.fromkeys(lang for one in study.spec.messages for lang in one.text))
+    counts = people.units["language"].drop_nulls().value_counts(sort=True)
+    lacking = [
+        f"{language!r} ({n:,})"
+        for language, n in counts.iter_rows()
+        if listed and language and matched_language(language, listed) is None
+    ]
+    if not lacking:
+        return []
+    more = f", and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+    return [
+        f"languages in which no message has a text: {', '.join(lacking[:5])}{more}; these "
+        f"{study.spec.units.name} get the first one, {listed[0]!r}"
+    ]
+
+
+def left_out_notes(study: Study, people: "People") -> list[str]:
+    """A sentence on the columns that the study does not use."""
+    unused = [c for c in people.left_out if c not in study.spec.units.address.values()]
+    return [f"columns that the study does not use: {', '.join(unused)}"] if unused else []
+
+
+def _of_good_rows(
+    addresses: Mapping[str, pl.Series], table: Table, people: "People"
+) -> dict[str, pl.Series]:
     """Channel: address of each good row, for the channels whose column is in the file."""
-    bad = pl.Series(people.bad_rows - table.first_row, dtype=pl.UInt32)
-    rows = table.frame.with_row_index("place").filter(~pl.col("place").is_in(bad.implode()))
-    return {
-        channel: rows[name].cast(pl.String)
-        for channel, name in study.spec.units.address.items()
-        if name in table.frame.columns
-    }
+    is_good = pl.Series([True]).new_from_index(0, table.frame.height)
+    is_good = is_good.scatter(people.bad_rows - table.first_row, False)
+    return {channel: column.filter(is_good) for channel, column in addresses.items()}
 
 
 def _require_same_design(study: Study, units: pl.DataFrame) -> None:
@@ -169,7 +228,7 @@ def _design_columns(frame: pl.DataFrame, fixed: list[str]) -> pl.DataFrame:
 
 
 def read_people(
-    study: Study, data: Any, encoding: str = "utf-8", *, ids_only: bool = False
+    study: Study, data: Any, reading: "Reading | None" = None, *, ids_only: bool = False
 ) -> Table:
     """The table of a file or frame; with record numbers as ids where the spec asks for them.
 
@@ -178,7 +237,7 @@ def read_people(
     units = study.spec.units
     wanted = (units.id,) if ids_only else units.columns()
     needed = [column for column in wanted if column != ROW_ID]
-    table = read_data(data, encoding=encoding, columns_needed=tuple(needed))
+    table = read_data(data, reading, columns_needed=tuple(needed))
     if units.id == ROW_ID and ROW_ID not in table.frame.columns:
         numbers = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
         frame = table.frame.with_columns(numbers.cast(pl.String).alias(ROW_ID))
@@ -203,4 +262,6 @@ def checked_people(study: Study, table: Table) -> "People":
         default_time_zone=study.spec.study.time_zone,
         first_row=table.first_row,
         name=f"{table.name}: nothing was imported",
+        reading=table.reading,
+        separator=table.separator,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace as with_
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -10,13 +11,20 @@ from wavewise.design.shares import planned_shares
 from wavewise.design.versions import spec_hash
 from wavewise.design.waves import Imported, Wave
 from wavewise.errors import InputError, StateError
-from wavewise.fieldwork.files.cells import Cells
+from wavewise.fieldwork.files.cells import Cells, normal_ids
 from wavewise.fieldwork.files.faults import FaultLog
 from wavewise.shared.results import CheckResult, hash_arrays
 from wavewise.shared.text_tables import text_table
 from wavewise.store import WaveRow
 from wavewise.store.frames import encode_json_rows
-from wavewise.workflow.files import Table
+from wavewise.workflow.files import (
+    FileRead,
+    Table,
+    file_read,
+    matched_ids,
+    reading_of,
+    unmatched_ids,
+)
 from wavewise.workflow.frames import UnitData, remember_units, unit_data, units_of_wave
 from wavewise.workflow.prepare.people import checked_people, read_people
 from wavewise.workflow.result import VerbResult
@@ -67,8 +75,17 @@ class ImportedWave(VerbResult):
 
 
 def import_wave(
-    study: Study, wave_id: str, data: Any, *, exploratory: bool = False, encoding: str = "utf-8"
-) -> ImportedWave:
+    study: Study,
+    wave_id: str,
+    data: Any,
+    *,
+    exploratory: bool = False,
+    match_ids: bool = False,
+    keep_unmatched: bool = False,
+    dry_run: bool = False,
+    encoding: str | None = None,
+    reading: Mapping[str, Any] | None = None,
+) -> ImportedWave | FileRead:
     """Assignment and outcomes of a wave from a file or frame with one row per unit.
 
     Where no units are imported yet, they are taken from the same rows.
@@ -77,8 +94,16 @@ def import_wave(
     columns = _imported(wave)
     version = study.require_registered(exploratory=exploratory)
     has_people = study.store.units.count() > 0
-    table = read_people(study, data, encoding, ids_only=has_people)
+    how = reading_of(study, "waves", encoding, reading)
+    table = read_people(study, data, how, ids_only=has_people)
+    if dry_run:
+        return _dry_run(study, wave, columns, table)
     people = _people_of_file(study, table)
+    if people is None:
+        ids = normal_ids(table.frame[study.spec.units.id].cast(pl.String))
+        options = {"match_ids": match_ids, "keep_unmatched": keep_unmatched}
+        ids = matched_ids(ids, study.store.units.ids(), table, study.spec.units.id, **options)
+        table = with_(table, frame=table.frame.with_columns(ids))
     units = units_of_wave(study, wave, unit_data(study))
     rows = _rows(study, wave, table, units)
     units = units.where(units.ids.is_in(rows["unit_id"].implode()))
@@ -131,7 +156,7 @@ def _rows(study: Study, wave: Wave, table: Table, units: UnitData) -> pl.DataFra
         )
     spec_id = study.spec.units.id
     rows = table.frame.with_row_index("row:number", offset=table.first_row)
-    rows = rows.with_columns(pl.col(spec_id).cast(pl.String).alias("unit_id"))
+    rows = rows.with_columns(normal_ids(rows[spec_id].cast(pl.String)).alias("unit_id"))
     rows = rows.filter(pl.col("unit_id").is_in(units.ids.implode())).sort("unit_id")
     n_repeated = rows.height - rows["unit_id"].n_unique()
     if n_repeated or not rows.height:
@@ -147,7 +172,41 @@ def _read(
 ) -> pl.DataFrame:
     """Arm, outcomes and propensity of each row."""
     log = FaultLog()
-    cells = Cells(rows, log, table.first_row, numbers=rows["row:number"])
+    cells = _cells(rows, log, table)
+    read = _columns_read(study, wave, columns, cells)
+    log.raise_if_any(f"{table.name}: nothing was imported")
+    trials = {
+        f"{outcome.id}.trials": pl.lit(study.spec.trials(outcome, wave), pl.Float64)
+        for outcome in study.spec.outcomes
+        if outcome.id in read and outcome.kind == "successes"
+    }
+    return pl.DataFrame(read).with_columns(**trials)
+
+
+def _cells(rows: pl.DataFrame, log: FaultLog, table: Table) -> Cells:
+    numbers = rows["row:number"]
+    how = {"reading": table.reading, "separator": table.separator}
+    return Cells(rows, log, table.first_row, numbers=numbers, **how)
+
+
+def _dry_run(study: Study, wave: Wave, columns: Imported, table: Table) -> FileRead:
+    """How the columns are read that the wave's import takes."""
+    log = FaultLog()
+    cells = _cells(table.frame.with_row_index("row:number", offset=table.first_row), log, table)
+    ids = cells.id(study.spec.units.id)
+    _columns_read(study, wave, columns, cells)
+    n = (
+        unmatched_ids(ids, study.store.units.ids())["n_rows"].sum()
+        if study.store.units.count()
+        else 0
+    )
+    notes = [f"{n:,} rows match no unit"] if n else []
+    return file_read(table, cells.reads, log.faults, log.n, *notes)
+
+
+def _columns_read(
+    study: Study, wave: Wave, columns: Imported, cells: Cells
+) -> dict[str, pl.Series]:
     wanted = [columns.arm, *columns.outcomes.values(), *filter(None, [columns.propensity])]
     read: dict[str, pl.Series] = {}
     if cells.has(*wanted):
@@ -159,13 +218,7 @@ def _read(
                 read[outcome.id] = reader(cells, columns.outcomes[outcome.id])
         if columns.propensity is not None:
             read["propensity"] = imported_propensity(cells, columns.propensity)
-    log.raise_if_any(f"{table.name}: nothing was imported")
-    trials = {
-        f"{outcome.id}.trials": pl.lit(study.spec.trials(outcome, wave), pl.Float64)
-        for outcome in study.spec.outcomes
-        if outcome.id in read and outcome.kind == "successes"
-    }
-    return pl.DataFrame(read).with_columns(**trials)
+    return read
 
 
 def _propensity(study: Study, wave: Wave, columns: Imported, drawn: pl.DataFrame) -> pl.Series:
@@ -254,17 +307,12 @@ def imported_yes_no(cells: Cells, column: str) -> pl.Series:
 
 def imported_numbers(cells: Cells, column: str) -> pl.Series:
     """An outcome as finite numbers; blank is null."""
-    found = _stripped(cells, column)
-    numbers = found.cast(pl.Float64, strict=False)
-    bad = ~numbers.is_finite().fill_null(value=False) & found.is_not_null()
-    _note(cells, column, bad, found, "a finite number, or nothing")
-    return numbers
+    return cells.number(column).cast(pl.Float64)
 
 
 def imported_propensity(cells: Cells, column: str) -> pl.Series:
     """Probability with which each row's arm was drawn, above 0 and at most 1."""
-    found = _stripped(cells, column)
-    numbers = found.cast(pl.Float64, strict=False)
+    found, numbers = cells.text(column), cells.number(column).cast(pl.Float64)
     good = ((numbers > 0.0) & (numbers <= 1.0)).fill_null(value=False)
     _note(cells, column, ~good, found, "a probability above 0 and at most 1")
     return numbers

@@ -2,17 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from wavewise.design.spec import Outcome
 from wavewise.design.waves import Wave
 from wavewise.errors import InputError, StateError
-from wavewise.fieldwork.events import check_events
+from wavewise.fieldwork.events import check_events, made_ids
 from wavewise.fieldwork.outcomes import EventFlow, OutcomeRule, columns_needed, outcome_values
 from wavewise.shared.text_tables import text_table
-from wavewise.workflow.files import read_data
+from wavewise.workflow.files import (
+    FileRead,
+    column_facts,
+    columns_table,
+    file_read,
+    matched_ids,
+    read_data,
+    reading_of,
+    unmatched_ids,
+)
 from wavewise.workflow.frames import wave_data
 from wavewise.workflow.intake import (
     ObservedScores,
@@ -39,19 +48,23 @@ class ObservedEvents(VerbResult):
     n_unknown_unit: int
     n_future: int
     source: str  # The file's name, or that it was a frame.
+    columns: tuple[Mapping[str, Any], ...] = ()  # How each column was read.
+    notes: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
-        """The numbers."""
+        """The numbers, and how each column was read."""
         return {name: value for name, value in super().facts().items() if name != "source"}
 
     def summary(self) -> str:
-        """The numbers, in a sentence."""
-        return (
+        """The numbers, in a sentence, and how each column was read."""
+        numbers = (
             f"{self.source}: {self.n_new:,} new events, {self.n_repeated:,} known already, "
             f"{self.n_conflicting:,} with a known id and other content (the first was kept), "
             f"{self.n_unknown_unit:,} of units that were not imported (kept, not counted), "
             f"{self.n_future:,} dated in the future (kept)."
         )
+        notes = [f"Note: {note}." for note in self.notes]
+        return "\n".join([numbers, *notes, columns_table(self.columns)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,26 +107,61 @@ def observe(
     *,
     kind: str | None = None,
     delivered: str | None = None,
-    encoding: str = "utf-8",
-) -> ObservedEvents | ObservedScores:
+    match_ids: bool = False,
+    keep_unmatched: bool = False,
+    dry_run: bool = False,
+    encoding: str | None = None,
+    reading: Mapping[str, Any] | None = None,
+) -> ObservedEvents | ObservedScores | FileRead:
     """Events or scores from a file or frame. The same ones may come again; they count once."""
+    what: Literal["scores", "events"] = "scores" if kind == SCORES else "events"
+    how = reading_of(study, what, encoding, reading)
+    matching = {"match_ids": match_ids, "keep_unmatched": keep_unmatched}
     if kind == SCORES:
-        return observe_scores(study, data, delivered=delivered, encoding=encoding)
+        return observe_scores(
+            study, data, delivered=delivered, reading=how, dry_run=dry_run, **matching
+        )
     if delivered is not None:
         raise InputError("found a date of delivery for events; needed --kind scores beside it")
-    table = read_data(data, encoding=encoding)
+    table = read_data(data, how)
     checked = check_events(
         table.frame,
         kind=kind,
         default_time_zone=study.spec.study.time_zone,
         first_row=table.first_row,
         name=f"{table.name}: nothing was added",
+        reading=table.reading,
+        separator=table.separator,
     )
+    ids, known = checked.events["unit_id"], study.store.units.ids()
+    if dry_run:
+        return file_read(
+            table, checked.reads, checked.faults, checked.n_faults, *_id_notes(ids, known)
+        )
     checked.raise_if_bad()
-    added = study.store.events.add(checked.events, received_at=study.clock())
+    ids = matched_ids(ids, known, table, "unit_id", **matching)
+    events = checked.events.with_columns(ids.alias("unit_id"))
+    if checked.has_made_ids:
+        events = events.with_columns(event_id=made_ids(events))
+    added = study.store.events.add(events, received_at=study.clock())
+    made = ("events have no event_id: ids were made from their content",)
     return ObservedEvents(
-        **vars(added), n_future=n_future(study, checked.events), source=table.name
+        **vars(added),
+        n_future=n_future(study, events),
+        source=table.name,
+        columns=column_facts(checked.reads),
+        notes=(*table.notes, *(made if checked.has_made_ids else ())),
     )
+
+
+def _id_notes(ids: pl.Series, known: pl.Series) -> list[str]:
+    """A sentence for each cause for which ids match nobody."""
+    causes = unmatched_ids(ids, known).group_by("cause").agg(pl.col("n_rows").sum(), n=pl.len())
+    return [
+        f"{n:,} ids in {n_rows:,} rows match no unit: "
+        + (cause if cause.startswith("no ") else f"they differ from a unit's in {cause}")
+        for cause, n_rows, n in causes.sort("cause").iter_rows()
+    ]
 
 
 def close_wave(study: Study, wave_id: str) -> ClosedWave:

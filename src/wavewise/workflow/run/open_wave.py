@@ -192,12 +192,14 @@ def _shares(study: Study, wave: Wave) -> Shares:
 
 def _units(study: Study, wave: Wave) -> UnitDesign:
     """The units that the wave takes, in the order of their ids."""
-    units = units_of_wave(study, wave, unit_data(study)).design(study.spec)
-    if not len(units.ids):
+    every = unit_data(study)
+    taken = units_of_wave(study, wave, every) if len(every) else every
+    if not len(taken):
         raise InputError(
             f"wave '{wave.id}' has no units; import them with `wavewise people import "
             f"{study.folder} FILE`, or look at the wave's units in the study file"
         )
+    units = taken.design(study.spec)
     if not isinstance(wave.units, UnitsShare):
         return units
     # a share of all units, drawn from those that no earlier wave took

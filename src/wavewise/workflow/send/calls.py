@@ -73,8 +73,10 @@ def record_call_events(
 
 
 def _change_number(study: Study, unit: str, number: str, change_id: str, ring: KeyRing) -> None:
-    former = ContactBook(study.store, ring).addresses(VOICE, [unit]).get(unit)
-    column = {VOICE: pl.Series([written_like(number, former)])}
+    former = (
+        ContactBook(study.store, ring, study.spec.study.country).addresses(VOICE, [unit]).get(unit)
+    )
+    column = {VOICE: pl.Series([written_like(number, former, study.spec.study.country)])}
     encrypted = encrypted_contacts(pl.Series([unit]), column, ring)
     study.store.contacts.change(encrypted, change_id, "call", study.clock())
 
@@ -184,10 +186,10 @@ def call_back(study: Study, ring: KeyRing | None, caller: str, reference: str) -
     ``call_back``: nobody gets a call that the study did not plan, and whoever refused gets none,
     since nothing is queued for them.
     """
-    addresses = caller_addresses(caller)
+    addresses = caller_addresses(caller, study.spec.study.country)
     units: tuple[str, ...] = ()
     if ring is not None:
-        book = ContactBook(study.store, ring)
+        book = ContactBook(study.store, ring, study.spec.study.country)
         units = tuple(sorted({u for one in addresses for u in book.units_at(VOICE, one)}))
     _keep(study, units or (UNKNOWN_CALLER,), reference)
     return MissedCall(len(units), _brought_forward(study, units))
