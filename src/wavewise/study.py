@@ -446,6 +446,20 @@ class OpenStudy:
             reading=reading,
         )
 
+    def data_check(self, *, wave: str | None = None, ids: bool = False) -> "Result":
+        """Judge people and events before a step that cannot be undone.
+
+        Parameters
+        ----------
+        wave : str, optional
+            Id of a wave; all open waves by default.
+        ids : bool
+            Whether to list the ids that name nobody, with the person they are likely to mean.
+        """
+        from wavewise.workflow.run.data_check import data_check
+
+        return data_check(self._study, wave, ids=ids)
+
     def status(self) -> "Result":
         """Messages due, sent, delivered and failed; opt-outs; what reached people."""
         from wavewise.workflow.send.status import status

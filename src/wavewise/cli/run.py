@@ -103,6 +103,21 @@ def observe(
     """Import events or scores; repeating a file changes nothing."""
 
 
+@verb("data-check", "wavewise data-check my-study --wave phase-1")
+def data_check(
+    folder: Folder,
+    wave: Annotated[
+        str | None,
+        typer.Option("--wave", metavar="WAVE", help="One wave; all open ones by default."),
+    ] = None,
+    ids: Annotated[
+        bool, typer.Option("--ids", help="List the ids that name nobody, with likely people.")
+    ] = False,
+    store: StoreUrl = None,
+) -> None:
+    """Judge people and events: what matches nothing, and why."""
+
+
 @verb("status", "wavewise status my-study")
 def status(folder: Folder, store: StoreUrl = None) -> None:
     """Show messages sent and received, failures, opt-outs."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import polars as pl
-from sqlalchemy import Connection, bindparam, delete, select, true, update
+from sqlalchemy import Connection, bindparam, delete, func, select, true, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from wavewise.errors import InputError
@@ -59,6 +59,13 @@ class Contacts(Part):
         query = select(contact.c.unit_id).where(contact.c.channel == channel)
         with self._reading() as connection:
             return scan(connection, query, {"unit_id": pl.String})["unit_id"]
+
+    def units_per_detail(self) -> pl.DataFrame:
+        """Number of units at each contact detail (channel, n); the details stay closed."""
+        keys = (contact.c.channel, contact.c.lookup)
+        query = select(contact.c.channel, func.count().label("n")).group_by(*keys)
+        with self._reading() as connection:
+            return scan(connection, query, {"channel": pl.String, "n": pl.Int64})
 
     def at(self, lookups: Sequence[str]) -> pl.DataFrame:
         """Units and channels whose blind index is one of these: columns unit_id, channel."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import polars as pl
-from sqlalchemy import Connection, Table, delete, func, or_, select, true
+from sqlalchemy import Connection, Table, case, delete, func, or_, select, true
 from sqlalchemy.exc import SQLAlchemyError
 
 from wavewise.errors import Fault, InputError
@@ -90,6 +90,26 @@ class Events(Part):
         types = {name: _TYPES[name] for name in columns}
         with self._reading() as connection:
             yield from batches(connection, select(*(event.c[name] for name in types)), types)
+
+    def by_unit_and_kind(self) -> pl.DataFrame:
+        """Number of events by unit and kind: unit_id, kind, n."""
+        types = {"unit_id": pl.String, "kind": pl.String, "n": pl.Int64}
+        keys = (event.c.unit_id, event.c.kind)
+        query = select(*keys, func.count().label("n")).group_by(*keys)
+        with self._reading() as connection:
+            return scan(connection, query, types)
+
+    def around(self, start_us: int, end_us: int, *, kinds: Sequence[str]) -> pl.DataFrame:
+        """Events of a unit before, in and after a window: unit_id, counts, first and last time."""
+        at = event.c.at_utc_us
+        counts = {"before": at < start_us, "inside": at.between(start_us, end_us - 1)}
+        counts["after"] = at >= end_us
+        columns = [func.sum(case((rule, 1), else_=0)).label(name) for name, rule in counts.items()]
+        times = (func.min(at).label("first_us"), func.max(at).label("last_us"))
+        query = select(event.c.unit_id, *columns, *times).where(event.c.kind.in_(list(kinds)))
+        types = {"unit_id": pl.String} | dict.fromkeys((*counts, "first_us", "last_us"), pl.Int64)
+        with self._reading() as connection:
+            return scan(connection, query.group_by(event.c.unit_id), types)
 
     def count(self) -> int:
         """Number of events."""
