@@ -4,9 +4,7 @@ Each function judges one thing and gives a `DataFinding`: pass, warn or fail, ho
 do. A finding that fails stops `wave close` unless it is accepted by name with a reason.
 """
 
-import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -14,6 +12,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from wavewise.fieldwork.people import near_labels
 from wavewise.shared.results import Record
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "event_dates",
     "event_kinds",
     "languages_without_text",
-    "likely_ids",
     "near_equal_labels",
     "numbers_as_text",
     "shared_contacts",
@@ -35,7 +33,6 @@ UNMATCHED_FAIL = 0.05  # of an outcome's events, where a cause is likely
 UNMATCHED_ALONE_FAIL = 0.2  # where none is: platforms also send events of people outside a study
 OUTSIDE_FAIL = 0.5
 _TEXT_NUMBERS = 0.8
-_MOST_LEVELS = 200
 _DAY_US = 86_400_000_000
 _YEARS = tuple(sign * days for days in (365, 366) for sign in (1, -1))
 
@@ -56,88 +53,34 @@ class DataFinding(Record):
 KindsInUse = Mapping[str, tuple[str, ...]]  # Kind of event: the outcomes that are made of it.
 
 
-def likely_ids(unknown: Iterable[str], known: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Id that names nobody: the one person it is likely to mean, and what became of the id.
-
-    An id is only matched where exactly one person fits.
-    """
-    targets = list(known)
-    found: dict[str, tuple[str, str]] = {}
-    waiting = list(dict.fromkeys(unknown))
-    for cause, form in _FORMS:
-        by_form: dict[str, list[str]] = defaultdict(list)
-        for target in targets:
-            by_form[form(target)].append(target)
-        for name in waiting:
-            fits = by_form.get(form(name), ())
-            if len(fits) == 1 and form(name):
-                found[name] = (fits[0], cause)
-        waiting = [name for name in waiting if name not in found]
-    return found
-
-
-def _folded(text: str) -> str:
-    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def _as_number(text: str) -> str:
-    """What a spreadsheet makes of an id: no leading zeros, no decimals, no exponent."""
-    plain = _folded(text)
-    if "e+" in plain:
-        try:
-            plain = f"{float(plain):.0f}"
-        except ValueError:
-            return plain
-    whole, dot, rest = plain.partition(".")
-    if dot and whole.isdigit() and not rest.strip("0"):
-        plain = whole
-    return (plain.lstrip("0") or "0") if plain.isdigit() else plain
-
-
-_FORMS = (
-    ("blanks, capitals or another form of the same letters", _folded),
-    ("leading zeros lost, or read as a number", _as_number),
-    ("marks between the letters", lambda text: "".join(c for c in _folded(text) if c.isalnum())),
-)
-
-
 def unmatched_ids(
-    events: pl.DataFrame, unit_ids: pl.Series, kinds: KindsInUse, *, name: str = "people"
+    lost: pl.DataFrame, n_events: int, n_people: int, *, people: str = "people"
 ) -> DataFinding:
-    """Events of the outcomes' kinds that name nobody; ``events`` has unit_id, kind, n.
+    """Events of the outcomes' kinds that name nobody.
 
-    ``events`` counts every event, by id and kind.
+    ``lost`` has a row per such id: id, events, cause (why it matches nobody) and unit (the one
+    that it is likely to mean; null where there is none); ``n_events`` counts all events.
     """
-    used = events.filter(pl.col("kind").is_in(list(kinds)))
-    is_known = pl.col("unit_id").is_in(unit_ids.implode())
-    n_all = int(used["n"].sum())
-    lost = used.filter(~is_known).group_by("unit_id").agg(pl.col("n").sum()).sort("unit_id")
-    n_lost = int(lost["n"].sum())
-    if n_lost == 0:
-        return DataFinding("unmatched-ids", "pass", 0, "Every event names one of the people.")
-    likely = likely_ids(lost["unit_id"], unit_ids)
-    by_cause: Counter[str] = Counter()
-    ids = []
-    for unit_id, n in lost.iter_rows():
-        person, cause = likely.get(unit_id, (None, "no likely person"))
-        by_cause[cause] += n
-        ids.append({"id": unit_id, "events": n, "likely": person, "cause": cause})
-    n_likely = n_lost - by_cause["no likely person"]
-    share, share_likely = n_lost / n_all, n_likely / n_all
-    is_large = share_likely >= UNMATCHED_FAIL or share >= UNMATCHED_ALONE_FAIL
-    causes = "; ".join(f"{n:,} with {cause}" for cause, n in by_cause.most_common())
+    if lost.is_empty():
+        return DataFinding("unmatched-ids", "pass", 0, f"Every event names one of the {people}.")
+    n_lost = int(lost["events"].sum())
+    n_likely = int(lost.filter(pl.col("unit").is_not_null())["events"].sum())
+    is_large = n_likely / n_events >= UNMATCHED_FAIL or n_lost / n_events >= UNMATCHED_ALONE_FAIL
+    by_cause = lost.group_by("cause").agg(pl.col("events").sum())
+    by_cause = by_cause.sort("events", "cause", descending=[True, False])
+    causes = "; ".join(f"{n:,} ({cause})" for cause, n in by_cause.iter_rows())
     return DataFinding(
         "unmatched-ids",
         "fail" if is_large else "warn",
         n_lost,
-        f"{n_lost:,} of {n_all:,} events of the outcomes' kinds ({share:.1%}) name none of the "
-        f"{len(unit_ids):,} {name}: {causes}.",
-        "Correct the ids where the file is made (keep the column as text) and import it again; "
-        "what counted for nobody then counts. `--ids` lists them."
+        f"{n_lost:,} of {n_events:,} events of the outcomes' kinds ({n_lost / n_events:.1%}) name "
+        f"none of the {n_people:,} {people}: {causes}.",
+        "Correct the ids where the file is made, or import it again with `--match-ids`; `--ids` "
+        "lists them with the unit that each is likely to mean."
         if n_likely
         else "Check that these people are outside the study; otherwise import them first.",
-        tuple({"cause": cause, "events": n} for cause, n in by_cause.most_common()),
-        tuple(ids),
+        tuple(by_cause.iter_rows(named=True)),
+        tuple(lost.iter_rows(named=True)),
     )
 
 
@@ -168,8 +111,8 @@ def event_kinds(counts: Mapping[str, int], kinds: KindsInUse) -> DataFinding:
 
 
 def _not_seen(kind: str, outcomes: Sequence[str], others: Sequence[str]) -> str:
-    folded = {_folded(other): other for other in others}
-    near = get_close_matches(_folded(kind), list(folded), 1, 0.6)
+    folded = {other.casefold(): other for other in others}
+    near = get_close_matches(kind.casefold(), list(folded), 1, 0.6)
     nearest = f"; the nearest kind seen is '{folded[near[0]]}'" if near else ""
     if not near and others:
         nearest = f"; kinds seen: {', '.join(others[:5])}"
@@ -211,23 +154,22 @@ def _day(us: int) -> str:
 
 def near_equal_labels(fields: pl.DataFrame, columns: Sequence[str]) -> DataFinding:
     """Labels of a text column that differ by blanks, capitals or the form of letters only."""
-    rows = []
-    for name in columns:
-        if name not in fields.columns or fields.schema[name] != pl.String:
-            continue
-        counts = fields[name].drop_nulls().value_counts()
-        if counts.height > _MOST_LEVELS:
-            continue
-        groups: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        for label, n in sorted(counts.iter_rows()):
-            groups[_folded(label)].append((label, n))
-        rows += [
-            {"column": name, "labels": " | ".join(repr(label) for label, _ in same), "n": total}
-            for same in groups.values()
-            if len(same) > 1 and (total := sum(n for _, n in same))
-        ]
-    if not rows:
+    groups = [
+        (name, group)
+        for name in dict.fromkeys(columns)
+        if name in fields.columns and fields.schema[name] == pl.String
+        for group in near_labels(fields[name])
+    ]
+    if not groups:
         return DataFinding("near-equal-labels", "pass", 0, "No two labels look alike.")
+    rows = [
+        {
+            "column": name,
+            "labels": " | ".join(map(repr, group)),
+            "n": int(fields[name].is_in(group).sum()),
+        }
+        for name, group in groups
+    ]
     told = "; ".join(f"{row['column']}: {row['labels']}" for row in rows[:3])
     return DataFinding(
         "near-equal-labels",

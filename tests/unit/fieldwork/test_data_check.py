@@ -1,13 +1,11 @@
 """What is said of people and events before anything is frozen."""
 
 import polars as pl
-import pytest
 
 from wavewise.fieldwork.data_check import (
     event_dates,
     event_kinds,
     languages_without_text,
-    likely_ids,
     near_equal_labels,
     numbers_as_text,
     shared_contacts,
@@ -19,52 +17,25 @@ DAY = 86_400_000_000
 NEVER = {"before": 0, "inside": 0, "after": 0}
 
 
-@pytest.mark.parametrize(
-    ("written", "person", "cause"),
-    [
-        ("7", "0007", "leading zeros"),
-        ("7.0", "0007", "leading zeros"),
-        ("1.2E+4", "012000", "leading zeros"),
-        (" a-1 ", "A-1", "blanks"),
-        ("A\u00a01", "a1", "blanks"),
-        ("\uff2112", "A12", "blanks"),
-        ("A12", "A-12", "marks"),
-    ],
-)
-def test_an_id_that_names_nobody_has_a_likely_person(written, person, cause):
-    found = likely_ids([written], [person, "zz", "0100"])
-    assert found[written][0] == person
-    assert cause in found[written][1]
-
-
-def test_an_id_that_could_mean_two_people_means_none():
-    assert likely_ids(["7"], ["07", "007"]) == {}
-    assert likely_ids(["x"], ["y"]) == {}
-
-
-def events(*rows):
-    return pl.DataFrame(list(rows), ["unit_id", "kind", "n"], orient="row")
+def lost(*rows):
+    return pl.DataFrame(list(rows), ["id", "events", "cause", "unit"], orient="row")
 
 
 def test_a_third_of_the_logins_lost_to_a_spreadsheet_fails():
-    ids = pl.Series([f"{i:04d}" for i in range(9)])
-    lost = events(
-        *[(str(i), "login", 2) for i in range(3)], *[(f"{i:04d}", "login", 2) for i in range(3, 9)]
+    found = unmatched_ids(
+        lost(("1", 2, "leading zeros", "0001"), ("2", 4, "leading zeros", "0002")), 18, 9
     )
-    found = unmatched_ids(lost, ids, {"login": ("y",)})
     assert (found.verdict, found.count) == ("fail", 6)
-    assert "leading zeros" in found.text
     assert "6 of 18" in found.text
-    assert not any(name in found.text for name in ("0001", "0002"))  # ids only where asked for
-    assert {row["likely"] for row in found.ids} == {"0000", "0001", "0002"}
+    assert "6 (leading zeros)" in found.text
+    assert "0001" not in found.text  # ids only where asked for
+    assert found.ids[0]["unit"] == "0001"
 
 
 def test_events_of_people_outside_the_study_are_a_warning_until_they_are_many():
-    ids = pl.Series([f"u{i}" for i in range(100)])
-    inside = [(f"u{i}", "login", 1) for i in range(95)]
-    few = unmatched_ids(events(*inside, ("other", "login", 5)), ids, {"login": ("y",)})
-    many = unmatched_ids(events(*inside, ("other", "login", 95)), ids, {"login": ("y",)})
-    none = unmatched_ids(events(*inside, ("other", "click", 95)), ids, {"login": ("y",)})
+    few = unmatched_ids(lost(("other", 5, "no unit is like it", None)), 100, 95)
+    many = unmatched_ids(lost(("other", 95, "no unit is like it", None)), 190, 95)
+    none = unmatched_ids(lost(), 95, 95)
     assert [few.verdict, many.verdict, none.verdict] == ["warn", "fail", "pass"]
 
 

@@ -80,7 +80,7 @@ def test_ids_without_zeros_and_a_kind_with_a_typo(study):
     study.wave_open("w1")
     study.observe(login([f"{i:03d}" for i in range(40)]))
     assert verdicts(study.data_check())["unmatched-ids"] == "pass"
-    study.observe(login([str(i) for i in range(40, 60)], start=40))
+    study.observe(login([str(i) for i in range(40, 60)], start=40), keep_unmatched=True)
     found = study.data_check(wave="w1")
     assert verdicts(found)["unmatched-ids"] == "fail"
     assert found.verdict == "fail"

@@ -23,6 +23,7 @@ from wavewise.fieldwork.data_check import (
 )
 from wavewise.fieldwork.outcomes import window_us
 from wavewise.shared.text_tables import text_table
+from wavewise.workflow.files import unmatched_ids as unmatched
 from wavewise.workflow.frames import unit_data, wave_data
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.send.preview import readiness
@@ -172,7 +173,14 @@ def _of_events(
         return
     by_kind = dict(events.group_by("kind").agg(pl.col("n").sum()).iter_rows())
     yield event_kinds(by_kind, kinds)
-    yield unmatched_ids(events, ids, kinds, name=study.spec.units.name)
+    used = events.filter(pl.col("kind").is_in(list(kinds)))
+    by_id = used.group_by("unit_id").agg(events=pl.col("n").sum())
+    lost = unmatched(by_id["unit_id"], ids).drop("n_rows")
+    lost = lost.join(by_id, left_on="id", right_on="unit_id").select(
+        "id", "events", "cause", "unit"
+    )
+    people = study.spec.units.name
+    yield unmatched_ids(lost.sort("id"), int(used["n"].sum()), len(ids), people=people)
     zone = study.spec.study.time_zone
     for wave in waves:
         window = window_us(wave.starts, wave.window_days, zone)
