@@ -161,6 +161,15 @@ ENTRIES: dict[str, Entry] = {
         ("arm",),
         first="arm",
     ),
+    "ww.estimate.effect_learner": Entry(
+        lambda d: E.effect_learner(
+            _frame(d), d["arm"], d["outcome"], control=d["control"], propensity=SHARES,
+            n_trees=8, rng=_rng(), n_threads=1,
+        ).effects_oob[np.isfinite(_known(d))].round(9).tolist(),
+        ("outcome",),
+        ("arm",),
+        first="arm",
+    ),
     "ww.estimate.neighbours": Entry(
         lambda d: E.neighbours(
             _frame(d), d["arm"], d["outcome"], control=d["control"], k=10, propensity=SHARES

@@ -33,6 +33,7 @@ __all__ = [
 _HOMES = {
     "Neighbours": "wavewise.estimate.matching.neighbours",
     "CausalForest": "wavewise.estimate.forest.causal_forest",
+    "EffectLearner": "wavewise.estimate.learners.effect_learner",
 }
 
 
@@ -40,8 +41,8 @@ class EffectModel(Protocol):
     """Effects of each arm against the control for any unit: a forest, a matcher, or your own.
 
     A model may also have ``trained_rows`` (hashes of what it learned from, in the order of
-    `effects_oob`, so that a policy is not evaluated on them by mistake) and ``covariates`` (the
-    names of what it needs).
+    `effects_oob`, so that a policy is not evaluated on them by mistake), ``covariates`` (the
+    names of what it needs) and ``describe()`` (what carries its effects, in words).
     """
 
     @property
@@ -83,7 +84,7 @@ def checked_model(model: Any) -> EffectModel:
     if not is_model(model):
         raise InputError(
             f"model: found a {type(model).__name__}; needed a model of effects, such as "
-            "ww.estimate.causal_forest or ww.estimate.neighbours gives"
+            "ww.estimate.causal_forest, ww.estimate.effect_learner or ww.estimate.neighbours gives"
         )
     effects = np.asarray(model.effects_oob)
     if effects.ndim != 2 or effects.shape[1] != len(model.arms) or not np.isfinite(effects).all():
@@ -100,7 +101,7 @@ def model_to_bytes(model: Any) -> bytes:
     if type(model).__name__ not in _HOMES:
         raise InputError(
             f"model: found a {type(model).__name__}, which has no file form here; needed "
-            f"{' or '.join(_HOMES)}"
+            f"one of {', '.join(_HOMES)}"
         )
     body: bytes = model.to_bytes()
     return body
@@ -109,7 +110,9 @@ def model_to_bytes(model: Any) -> bytes:
 def model_from_bytes(kind: str, body: bytes) -> EffectModel:
     """A model from its own file."""
     if kind not in _HOMES:
-        raise InputError(f"policy: found a model of kind {kind!r}; needed {' or '.join(_HOMES)}")
+        raise InputError(
+            f"policy: found a model of kind {kind!r}; needed one of {', '.join(_HOMES)}"
+        )
     home = getattr(import_module(_HOMES[kind]), kind)
     model: EffectModel = home.load(BytesIO(body))
     return model
@@ -217,8 +220,9 @@ class ModelRule:
         return self.chooser.probabilities(effects, errors)
 
     def describe(self) -> str:
-        """The rule in plain words."""
-        return self.chooser.describe(self.arms)
+        """The rule in plain words, and what the model says of itself."""
+        said = self.model.describe() if hasattr(self.model, "describe") else ""
+        return self.chooser.describe(self.arms) + f" ({said})" * bool(said)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

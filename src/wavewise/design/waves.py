@@ -39,7 +39,9 @@ PAIR_SEPARATOR = "+"
 class PolicyRule(Frozen):
     """A policy: a rule from covariates to a message arm, learned on earlier waves."""
 
-    rule: Literal["best", "causal forest", "neighbours", "random", "tree", "cautious"]
+    rule: Literal[
+        "best", "causal forest", "effect learner", "neighbours", "random", "tree", "cautious"
+    ]
     """How the arm of a unit is chosen."""
     learned_on: Identifiers
     """Ids of the waves whose outcomes the policy may use."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from wavewise.estimate.effects.instruments import Cace, cace
     from wavewise.estimate.effects.results import Effects, pair_margins
     from wavewise.estimate.forest.causal_forest import CausalForest, causal_forest
+    from wavewise.estimate.learners.effect_learner import EffectLearner, effect_learner
     from wavewise.estimate.matching.neighbours import Neighbours, neighbours
     from wavewise.estimate.normal.model import HierarchicalNormal, hierarchical_normal
     from wavewise.estimate.normal.panels import ScorePanels, score_panels
@@ -67,6 +68,7 @@ __all__ = [
     "CausalForest",
     "ChosenArm",
     "ConfidenceSequence",
+    "EffectLearner",
     "Effects",
     "Flat",
     "HalfNormal",
@@ -94,6 +96,7 @@ __all__ = [
     "cace",
     "causal_forest",
     "confidence_sequence",
+    "effect_learner",
     "hierarchical_binomial",
     "hierarchical_normal",
     "neighbours",
@@ -127,6 +130,8 @@ _HOMES = {
     "neighbours": "wavewise.estimate.matching.neighbours",
     "Cace": "wavewise.estimate.effects.instruments",
     "cace": "wavewise.estimate.effects.instruments",
+    "EffectLearner": "wavewise.estimate.learners.effect_learner",
+    "effect_learner": "wavewise.estimate.learners.effect_learner",
     "CausalForest": "wavewise.estimate.forest.causal_forest",
     "causal_forest": "wavewise.estimate.forest.causal_forest",
     "BetaBinomial": "wavewise.estimate.bayes.beta_binomial",

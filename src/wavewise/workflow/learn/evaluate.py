@@ -423,7 +423,8 @@ def _spending(fresh: FreshWave) -> dict[str, Any]:
         )
     if not fresh.models:
         raise EstimationError(
-            "no policy has a model of effects; needed one by causal forest or neighbours"
+            "no policy has a model of effects; needed one by causal forest, effect learner or "
+            "neighbours"
         )
     first, model = next(iter(fresh.models.items()))
     columns = [model.arms.index(arm) for arm in arms]

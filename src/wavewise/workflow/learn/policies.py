@@ -1,7 +1,7 @@
 """Policies of a study: learned once, frozen as files with hashes, read back only unchanged."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from wavewise.design.spec import StudySpec
 from wavewise.design.waves import OrderedPairs, PolicyRule, Wave
 from wavewise.errors import EstimationError, InputError, StateError
 from wavewise.estimate.forest.causal_forest import causal_forest
+from wavewise.estimate.learners.effect_learner import effect_learner
 from wavewise.estimate.matching.neighbours import neighbours
 from wavewise.evaluate import doubly_robust_scores
 from wavewise.shared.files import write_whole
@@ -30,7 +31,7 @@ from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
     from wavewise.decide import Policy
-    from wavewise.estimate import CausalForest, Effects, Neighbours
+    from wavewise.estimate import CausalForest, EffectLearner, Effects, Neighbours
 
 __all__ = [
     "FrozenPolicies",
@@ -244,12 +245,11 @@ class Learner:
             drawn[stratum] = {str(arm): float(share) for arm, share in by_stratum.items()}
         return drawn
 
-    @cached_property
-    def forest(self) -> "CausalForest":
-        """Causal forest of the effects on the primary outcome."""
+    def _by_covariates(self, learn: Callable[..., Any], purpose: str) -> Any:
+        """What a learner of effects by covariates makes of the units."""
         listed = {type(self.waves.plan(wave_id).arms) for wave_id in self.wave_ids}
         groups = self.data.units.groups(self.spec)
-        return causal_forest(
+        return learn(
             self.covariates,
             self.arm.to_numpy(),
             self.outcome,
@@ -259,8 +259,20 @@ class Learner:
             unit=self.data.units.ids.filter(self._has_outcome).to_numpy(),
             cluster=None if groups is None else groups.filter(self._has_outcome).to_numpy(),
             pairs="two-factor" if listed == {OrderedPairs} else None,
-            rng=self._rng("causal forest"),
+            rng=self._rng(purpose),
         )
+
+    @cached_property
+    def forest(self) -> "CausalForest":
+        """Causal forest of the effects on the primary outcome."""
+        forest: CausalForest = self._by_covariates(causal_forest, "causal forest")
+        return forest
+
+    @cached_property
+    def stack(self) -> "EffectLearner":
+        """The forest and the R-, DR- and T-learner of the same effects, weighed by their losses."""
+        stack: EffectLearner = self._by_covariates(effect_learner, "effect learner")
+        return stack
 
     @cached_property
     def matcher(self) -> "Neighbours":
@@ -274,6 +286,11 @@ class Learner:
             propensity=None if propensity.null_count() else propensity.to_numpy(),
             rng=self._rng("neighbours"),
         )
+
+    def _model(self, rule: str) -> "CausalForest | EffectLearner | Neighbours":
+        if rule == "neighbours":
+            return self.matcher
+        return self.forest if rule == "causal forest" else self.stack
 
     @cached_property
     def effects(self) -> "Effects":
@@ -307,10 +324,8 @@ class Learner:
             case "best":
                 higher = self.spec.primary.higher_is_better
                 return uniform_best(self.effects, name=name, higher_is_better=higher)
-            case "causal forest":
-                return personalize(self.forest, name=name)
-            case "neighbours":
-                return personalize(self.matcher, name=name)
+            case "causal forest" | "effect learner" | "neighbours":
+                return personalize(self._model(rule.rule), name=name)
             case "cautious":
                 return safe_policy(self.forest, name=name)
             case "tree":

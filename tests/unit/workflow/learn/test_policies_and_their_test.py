@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from io import BytesIO
 
 import numpy as np
 import polars as pl
@@ -10,14 +11,14 @@ import pytest
 import wavewise as ww
 from closed_waves import CLOSED, RATES, SHARES, closed, units
 from study_folders import STUDY
-from wavewise.decide import random_policy, uniform_best
+from wavewise.decide import load_policy, random_policy, uniform_best
 from wavewise.design import parse_spec
 from wavewise.design.waves import PolicyRule
 from wavewise.errors import InputError, StateError
 from wavewise.report.evaluation import Evaluation
 from wavewise.workflow.frames import HELD_OUT, ClosedWave, ClosedWaves, WaveData
 from wavewise.workflow.learn.evaluate import FreshWave, PolicyEvaluation, evaluation_facts
-from wavewise.workflow.learn.policies import Learner, learned_policies, wave_of_policies
+from wavewise.workflow.learn.policies import Learner, learned_policies, rule_text, wave_of_policies
 
 POLICIES = """
 [[arms]]
@@ -71,6 +72,15 @@ def test_a_rule_that_learns_gives_the_same_policy_again(learner: Learner) -> Non
     rule = PolicyRule(rule="neighbours", learned_on=("one",))
     again = Learner(closed(TESTED, n=800, waves=["one"]))
     assert learner.policy(rule, "n").hash == again.policy(rule, "n").hash
+
+
+def test_the_effect_learner_says_which_learners_carry_it(learner: Learner) -> None:
+    policy = learner.policy(PolicyRule(rule="effect learner", learned_on=("one",)), "stack")
+    assert policy.rule.model is learner.stack
+    assert "effects by" in rule_text(learner.spec, policy)
+    again = load_policy(BytesIO(policy.to_bytes()))
+    assert again.describe() == policy.describe()
+    assert (again.assign(learner.covariates) == policy.assign(learner.covariates)).all()
 
 
 def test_covariates_imported_after_the_wave_opened_are_refused(learner: Learner) -> None:

@@ -1,0 +1,1 @@
+"""Learners of effects beside the forest, and the stack that weighs them."""
