@@ -451,6 +451,8 @@ def _fit(
         deviations["forest"] = (forest.effects_oob - forest.ate)[row][:, np.argsort(position)]
     treated = (sample.arm[:, None] == np.arange(1, sample.n_arms)) - sample.propensity[:, 1:]
     target = target - (treated * averages).sum(axis=1)
+    unit = float(np.abs(target).max())  # fourth powers of outcomes stay within floating point
+    target, treated = target / unit, treated / unit
     parts = sample.parts
     kept, shrink = {}, {}
     for name in ridge:
@@ -475,13 +477,14 @@ def _fit(
         position=position,
     )
     gain = target**2 - (target - z @ weights) ** 2
+    losses = unit**2 * ((target[:, None] - z) ** 2).mean(axis=0)
     said = {
         "weights": dict(zip(names, weights.tolist(), strict=True)),
-        "losses": dict(zip(names, ((target[:, None] - z) ** 2).mean(axis=0).tolist(), strict=True)),
+        "losses": dict(zip(names, losses.tolist(), strict=True)),
         "kept": kept | ({} if forest is None else {"forest": dict(forest.kept)}),
-        "loss": float(((target - z @ weights) ** 2).mean()),
-        "loss_of_averages": float((target**2).mean()),
-        "gain_std_error": float(np.sqrt(fit.variance_of_mean(gain[:, None])[0])),
+        "loss": unit**2 * float(((target - z @ weights) ** 2).mean()),
+        "loss_of_averages": unit**2 * float((target**2).mean()),
+        "gain_std_error": unit**2 * float(np.sqrt(fit.variance_of_mean(gain[:, None])[0])),
     }
     return model, said | {"deviations": deviations, "averages": averages}
 
