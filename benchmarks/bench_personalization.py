@@ -117,6 +117,10 @@ def learn(name: str, design: Design, data: Any, n_trees: int) -> Any:
         return ww.estimate.neighbours(
             X, names[arm], outcome, control="control", propensity=shares, rng=rng
         )
+    if name == "stack":
+        return ww.estimate.effect_learner(
+            X, names[arm], outcome, control="control", propensity=shares, rng=rng, n_trees=n_trees
+        )
     options: dict[str, Any] = {"not shrunk": {"shrink": False}}.get(name, {})
     if name == "forest of pairs":
         options = {"pairs": "two-factor"}
@@ -143,7 +147,7 @@ def one(name: str, design: Design, seed: int, n_trees: int) -> dict[str, Any]:
         "best_for_all": 100 * truth[:, raw.argmax()].mean(),
         "possible": 100 * truth.max(axis=1).mean(),
         "error": ((effects - truth) ** 2).mean() / ((raw - truth) ** 2).mean(),
-        "kept": getattr(model, "kept", {}),
+        "kept": getattr(model, "weights", None) or getattr(model, "kept", {}),
         "size": getattr(model, "min_arm_leaf", None) or getattr(model, "k", None),
     }
 

@@ -24,7 +24,16 @@ from wavewise.shared.results import FloatArray, IntArray
 if TYPE_CHECKING:
     from wavewise.estimate.forest.engine import Units
 
-__all__ = ["Averages", "Shrinkage", "average_effects", "fit_shrinkage", "parts_of_arms", "product"]
+__all__ = [
+    "Averages",
+    "Shrinkage",
+    "average_effects",
+    "fit_shrinkage",
+    "parts_of_arms",
+    "posterior_shares",
+    "product",
+    "shrunk_averages",
+]
 
 _SWEEPS = 200
 _ROWS = 2048
@@ -173,7 +182,7 @@ def fit_shrinkage(
     z = np.stack(
         [_regressor(product(deviation, part), arm, propensity) for part in parts.values()], axis=1
     )
-    fit, errors, shares = _shares(z, target, units.part)
+    fit, errors, shares = posterior_shares(z, target, units.part)
     if fixed is not None:
         shares = highest = np.asarray(fixed, np.float64)
     else:  # a share of 0 says that no difference was found, not that there is none
@@ -204,7 +213,7 @@ def _regressor(tau: FloatArray, arm: IntArray, propensity: FloatArray) -> FloatA
     return np.asarray(own - (propensity[:, 1:] * tau).sum(axis=1), dtype=np.float64)
 
 
-def _shares(
+def posterior_shares(
     z: FloatArray, target: FloatArray, part: IntArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Least-squares coefficients, their standard errors, and their means on [0, 1].
@@ -212,7 +221,8 @@ def _shares(
     The likelihood is normal with the errors summed by cluster, the prior uniform. Coordinates take
     turns, each given the means of the others: exact where the parts' regressors are orthogonal.
     """
-    n = z.shape[1]
+    n, unit = z.shape[1], float(np.abs(target).max())
+    z, target = z / unit, target / unit  # fourth powers of outcomes stay within floating point
     gram = np.array([[(z[:, i] * z[:, j]).sum() for j in range(n)] for i in range(n)])
     moment = np.array([(z[:, i] * target).sum() for i in range(n)])
     size = np.diag(gram)

@@ -219,15 +219,15 @@ class CrossFit:
             n += rows.size
         return square / n, (by_part / n / ranks).tolist()
 
-    def variance_of_mean(self, values: FloatArray) -> FloatArray:
-        """Variance of the mean of each column, between clusters where there are any."""
+    def covariance_of_means(self, values: FloatArray) -> FloatArray:
+        """Covariance of the means of the columns, between clusters where there are any."""
         part, n = self.sample.part, len(values)
         centred = values - values.mean(axis=0)
         sums = np.stack([np.bincount(part, weights=column) for column in centred.T], axis=1)
-        return np.asarray((sums**2).sum(axis=0) / n**2 * len(sums) / (len(sums) - 1))
+        return np.asarray(sums.T @ sums / n**2 * len(sums) / (len(sums) - 1))
 
     def spread(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Variance of the average effects, and of ridge coefficients part by part of the arms.
+        """Covariance of the average effects, and of ridge coefficients part by part of the arms.
 
         The coefficients' is that of a posterior, so that it includes what the penalty leaves out on
         average; clusters multiply it as they do that of the average effects.
@@ -236,14 +236,15 @@ class CrossFit:
         scores = np.empty((s.arm.size, s.n_arms - 1))
         for f, rows in enumerate(self._rows):
             scores[rows] = self.scores(rows, self._means(f))[0]
-        variance = self.variance_of_mean(scores)
+        covariance = self.covariance_of_means(scores)
         gram = self._weighted_grams.sum(axis=0)
         matrices = [
             v * np.linalg.inv(gram + np.diag(penalty))[1:, 1:]
             for v, penalty in zip(self.noise[1], self._effect_penalties, strict=True)
         ]
         share = np.stack([np.diag(part) for part in s.parts.values()])
-        return variance, np.stack(matrices), share * variance * len(scores) / scores.var(axis=0)
+        share *= np.diag(covariance) * len(scores) / scores.var(axis=0)
+        return covariance, np.stack(matrices), share
 
     def _residual(self, f: int | None) -> FloatArray:
         """R-learner: least squares of outcomes less their mean on arms less their propensities.

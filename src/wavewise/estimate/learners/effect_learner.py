@@ -12,10 +12,15 @@ import numpy.typing as npt
 from wavewise.errors import InputError
 from wavewise.estimate.forest.causal_forest import CausalForest, causal_forest, pair_factors
 from wavewise.estimate.forest.data import Training, read_training
-from wavewise.estimate.forest.shrinkage import parts_of_arms
+from wavewise.estimate.forest.shrinkage import (
+    Averages,
+    parts_of_arms,
+    posterior_shares,
+    shrunk_averages,
+)
 from wavewise.estimate.learners.crossfit import N_FOLDS, CrossFit, Sample, fold_of_parts
 from wavewise.estimate.learners.quadratic import QuadraticBase, learn_base
-from wavewise.estimate.learners.stack import StackedModel, posterior_shares, stack_weights
+from wavewise.estimate.learners.stack import StackedModel, stack_weights
 from wavewise.estimate.provenance import Traced, UInt64Array, row_fingerprints, traced
 from wavewise.shared.files import Source, from_archive, save_bytes, to_archive
 from wavewise.shared.inputs import aligned, list_names
@@ -54,7 +59,9 @@ class EffectLearner(Result, kind="effect learner"):
         The same loss of the stack, and of the average effects alone; standard error of their
         difference.
     ate : (n_arms,) array of float
-        Average effects that the learners deviate from.
+        Average effects: mean doubly robust scores, not shrunk.
+    averages : (n_arms,) array of float
+        The same shrunk towards their mean over arms (empirical Bayes): what `effects` deviate from.
     effects_oob : (n_units, n_arms) array of float
         Effects of each training unit by learners that did not use its outcome.
     dropped : tuple of str
@@ -75,6 +82,7 @@ class EffectLearner(Result, kind="effect learner"):
     loss_of_averages: float
     gain_std_error: float
     ate: FloatArray
+    averages: FloatArray
     effects_oob: FloatArray
     dropped: tuple[str, ...]
     trained_rows: UInt64Array
@@ -207,7 +215,7 @@ class EffectLearner(Result, kind="effect learner"):
         )
 
     def _facts(self) -> dict[str, Any]:
-        return {**self._settings(), "ate": self.ate, "hash": self.hash}
+        return {**self._settings(), "ate": self.ate, "averages": self.averages, "hash": self.hash}
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -248,7 +256,8 @@ class EffectLearner(Result, kind="effect learner"):
             arms=tuple(header["arms"]),
             control=header["control"],
             dropped=tuple(header["dropped"]),
-            ate=read_only(model.averages[model.position]),
+            ate=read_only(model.ate[model.position]),
+            averages=read_only(model.averages[model.position]),
             effects_oob=read_only(arrays["effects_oob"]),
             trained_rows=read_only(arrays["trained_rows"]),
             provenance=Provenance(**header["provenance"]),
@@ -446,29 +455,33 @@ def _fit(
     ridge = tuple(name for name in names if name != "forest")
     whole = fit.without(None, ridge)
     deviations, averages, target = _left_out(fit, ridge)
+    covariance, spread, share = fit.spread()
+    known = Averages(whole.ate, np.zeros((0, whole.ate.size)), covariance)
+    shrunk = shrunk_averages(known, sample.parts)
+    averages = averages @ shrunk.T
     if forest is not None:
         row = np.flatnonzero(training.kept)[training.order]
-        deviations["forest"] = (forest.effects_oob - forest.ate)[row][:, np.argsort(position)]
+        deviations["forest"] = (forest.effects_oob - forest.averages)[row][:, np.argsort(position)]
     treated = (sample.arm[:, None] == np.arange(1, sample.n_arms)) - sample.propensity[:, 1:]
     target = target - (treated * averages).sum(axis=1)
-    unit = float(np.abs(target).max())  # fourth powers of outcomes stay within floating point
+    unit = float(np.abs(target).max())  # fourth powers stay within floating point
     target, treated = target / unit, treated / unit
     parts = sample.parts
     kept, shrink = {}, {}
     for name in ridge:
         z = [(treated * (deviations[name] @ part)).sum(axis=1) for part in parts.values()]
-        shares = posterior_shares(target, np.stack(z, axis=1), sample.part)
+        shares = posterior_shares(np.stack(z, axis=1), target, sample.part)[2]
         kept[name] = dict(zip(parts, shares.tolist(), strict=True))
         shrink[name] = np.tensordot(shares, list(parts.values()), 1)
         deviations[name] = deviations[name] @ shrink[name]
     z = np.stack([(treated * deviations[name]).sum(axis=1) for name in names], axis=1)
     weights = stack_weights(target, z, names.index("forest") if forest is not None else None)
-    variance, spread, share = fit.spread()
     model = StackedModel(
         learners=names,
         weights=weights,
-        averages=whole.ate,
-        variance=variance,
+        ate=whole.ate,
+        averages=shrunk @ whole.ate,
+        variance=np.diag(covariance),
         base=base,
         coefficients={k: _without_constant(whole.coefficients[k]) @ shrink[k] for k in ridge},
         forest=forest,
@@ -484,7 +497,7 @@ def _fit(
         "kept": kept | ({} if forest is None else {"forest": dict(forest.kept)}),
         "loss": unit**2 * float(((target - z @ weights) ** 2).mean()),
         "loss_of_averages": unit**2 * float((target**2).mean()),
-        "gain_std_error": unit**2 * float(np.sqrt(fit.variance_of_mean(gain[:, None])[0])),
+        "gain_std_error": unit**2 * float(np.sqrt(fit.covariance_of_means(gain[:, None])[0, 0])),
     }
     return model, said | {"deviations": deviations, "averages": averages}
 
@@ -542,7 +555,8 @@ def _result(
         control=training.arms[0],
         n_units=training.n_units,
         n_missing=silent.size,
-        ate=read_only(model.averages[model.position]),
+        ate=read_only(model.ate[model.position]),
+        averages=read_only(model.averages[model.position]),
         effects_oob=read_only(left_out.effects(model)),
         dropped=training.dropped,
         trained_rows=read_only(rows),

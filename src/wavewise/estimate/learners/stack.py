@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from wavewise.estimate.forest.causal_forest import CausalForest
 from wavewise.estimate.learners.quadratic import QuadraticBase
 from wavewise.shared.results import FloatArray, IntArray
 
-__all__ = ["StackedModel", "posterior_shares", "stack_weights"]
+__all__ = ["StackedModel", "stack_weights"]
 
-_PENALTY, _SWEEPS = 4.0, 50
-_ARRAYS = ("weights", "averages", "variance", "spread", "spread_share", "position")
+_PENALTY = 4.0
+_ARRAYS = ("weights", "ate", "averages", "variance", "spread", "spread_share", "position")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +25,9 @@ class StackedModel:
 
     learners: tuple[str, ...]
     weights: FloatArray  # (n_learners,)
-    averages: FloatArray  # (n_effects,): Average effects, those that all learners deviate from.
+    # (n_effects,): Average effects, and their empirical-Bayes form that all learners deviate from.
+    ate: FloatArray
+    averages: FloatArray
     variance: FloatArray  # (n_effects,): Of the average effects.
     base: QuadraticBase
     # By learner but the forest, (n_features, n_effects): Of the deviations, shrunk.
@@ -83,7 +84,7 @@ class StackedModel:
     def of_forest(self, effects: npt.ArrayLike) -> FloatArray:
         """The forest's effects less its averages, in internal order."""
         assert self.forest is not None  # noqa: S101 - for the type checker
-        return self.to_internal(np.asarray(effects) - self.forest.ate)
+        return self.to_internal(np.asarray(effects) - self.forest.averages)
 
     def to_internal(self, values: FloatArray) -> FloatArray:
         """Columns from public to internal order."""
@@ -113,7 +114,7 @@ class StackedModel:
         )
 
 
-# Weights of the learners, and shares of their deviations, by the R-loss on units left out.
+# Weights of the learners by the R-loss on units left out.
 
 
 def stack_weights(target: FloatArray, z: FloatArray, towards: int | None) -> FloatArray:
@@ -147,37 +148,3 @@ def _on_support(matrix: FloatArray, moment: FloatArray, support: list[int]) -> F
     w = np.zeros(len(moment))
     w[support] = free + along * (1.0 - free.sum()) / along.sum()
     return w
-
-
-def posterior_shares(target: FloatArray, z: FloatArray, part: IntArray) -> FloatArray:
-    """Mean of the shares s in [0, 1] of each part's deviations, (n_parts,).
-
-    Under a uniform prior, with the normal likelihood of the R-loss |target - z s|^2 and errors
-    summed by cluster. Parts take turns, each given the means of the others: exact where their
-    columns are orthogonal. Where nothing is there, about a half is kept of what is small anyway.
-    """
-    size, shares = (z**2).sum(axis=0), np.full(z.shape[1], 0.5)
-    known = np.flatnonzero(size > 0)
-    fit = np.zeros(z.shape[1])
-    fit[known] = np.linalg.lstsq(z[:, known], target, rcond=None)[0]
-    rest = target - z @ fit
-    for _ in range(_SWEEPS):
-        for j in known:
-            sums = np.bincount(part, weights=z[:, j] * rest)
-            error = np.sqrt((sums**2).sum()) / size[j]
-            others = target - z @ shares + z[:, j] * shares[j]
-            shares[j] = _mean_between(float(z[:, j] @ others / size[j]), float(error))
-    return shares
-
-
-def _mean_between(centre: float, error: float) -> float:
-    """Mean of a normal given that it lies in [0, 1]."""
-    if centre > 0.5:  # symmetric, and the nearer end has no tiny tail
-        return 1.0 - _mean_between(1.0 - centre, error)
-    low, high = -centre / error, (1.0 - centre) / error
-    if low < -30.0:  # both ends are far
-        return centre
-    root = np.sqrt(0.5)
-    fall = np.exp(-(high - low) * (high + low) / 2.0)
-    tails = special.erfcx(low * root) - fall * special.erfcx(high * root)
-    return float(centre + error * np.sqrt(2.0 / np.pi) * (1.0 - fall) / tails)
