@@ -81,8 +81,12 @@ def is_no_value(cell: str) -> bool:
     >>> is_no_value("#N/A"), is_no_value("NULL"), is_no_value("#7"), is_no_value("Nan")
     (True, True, False, False)
     """
-    is_error = cell.startswith("#") and pl.Series([cell]).str.contains(_ERROR_VALUE)[0]
-    return cell in _NULL_WORDS or bool(is_error)
+    return cell in _NULL_WORDS or bool(_is_error(pl.Series([cell]))[0])
+
+
+def _is_error(text: pl.Series) -> pl.Series:
+    may_be = text.str.starts_with("#") | text.str.contains(r":\d{3}$")  # told at once
+    return text.str.contains(_ERROR_VALUE) if may_be.any() else may_be
 
 
 class Cells:
@@ -167,10 +171,8 @@ class Cells:
         column = self._reading.column(text.name)
         if column.as_text:
             return
-        is_error = text.str.starts_with("#") & text.str.contains(_ERROR_VALUE)
-        is_error |= text.str.starts_with("Err") & text.str.contains(_ERROR_VALUE)
         is_word = text.is_in(_NULL_WORDS)
-        for where, what in ((is_error, "an error value"), (is_word, "a word for nothing")):
+        for where, what in ((_is_error(text), "an error value"), (is_word, "a word for nothing")):
             if not where.any():
                 continue
             found = text.filter(where.fill_null(value=False))
@@ -213,8 +215,7 @@ class Cells:
     def _note_no_value_of_ids(self, text: pl.Series, column: str) -> None:
         if self._reading.column(column).as_text:
             return
-        is_error = text.str.starts_with("#") & text.str.contains(_ERROR_VALUE)
-        where = is_error | text.is_in(_NULL_WORDS)
+        where = _is_error(text) | text.is_in(_NULL_WORDS)
         what = "an error value, or a word for nothing"
         fix = f"correct the file, or pass --as-text {column} if it is an id"
         self.log.add_rows(self.rows(where), column, what, "an id", fix=fix)

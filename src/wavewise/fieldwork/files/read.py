@@ -130,27 +130,33 @@ def _read_csv(path: Path, kind: str, told: Reading, max_line_bytes: int) -> Tabl
             kept.append(piece)
     except NotUtf8:
         raise not_utf8(path, separator or _SEPARATORS[kind]) from None
+    frame = _rows(b"".join(kept), shape, separator, path.name, lines[n_above:])
+    word = _SHOWN.get(separator, separator)
+    other = "" if separator == _SEPARATORS[kind] else f"cells are separated by {word}"
+    notes = tuple(filter(None, (text.note, other)))
+    return _tidy(Table(frame, path.name, n_above + 2, told, separator, notes))
+
+
+def _rows(
+    whole: bytes, shape: Shape, separator: str, name: str, lines: Sequence[str]
+) -> pl.DataFrame:
+    """The rows of a text whose shape is known."""
     log = FaultLog()
     shape.finish(log)
+    n_of_shape = log.n
     names = _header(shape, separator, log)
-    whole = b"".join(kept)
-    del kept
-    if shape.is_ragged and (rows := _trimmed(whole, separator, names)) is not None:
-        frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
-    else:
-        log.raise_if_any(path.name)
-        frame = _parse(whole, separator, path.name)[: shape.n_rows - 1]
-        _require_one_reading(frame, shape, names, path.name)
-        frame.columns = names
-    notes = (
-        text.note,
-        *(
-            [f"cells are separated by {_SHOWN.get(separator, separator)}"]
-            * (separator != _SEPARATORS[kind])
-        ),
-    )
-    table = Table(frame, path.name, n_above + 2, told, separator, tuple(filter(None, notes)))
-    return _tidy(table)
+    if shape.is_ragged and log.n == n_of_shape:
+        rows = _trimmed(whole, separator, names)
+        if rows is not None:
+            return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+    if log.n and (row := _row_of_most(lines, separator)):
+        fix = f"if titles stand above the names, pass --header-row {shape.n_above + row}"
+        log.add(f"row {shape.n_above + 1}", "fewer cells than most rows have", "the names", fix)
+    log.raise_if_any(name)
+    frame = _parse(whole, separator, name)[: shape.n_rows - 1]
+    _require_one_reading(frame, shape, names, name)
+    frame.columns = names
+    return frame
 
 
 def _require_one_reading(frame: pl.DataFrame, shape: Shape, names: list[str], name: str) -> None:
@@ -186,7 +192,7 @@ def _tidy(table: Table) -> Table:
     log = FaultLog()
     for name in filled:
         place_ = f"row {table.first_row - 1}, column {name.removeprefix(_NAMELESS)}"
-        log.add(place_, "no name", "a name for each column")
+        log.add(place_, "no name", "a name for each column", _names_below(table, len(nameless)))
     log.raise_if_any(table.name)
     frame = frame.drop(nameless)
     while frame.height and all(cell is None for cell in frame.row(-1)):
@@ -196,6 +202,15 @@ def _tidy(table: Table) -> Table:
         frame, first = frame[2:], first + 2
         notes.append("the two rows below the names are Qualtrics' own, and were left out")
     return replace(table, frame=frame, first_row=first, notes=tuple(notes))
+
+
+def _names_below(table: Table, n_nameless: int) -> str:
+    """What to do where titles stand above the names."""
+    n_named = table.frame.width - n_nameless
+    for i, row in enumerate(table.frame.head(_FEW).iter_rows(), start=table.first_row):
+        if sum(cell is not None for cell in row) > n_named:
+            return f"if row {i} has the names, pass --header-row {i}"
+    return ""
 
 
 def _last_filled(frame: pl.DataFrame) -> int:
@@ -295,6 +310,16 @@ def _separator_of(lines: Sequence[str], kind: str, name: str) -> str:
         f"{name}: found rows that {shown} cut into equally many cells; needed to know which; "
         "pass the one that is right"
     )
+
+
+def _row_of_most(lines: Sequence[str], separator: str) -> int | None:
+    """The first row that has as many cells as most have, where it is not the first of all."""
+    try:
+        counts = [len(row) for row in csv.reader(lines, delimiter=separator)]
+    except csv.Error:
+        return None
+    usual = Counter(counts).most_common(1)[0][0] if counts else 0
+    return counts.index(usual) + 1 if usual > 1 and counts[0] < usual else None
 
 
 def _word(mark: str) -> str:
