@@ -825,19 +825,21 @@ def _window_end(starts: datetime | None, days: int | None) -> datetime | None:
 # Verbs that need no study.
 
 
-def init(folder: PathLike, template: str) -> "Result":
-    """Make a new study folder from a template.
+def init(folder: PathLike, template: str | None = None, *, people: Any = None) -> "Result":
+    """Make a new study folder, from a template or from the columns of a people file.
 
     Parameters
     ----------
     folder : path
         Folder to make.
-    template : str
-        ``peru-school-year``, ``peru-summer``, ``kenya-ivr`` or ``get-out-the-vote``.
+    template : str, optional
+        One of ``wavewise.design.templates.template_names()``, such as ``sms-two-waves``.
+    people : path or data frame, optional
+        People, from whose columns a study file is proposed, to be edited.
     """
     from wavewise.workflow.prepare.init_check import init
 
-    return init(Path(folder), template)
+    return init(Path(folder), template, people)
 
 
 def schema() -> "Result":

@@ -76,7 +76,9 @@ def _shower(bar: "Progress") -> Show:
 
 # The verbs.
 
-TEMPLATES = "peru-school-year, peru-summer, kenya-ivr, get-out-the-vote"
+TEMPLATES = (
+    "sms-two-waves, email-one-wave, peru-school-year, peru-summer, kenya-ivr, get-out-the-vote"
+)
 
 
 @verb("demo", "wavewise demo --units 20000 --seed 1", display=of_steps)
@@ -93,11 +95,18 @@ def demo(
     """Run the Peru study on simulated families, to its report."""
 
 
-@verb("init", "wavewise init my-study --template peru-school-year")
+@verb("init", "wavewise init my-study --template sms-two-waves")
 def init(
-    folder: Folder, template: Annotated[str, typer.Option(help=f"One of {TEMPLATES}.")]
+    folder: Folder,
+    template: Annotated[str | None, typer.Option(help=f"One of {TEMPLATES}.")] = None,
+    people: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="FILE", help="People, from whose columns a study file is proposed."
+        ),
+    ] = None,
 ) -> None:
-    """Make a new study folder from a template."""
+    """Make a new study folder from a template or a people file."""
 
 
 @verb("check", "wavewise check my-study")

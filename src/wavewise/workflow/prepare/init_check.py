@@ -11,13 +11,22 @@ import polars as pl
 from wavewise.design.parse import json_schema
 from wavewise.design.shares import planned_shares
 from wavewise.design.spec import StudySpec
-from wavewise.design.templates import template_files, template_text
+from wavewise.design.templates import template_files, template_names, template_text
 from wavewise.errors import InputError
 from wavewise.shared.text_tables import text_table
+from wavewise.workflow.files import read_data
+from wavewise.workflow.prepare.proposal import propose_study
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.send.preview import readiness
 from wavewise.workflow.send.queue import require_no_faults
-from wavewise.workflow.study import DATABASE_FILE, STUDY_FILE, open_study, read_study_file
+from wavewise.workflow.study import (
+    DATABASE_FILE,
+    STUDY_FILE,
+    Clock,
+    open_study,
+    read_study_file,
+    utc_now,
+)
 
 __all__ = ["SCHEMA_FILE", "NewStudy", "SoundStudy", "StudySchema", "check", "init", "schema"]
 
@@ -32,13 +41,13 @@ class NewStudy(VerbResult):
     """A study folder that was made."""
 
     study_file: str
-    template: str
+    source: str  # The template, or the people file whose columns it was proposed from.
     data_files: tuple[str, ...] = ()  # Beside it, to run the study on.
 
     def summary(self) -> str:
         """Where it is, and what comes next."""
         folder = Path(self.study_file).parent
-        text = f"Wrote {self.study_file} from template {self.template}.\n"
+        text = f"Wrote {self.study_file} from {self.source}.\n"
         if not self.data_files:
             return text + f"Next: edit it, then `wavewise check {folder}`."
         return text + (
@@ -97,9 +106,23 @@ class StudySchema(VerbResult):
         return json.dumps(self.schema, indent=1, ensure_ascii=False)
 
 
-def init(folder: Path, template: str) -> NewStudy:
-    """A new study folder from a template, with the schema that lets editors complete it."""
-    text, beside = template_text(template), template_files(template)
+def init(
+    folder: Path, template: str | None = None, people: Any = None, *, clock: Clock = utc_now
+) -> NewStudy:
+    """A new study folder, from a template or from the columns of a people file.
+
+    It holds the schema that lets editors complete the study file.
+    """
+    if (template is None) == (people is None):
+        raise InputError(
+            "needed either a template (--template NAME) or a people file (--from FILE), from whose "
+            f"columns a study file is proposed; templates: {', '.join(template_names())}"
+        )
+    if people is not None:
+        table = read_data(people)
+        text, beside = propose_study(table, folder.resolve().name, clock().date()), {}
+    elif template is not None:
+        text, beside = template_text(template), template_files(template)
     there = [path for path in (folder / name for name in (STUDY_FILE, *beside)) if path.exists()]
     if there:
         raise InputError(
@@ -112,7 +135,8 @@ def init(folder: Path, template: str) -> NewStudy:
     (folder / SCHEMA_FILE).write_text(f"{schema()}\n", encoding="utf-8")
     path = folder / STUDY_FILE
     path.write_text(f"#:schema ./{SCHEMA_FILE}\n{text}", encoding="utf-8")
-    return NewStudy(str(path), template, tuple(beside))
+    source = f"template {template}" if people is None else table.name
+    return NewStudy(str(path), source, tuple(beside))
 
 
 def schema() -> StudySchema:
