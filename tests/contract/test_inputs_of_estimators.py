@@ -132,10 +132,11 @@ ENTRIES: dict[str, Entry] = {
     ),
     "ww.estimate.confidence_sequence": Entry(
         lambda d: E.confidence_sequence(
-            d["outcome"], d["arm"], np.full((N, 2), 0.5), d["wave"], tightest_at=N
+            d["outcome"], d["arm"], np.full((N, 2), 0.5), d["wave"],
+            tightest_at=N, bounds=(0, 4), strata=d["strata"],
         ),
         ("outcome",),
-        ("arm", "wave"),
+        ("arm", "wave", "strata"),
     ),
     "ww.estimate.weighted_m": Entry(
         lambda d: E.weighted_m(

@@ -20,12 +20,14 @@ def test_confidence_sequences(seed, scale, shift):
     # rows within a wave in any order: looks are at the ends of waves
     rows = np.lexsort((rng.random(360), data.wave))
     swap = np.array([0, 2, 1])
-    plain = confidence_sequence(data.outcome, data.arm, data.propensities, data.wave)
+    option = {"method": "asymptotic", "first_look": 5}
+    plain = confidence_sequence(data.outcome, data.arm, data.propensities, data.wave, **option)
     moved = confidence_sequence(
         scale * data.outcome[rows] + shift,
         swap[data.arm[rows]],
         data.propensities[rows][:, swap],
         data.wave[rows],
+        **option,
     )
     at, add = [0, 2, 1, 4, 3], np.array([shift] * 3 + [0, 0])
     tolerance = 1e-6 * max(scale, abs(shift))

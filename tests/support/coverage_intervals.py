@@ -101,15 +101,15 @@ def contrasts(table):
 
 def _looks(given, truth, keep):
     """Confidence sequences: at the last look; and at all looks together, where none is wrong."""
-    for kind in ("none", "t"):
-        looks = tried(lambda kind=kind: ww.estimate.confidence_sequence(*given, small_sample=kind))
+    for kind in ("block", "betting", "planned"):
+        looks = tried(lambda kind=kind: ww.estimate.confidence_sequence(*given, method=kind))
         if looks is None:
             last = every = lambda: np.full((1, 2), np.nan)
         else:
             bounds = looks.conf_int()[:, -3:]
             last = lambda bounds=bounds: bounds[-1]  # noqa: E731
             every = lambda bounds=bounds: _worst(bounds, truth)  # noqa: E731
-        if kind == "none":
+        if kind == "block":
             keep("confidence_sequence, last look", last, truth)
         keep(f"confidence_sequence {kind}, all looks", every, truth)
 

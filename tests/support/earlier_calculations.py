@@ -278,8 +278,10 @@ def adaptive_estimators() -> Any:
             w.successes, w.arm, w.propensity, family="binomial", trials=w.trials, cluster=w.cluster
         ),
         E.weighted_m(*given, w.propensity, small_sample="hc2-t"),
-        E.confidence_sequence(*given, w.propensities, w.wave),
-        E.confidence_sequence(*given, w.propensities, w.wave, small_sample="t", tightest_at=600),
+        E.confidence_sequence(*given, w.propensities, w.wave, method="asymptotic"),
+        E.confidence_sequence(
+            *given, w.propensities, w.wave, method="asymptotic", small_sample="t", tightest_at=600
+        ),
     ]
 
 

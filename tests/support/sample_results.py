@@ -88,7 +88,7 @@ def _randomization() -> Any:
 def _sequence() -> Any:
     data = _known()
     return estimate.confidence_sequence(
-        data["outcome"], data["arm"], _propensities(_N, 3), np.arange(_N) // 60
+        data["outcome"], data["arm"], _propensities(_N, 3), np.arange(_N) // 60, method="planned"
     )
 
 

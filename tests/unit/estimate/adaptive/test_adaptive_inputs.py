@@ -42,7 +42,7 @@ def numbers(form, y=Y, arm=ARM, shares=SHARES, wave=WAVE, code=CODE):
         ).estimate,
         "batched_ols": lambda: e.batched_ols(form(y), form(arm), form(wave)).estimate,
         "confidence_sequence": lambda: e.confidence_sequence(
-            form(y), form(arm), form(shares), form(wave)
+            form(y), form(arm), form(shares), form(wave), method="planned"
         ).radius,
         "adaptive_comparison": lambda: e.adaptive_comparison(
             form(y), form(arm), form(own), wave=form(wave)
