@@ -50,7 +50,7 @@ def test_intervals_of_rates():
 
 
 def test_intervals_of_means():
-    """rpact's repeated confidence intervals by Welch's t; ours adds two units of common variance."""
+    """rpact's repeated intervals by Welch's t; ours adds two units of common variance."""
     sizes, means = [(110, 90), (80, 120), (140, 60)], [(0, 0.4), (0.2, 0.1), (0, 0.3)]
     y, arm, wave = [], [], []
     for w in range(3):

@@ -159,6 +159,9 @@ class Policy(Result, kind="policy"):
                 f"policy '{self.name}' leaves arms to chance ({self.describe()}); give "
                 "rng=numpy.random.default_rng(seed)"
             )
+        if isinstance(self.rule, FixedRule) and len(set(self.rule.shares)) > 1:
+            turn = np.argsort(names)  # shares are named: their order does not matter
+            names, probabilities = names[turn], probabilities[:, turn]
         upper = np.cumsum(probabilities, axis=1)
         upper[:, -1] = np.inf
         drawn = np.argmax(rng.random((upper.shape[0], 1)) < upper, axis=1)
@@ -321,7 +324,8 @@ def random_policy(arms: Sequence[Any] | Mapping[Any, float], *, name: str = "ran
     Parameters
     ----------
     arms : sequence of labels, or mapping of label to share
-        Equal shares by default; given shares lie in [0, 1] and sum to 1.
+        Equal shares by default; given shares lie in [0, 1] and sum to 1. Draws follow the order of
+        a sequence; that of a mapping does not matter.
     name : str
 
     Examples
@@ -334,6 +338,8 @@ def random_policy(arms: Sequence[Any] | Mapping[Any, float], *, name: str = "ran
         raise InputError(f"arms: found {labels}; needed different arms, one or more")
     values = list(arms.values()) if isinstance(arms, Mapping) else [1 / len(labels)] * len(labels)
     shares = [float(value) for value in values]
+    if isinstance(arms, Mapping) and len(set(shares)) == 1:
+        labels.sort()  # as it draws where shares differ
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
         raise InputError(
             f"arms: found shares that sum to {sum(shares):.6g}, the least {min(shares):.6g}; "

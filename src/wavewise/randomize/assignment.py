@@ -1,5 +1,6 @@
 """What was drawn: each unit's arm and the probability with which it was drawn."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -158,12 +159,13 @@ class Assignment(Result, kind="assignment"):
     def provenance(self) -> Provenance:
         """Method, hash of what went in (whatever the order of rows), and seed where known."""
         order = np.asarray(pl.Series(self.units).arg_sort())
+        turn = _order_of_arms(self.arms, None)
         in_order = {
             "units": pl.Series(self.units).gather(order).to_numpy(),
             "strata": self.stratum_code[order],
             "labels": np.array([str(label) for label in self.strata]),
-            "arms": np.array(self.arms),
-            "share": self.share,
+            "arms": np.array(self.arms)[turn],
+            "share": self.share[:, turn],
         }
         if self.cluster is not None:
             in_order["cluster"] = pl.Series(self.cluster).gather(order).to_numpy()
@@ -252,7 +254,13 @@ _MAX_ARMS = 2**15 - 1
 
 @aligned("units", "strata", "cluster")
 def assign(
-    units: Any, strata: Any, shares: Shares, rng: np.random.Generator, *, cluster: Any = None
+    units: Any,
+    strata: Any,
+    shares: Shares,
+    rng: np.random.Generator,
+    *,
+    cluster: Any = None,
+    arms: Sequence[str] | None = None,
 ) -> Assignment:
     """Arm of each unit, drawn within strata with exact shares.
 
@@ -269,6 +277,9 @@ def assign(
         Source of the random numbers.
     cluster : (n,) sequence of whole numbers or text, or None
         Cluster labels: all units of a cluster get the same arm. Each cluster lies in one stratum.
+    arms : sequence of text, optional
+        All arms in the order in which the draw takes them, where that order is part of a plan. By
+        default they are taken by name, so that it does not matter how `shares` is ordered.
 
     Returns
     -------
@@ -289,9 +300,10 @@ def assign(
     likely. With clusters the same holds of clusters; counts of units then vary with the clusters'
     sizes, whatever the method.
 
-    The result depends on the set of (unit, stratum, cluster) and on the generator, not on the
-    order of rows: units are taken in the order of their ids (numbers as numbers, text by code
-    point), clusters in the order of their labels.
+    The result depends on the set of (unit, stratum, cluster), on the shares by name and on the
+    generator, not on the order of rows or of names in `shares`: units are taken in the order of
+    their ids (numbers as numbers, text by code point), clusters and strata in that of their labels,
+    arms in that of their names or of `arms`.
 
     References
     ----------
@@ -323,22 +335,37 @@ def assign(
     if len(table.arms) > _MAX_ARMS:
         raise InputError(f"shares: found {len(table.arms):,} arms, needed at most {_MAX_ARMS:,}")
     seed, seed_text = _seed_of(rng)
+    turn = _order_of_arms(table.arms, arms)
+    share = table.share[:, turn]
     if groups is None:
-        parts, drawn, arm = _draw(stratum, order, table.share, rng)
+        parts, drawn, arm = _draw(stratum, order, share, rng)
     else:
-        parts, drawn, arm = _draw_clusters(code(groups), stratum, table.share, rng)
+        parts, drawn, arm = _draw_clusters(code(groups), stratum, share, rng)
+    back = np.argsort(turn)  # the result names arms as `shares` does
     return Assignment(
         units=_frozen(ids),
         arms=table.arms,
         strata=stratum.labels,
-        arm_code=read_only(arm),
+        arm_code=read_only(turn.astype(np.int16)[arm]),
         stratum_code=read_only(stratum.codes),
-        share=read_only(parts.share),
-        drawn=read_only(drawn),
+        share=read_only(parts.share[:, back]),
+        drawn=read_only(drawn[:, back]),
         cluster=None if groups is None else _frozen(groups),
         seed=seed,
         seed_text=seed_text,
     )
+
+
+def _order_of_arms(named: tuple[str, ...], arms: Sequence[str] | None) -> IntArray:
+    """Positions of the arms in the order in which they are drawn."""
+    if arms is None:
+        return np.array(sorted(range(len(named)), key=named.__getitem__), dtype=np.int64)
+    if sorted(arms) != sorted(named):
+        raise InputError(
+            f"arms: found {', '.join(map(str, arms)) or 'none'}; needed those of shares, each "
+            f"once: {', '.join(named)}"
+        )
+    return np.array([named.index(arm) for arm in arms], dtype=np.int64)
 
 
 def _read(

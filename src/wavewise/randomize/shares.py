@@ -12,7 +12,7 @@ from wavewise.errors import Fault, InputError
 from wavewise.shared.labels import Label
 from wavewise.shared.results import FloatArray
 
-__all__ = ["SUM_TOLERANCE", "ShareTable", "Shares", "parse_shares"]
+__all__ = ["SUM_TOLERANCE", "ShareTable", "Shares", "arms_named", "parse_shares"]
 
 # One mapping for all strata, or one per stratum.
 Shares: TypeAlias = Mapping[str, float] | Mapping[Any, Mapping[str, float]]
@@ -28,6 +28,12 @@ class ShareTable:
     arms: tuple[str, ...]  # In the order in which the shares name them.
     # (n_strata, n_arms): In [0, 1]; each row divided by its sum, which was 1 within 1e-9.
     share: FloatArray
+
+
+def arms_named(shares: Shares) -> tuple[str, ...]:
+    """Arms in the order in which shares name them."""
+    rows = [row for row in shares.values() if isinstance(row, Mapping)] or [shares]
+    return tuple(dict.fromkeys(str(arm) for row in rows for arm in row))
 
 
 def parse_shares(shares: Shares | object, strata: tuple[Label, ...] | None) -> ShareTable:

@@ -289,12 +289,21 @@ def encode(values: Any, name: str, n_units: int | None = None) -> Labels:
 
 
 def _several(values: Any) -> list[Any] | None:
-    """Columns of a frame, mapping or two-dimensional array of labels; None for one column."""
-    if isinstance(values, Mapping) or _is_frame(values):
+    """Columns of a frame, mapping or two-dimensional array of labels; None for one column.
+
+    A mapping's come by name: draws and labels do not depend on the order in which it names them.
+    """
+    if isinstance(values, Mapping):
+        return [column for _, column in sorted(_raw_columns(values, "labels"), key=_by_name)]
+    if _is_frame(values):
         return [column for _, column in _raw_columns(values, "labels")]
     if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1]:
         return [values[:, k] for k in range(values.shape[1])]
     return None
+
+
+def _by_name(column: tuple[Any, Any]) -> str:
+    return str(column[0])
 
 
 def _joined(columns: list[Any], name: str, n_units: int | None) -> LabelArray:

@@ -498,9 +498,10 @@ def _bets(
     if method == "block":
         large = np.bincount(units.wave)[units.wave] >= _LEAST_WAVE
         if not large.any():
+            most = np.bincount(units.wave).max()
             raise EstimationError(
-                f"wave: found at most {np.bincount(units.wave).max()} {units.noun} in a wave; needed "
-                f"{_LEAST_WAVE} or more in some, since outcomes of a pair may depend on each other"
+                f"wave: found at most {most} {units.noun} in a wave; needed {_LEAST_WAVE} or more "
+                "in some, since outcomes of a pair may depend on each other"
             )
         scaled = _some(scaled, large)
     present, wave = np.unique(scaled.wave, return_inverse=True)

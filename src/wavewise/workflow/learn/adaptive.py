@@ -13,6 +13,7 @@ from wavewise.estimate import adaptive_comparison
 from wavewise.estimate.adaptive.randomization import randomization_test
 from wavewise.estimate.bayes.beta_binomial import beta_binomial
 from wavewise.randomize import assign
+from wavewise.randomize.shares import arms_named
 from wavewise.report.models import AdaptiveWaves
 from wavewise.shared.results import NotEstimable
 from wavewise.shared.streams import stream
@@ -129,7 +130,9 @@ def _procedure(
         for wave in waves:
             shares = fixed.get(wave.id) or _learned_again(spec, wave, data, drawn)
             ids = data[wave.id].units.ids
-            again = assign(ids, strata[wave.id], shares, rng, cluster=groups[wave.id])
+            again = assign(
+                ids, strata[wave.id], shares, rng, cluster=groups[wave.id], arms=arms_named(shares)
+            )
             drawn[wave.id] = again.arm
         return np.concatenate(list(drawn.values()))
 

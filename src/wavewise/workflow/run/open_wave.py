@@ -16,6 +16,7 @@ from wavewise.design.versions import spec_hash
 from wavewise.design.waves import AllocationRule, UnitsShare, Wave
 from wavewise.errors import InputError, StateError
 from wavewise.randomize import assign, balance, sample_ratio
+from wavewise.randomize.shares import arms_named
 from wavewise.shared.results import CheckResult
 from wavewise.shared.streams import stream
 from wavewise.shared.text_tables import text_table
@@ -223,8 +224,9 @@ class Drawn:
 
 
 def draw(units: UnitDesign, shares: Shares, rng: np.random.Generator) -> "Assignment":
-    """Units to the names of shares, exactly within strata and groups."""
-    return assign(units.ids, units.strata, shares, rng, cluster=units.groups)
+    """Units to the names of shares, exactly within strata and groups; arms in the plan's order."""
+    arms = arms_named(shares)
+    return assign(units.ids, units.strata, shares, rng, cluster=units.groups, arms=arms)
 
 
 def draw_wave(opening: Opening) -> Drawn:

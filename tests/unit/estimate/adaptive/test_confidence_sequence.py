@@ -294,7 +294,7 @@ def test_clusters_count_once_and_must_lie_in_one_wave_and_arm(method):
 
 
 def test_pairs_and_tiny_strata_are_compared_together():
-    """One of each pair succeeds: dependent outcomes, which no block of two may take for evidence."""
+    """One of each pair succeeds: dependent outcomes, no evidence in a block of two."""
     rng = np.random.default_rng(0)
     pair = np.arange(600) // 2
     y = np.tile([0.0, 1.0], 300)
