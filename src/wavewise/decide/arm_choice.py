@@ -6,6 +6,7 @@ import numpy as np
 
 from wavewise.decide.evidence import Posterior, checked_posterior
 from wavewise.shared.results import Result
+from wavewise.shared.text_tables import listed, tied
 
 __all__ = ["BestArm", "best_arm"]
 
@@ -93,10 +94,11 @@ def best_arm(posterior: Posterior) -> BestArm:
     known = checked_posterior(posterior)
     regret = np.asarray(known.policy_regret)
     order = np.argsort(regret, kind="stable")
-    best = int(order[0])
-    runner_up = int(order[1]) if order.size > 1 else None
-    top = int(np.argmax(known.prob_optimal))
-    agrees = bool(known.prob_optimal[best] == known.prob_optimal[top])
+    # of equal regrets, up to rounding, the first arm
+    best = min(tied((-regret).tolist()))
+    runner_up = next((int(k) for k in order if k != best), None)
+    likeliest = tied(known.prob_optimal.tolist())
+    top, agrees = likeliest[0], best in likeliest
     return BestArm(
         arm=known.arms[best],
         rule=RULE,
@@ -114,15 +116,22 @@ def _text(posterior: Posterior, best: int, runner_up: int | None, other: int | N
     name, regret = posterior.arms[best], posterior.policy_regret
     if runner_up is None:
         return f"{name} is the only arm, so there is nothing to choose between."
-    text = (
-        f"{name} has the lowest expected regret: choosing it is expected to lose "
-        f"{regret[best]:.2g} in units of the outcome. It is best with probability "
-        f"{posterior.prob_optimal[best]:.3g}. "
-    )
-    if regret[runner_up] == regret[best]:
-        text += f"{posterior.arms[runner_up]} ties with it exactly; the first of them is named."
+    equal = tied((-np.asarray(regret)).tolist())
+    if len(equal) > 1:
+        probs = listed([f"{posterior.prob_optimal[k]:.3g}" for k in equal])
+        text = (
+            f"{listed([posterior.arms[k] for k in equal])} cannot be told apart: each is expected "
+            f"to lose {regret[best]:.2g} in units of the outcome, and they are best with "
+            f"probabilities {probs}. {name} is taken only because it is listed first; choose among "
+            "them by cost or convenience."
+        )
     else:
-        text += f"Next is {posterior.arms[runner_up]}, expected to lose {regret[runner_up]:.2g}."
+        text = (
+            f"{name} has the lowest expected regret: choosing it is expected to lose "
+            f"{regret[best]:.2g} in units of the outcome. It is best with probability "
+            f"{posterior.prob_optimal[best]:.3g}. "
+            f"Next is {posterior.arms[runner_up]}, expected to lose {regret[runner_up]:.2g}."
+        )
     if other is not None:
         text += (
             f" {posterior.arms[other]} is best more often (probability "

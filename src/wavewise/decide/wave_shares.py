@@ -21,6 +21,7 @@ from wavewise.decide.rules import Rule, RuleName, RuleOptions, rule_named
 from wavewise.errors import InputError
 from wavewise.shared.renamed import renamed
 from wavewise.shared.results import FloatArray, Result, read_only
+from wavewise.shared.text_tables import listed, tied
 
 if TYPE_CHECKING:
     import polars as pl
@@ -266,11 +267,19 @@ def _text(
     beside += f" {control} keeps {shares[-1]:.1%}." if control is not None else ""
     if rule.name == "equal":
         return f"Next wave by {rule.label}: {shares[0]:.1%} for each arm.{beside}"
-    largest = int(np.argmax(shares[: len(posterior.arms)]))
+    largest = tied(shares[: len(posterior.arms)].tolist(), decimals=3)  # as they are printed
+    names = listed([posterior.arms[k] for k in largest])
+    probs = listed([f"{posterior.prob_optimal[k]:.3g}" for k in largest])
+    head = f"Next wave by {rule.label}{source}: {names}"
+    if len(largest) == 1:
+        return (
+            f"{head} gets the largest share, {shares[largest[0]]:.1%}; it is best with probability "
+            f"{probs}.{beside}"
+        )
+    what = "an equal" if len(largest) == len(posterior.arms) else "the same largest"
     return (
-        f"Next wave by {rule.label}{source}: {posterior.arms[largest]} gets the largest share, "
-        f"{shares[largest]:.1%}; it is best with probability "
-        f"{posterior.prob_optimal[largest]:.3g}.{beside}"
+        f"{head} get {what} share, {shares[largest[0]]:.1%} each; they are best with probabilities "
+        f"{probs}.{beside}"
     )
 
 

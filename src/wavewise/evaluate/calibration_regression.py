@@ -82,7 +82,8 @@ def calibration(
     StateError
         Where effects that a model gave are judged on the units that it learned from.
     EstimationError
-        Where all predicted effects are equal, or average to 0.
+        Where all predicted effects are equal or average to 0, or scores do not vary around the
+        line, so that there is no standard error.
 
     Notes
     -----
@@ -102,13 +103,16 @@ def calibration(
     >>> bool(abs(found.line.estimate - 1).max() < 0.1)
     True
     """
+    if n_groups < 2:
+        raise InputError(f"n_groups: found {n_groups}; needed 2 or more")
     refuse_learned(predicted, "predicted", scores, basis)
     values = read_outcome(scores, "scores")
     tau = read_numbers(predicted, "predicted", values.size)
     groups, known = read_cluster(cluster, values.size), ~np.isnan(values)
     values, tau, groups = known_only(known, values, tau, groups)
     mean = float(tau.mean())
-    if tau.min() == tau.max() or mean == 0:
+    size = float(np.abs(tau).max())
+    if np.ptp(tau) <= 1e-9 * size or abs(mean) <= 1e-9 * size:
         raise EstimationError(
             f"predicted effects: found a mean of {mean:.4g}, from {tau.min():.4g} to "
             f"{tau.max():.4g}; needed effects that differ and do not average to 0"
@@ -127,8 +131,6 @@ def calibration(
 
 
 def _groups(tau: Any, values: Any, cluster: Any, n_groups: int) -> pl.DataFrame:
-    if n_groups < 2:
-        raise InputError(f"n_groups: found {n_groups}; needed 2 or more")
     edges = np.unique(np.quantile(tau, np.arange(1, n_groups) / n_groups))
     group = np.searchsorted(edges, tau, side="left")
     rows: list[dict[str, Any]] = []

@@ -153,6 +153,11 @@ def fit_scores(
         )
     estimate = np.linalg.solve(r, q.T @ scores)
     residual = scores - columns @ estimate
+    if np.abs(residual).max() <= 1e-12 * max(float(np.abs(scores).max()), 1e-300):
+        raise EstimationError(
+            "scores: found them to be an exact combination of the columns, or not to vary; needed "
+            "scores that vary around it: no standard error or interval follows from these"
+        )
     bread = np.linalg.solve(r, q.T)
     if cluster is None:
         scaled = bread * (residual / (1 - np.minimum((q**2).sum(axis=1), 1 - 1e-12)))

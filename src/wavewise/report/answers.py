@@ -20,6 +20,7 @@ from wavewise.report.evaluation import advice, personalization, targeting
 from wavewise.report.numbers import in_units, p_value, percent, probability, scale_of
 from wavewise.report.posteriors import OutcomePosterior, PosteriorRow, ranked_posterior
 from wavewise.shared.results import CheckResult
+from wavewise.shared.text_tables import tied
 
 __all__ = ["Answer", "Findings", "answers", "facts", "findings", "first_sentence"]
 
@@ -84,6 +85,17 @@ class Findings:
         if self.effects.outcome.higher_is_better:
             return row.conf_low > other.conf_high
         return row.conf_high < other.conf_low
+
+    @property
+    def level_with(self) -> str | None:
+        """Another arm whose estimate, or probability of being best, is the very same."""
+        if self.after is not None and self.next_after is not None:
+            pair = (self.after.prob_optimal, self.next_after.prob_optimal)
+            return self.next_after.arm if len(tied(pair)) == 2 else None
+        if self.effect is not None and self.next_effect is not None:
+            pair = (self.effect.estimate, self.next_effect.estimate)
+            return self.next_effect.arm if abs(pair[0] - pair[1]) <= 1e-12 * abs(pair[0]) else None
+        return None
 
     @property
     def next_is_better(self) -> bool:
@@ -203,9 +215,11 @@ def _what_works(finding: Findings) -> tuple[str, str]:
 
 
 def _leader(finding: Findings) -> str:
-    """The arm's name, with a word where it only leads."""
+    """The arm's name, with a word where it only leads, or leads together with another."""
     if finding.chosen or finding.arm is None:
         return finding.arm or ""
+    if finding.level_with is not None:
+        return f"{finding.arm} and {finding.level_with} lead together"
     if finding.after is not None and finding.next_after is not None:
         return (
             finding.arm if finding.after.prob_optimal >= LEANING else f"{finding.arm} leads so far"
@@ -223,6 +237,11 @@ def _unproven(finding: Findings) -> str:
         return f"{finding.arm} was chosen, but does not differ significantly from control"
     if finding.none_beats_control:
         return "No arm differs significantly from control"
+    if finding.level_with is not None:
+        return (
+            f"{finding.arm} and {finding.level_with} lead together, but do not differ "
+            "significantly from control"
+        )
     return f"{finding.arm} leads, but does not differ significantly from control"
 
 

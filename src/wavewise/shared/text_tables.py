@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Printed", "html_table", "latex_table", "markdown_table", "printed_rows", "text_table"]
+__all__ = [
+    "Printed",
+    "html_table",
+    "latex_table",
+    "listed",
+    "markdown_table",
+    "printed_rows",
+    "text_table",
+    "tied",
+]
 
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": "\\textbackslash{}",
@@ -137,3 +146,17 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if 0 < abs(value) < 0.001 else f"{value:.4f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: ``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def tied(values: Sequence[float], *, decimals: int | None = None) -> list[int]:
+    """Positions of the largest values: all that rounding, or print, cannot tell from it."""
+    if decimals is not None:
+        shown = [round(value, decimals) for value in values]
+        return [k for k, value in enumerate(shown) if value == max(shown)]
+    near = 1e-12 * max(abs(float(value)) for value in values)
+    return [k for k, value in enumerate(values) if value >= max(values) - near]

@@ -15,6 +15,7 @@ from wavewise.shared.inputs import aligned, read_outcome
 from wavewise.shared.labels import label_text
 from wavewise.shared.renamed import renamed
 from wavewise.shared.results import FloatArray, IntArray, Provenance, Result, hash_arrays, read_only
+from wavewise.shared.text_tables import listed, tied
 
 if TYPE_CHECKING:
     import polars as pl
@@ -195,11 +196,16 @@ class BetaBinomial(Result, kind="beta-binomial posterior"):
             "prob optimal    regret"
         ]
         lines += [self._row(k, bounds[k], width) for k in range(len(self.arms))]
-        best = int(np.argmin(self.policy_regret))
+        best = tied((-self.policy_regret).tolist())
+        names, regret = listed([self.arms[k] for k in best]), f"{self.policy_regret[best[0]]:.2g}"
+        probs = listed([f"{self.prob_optimal[k]:.4g}" for k in best])
+        sentence = f"{names} has the lowest expected regret, {regret}; it is best with probability"
+        if len(best) > 1:
+            sentence = f"{names} have the same lowest expected regret, {regret}; they are best with"
+            sentence += " probabilities"
         lines += [
             "",
-            f"{self.arms[best]} has the lowest expected regret, {self.policy_regret[best]:.2g}; it "
-            f"is best with probability {self.prob_optimal[best]:.4g}.",
+            f"{sentence} {probs}.",
             f"Interval: {'highest density' if kind == 'hpd' else kind}. Assumed: each trial "
             "succeeds independently with its arm's own probability; arms independent a priori.",
         ]

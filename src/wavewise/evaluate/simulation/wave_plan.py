@@ -125,6 +125,9 @@ class WavePlanRow(Record):
 class WavePlan(Result, kind="number of waves"):
     """Designs by net benefit, the recommended one, and the simpler one that is nearly as good.
 
+    `notes` say where the recommended size or number of waves is the last that was tried, so that
+    the best may lie beyond, and how many designs cannot be told apart from it.
+
     Parameters
     ----------
     rows : tuple of WavePlanRow
@@ -146,6 +149,36 @@ class WavePlan(Result, kind="number of waves"):
     benefit: Benefit
     comparison: Comparison = field(repr=False)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Where the recommendation lies at the end of what was tried, or cannot be told apart."""
+        found, n_units = [], self.recommended.n_units
+        sizes = sorted({sum(row.waves) for row in self.rows})
+        if len(sizes) == 1:
+            found.append(f"Only one size was tried, {n_units:,} units: give more `sizes`.")
+        elif n_units == sizes[-1]:
+            found.append(
+                f"Its size, {n_units:,} units, is the largest that was tried: a larger one may be "
+                "better still; give larger `sizes`."
+            )
+        elif n_units == sizes[0]:
+            found.append(
+                f"Its size, {n_units:,} units, is the smallest that was tried: a smaller one may "
+                "be better still; give smaller `sizes`."
+            )
+        most, n_waves = max(len(row.waves) for row in self.rows), len(self.recommended.waves)
+        if n_waves == most > 1:
+            found.append(
+                f"Its number of waves, {most}, is the largest that was tried: more may be better."
+            )
+        close = sum(row.behind_best.value <= 2 * row.behind_best.mc_error for row in self.rows[1:])
+        if close:
+            found.append(
+                f"{close} other design{'s' * (close > 1)} cannot be told apart from it by these "
+                "simulations (within two standard errors)."
+            )
+        return tuple(found)
+
     def curve(self) -> list[WavePlanRow]:
         """The best design of each number of waves."""
         best: dict[int, WavePlanRow] = {}
@@ -164,13 +197,14 @@ class WavePlan(Result, kind="number of waves"):
             "recommended": self.recommended.to_dict(),
             "simpler": self.simpler.to_dict(),
             "tolerance": self.tolerance,
+            "notes": self.notes,
             "benefit": self.benefit,
             "rows": [_flat(row) for row in self.rows],
         }
 
     def summary(self) -> str:
         """The recommendation, the curve over the number of waves, and the simpler design."""
-        lines = [f"Highest net benefit: {self.recommended.name}."]
+        lines = [f"Highest net benefit: {self.recommended.name}.", *self.notes]
         if self.simpler.name == self.recommended.name:
             lines.append("No simpler design is nearly as good.")
         else:

@@ -157,7 +157,7 @@ def _plan(contents: DesignContents) -> Iterator[Block]:
     if isinstance(plan, NotEstimable):
         yield f"Not computed: {plan.reason}."
         return
-    yield " ".join(plan.summary().splitlines()[:2])
+    yield " ".join(plan.summary().split("\nBest design by number")[0].splitlines())
     rows = tuple(
         (row.design, f"{row.cost:,.0f}", _money(row.net_benefit), _money(row.behind_best),
          _percent(row.best_arm_found))

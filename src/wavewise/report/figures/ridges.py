@@ -14,6 +14,7 @@ from wavewise.report.figures.draw import Figure
 from wavewise.report.figures.intervals import IntervalRow, interval_figure
 from wavewise.report.numbers import fixed, percent
 from wavewise.shared.results import FloatArray
+from wavewise.shared.text_tables import tied
 
 __all__ = ["posterior_figure", "ridge_figure", "ridge_panel"]
 
@@ -138,8 +139,9 @@ def ridge_panel(
     else:
         grid, density = density_of_draws(result.draws, None, _POINTS)
         median, bounds = _medians(result.draws, None), result.cred_int(prob, kind=kind)
-    best = result.arms[int(np.argmin(result.policy_regret))]
-    several = len(result.arms) > 1
+    lowest = tied((-np.asarray(result.policy_regret)).tolist())
+    best = result.arms[lowest[0]]
+    several = len(result.arms) > 1 and len(lowest) == 1
     return RidgePanel(
         title, tuple(result.arms), grid, density, median, bounds, best if several else None
     )

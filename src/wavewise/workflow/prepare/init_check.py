@@ -8,12 +8,14 @@ from typing import Any
 
 import polars as pl
 
+from wavewise.decide import shares
 from wavewise.design.parse import json_schema
 from wavewise.design.shares import planned_shares
 from wavewise.design.spec import StudySpec
 from wavewise.design.templates import template_files, template_names, template_text
+from wavewise.design.waves import AllocationRule, Wave
 from wavewise.errors import InputError
-from wavewise.shared.text_tables import text_table
+from wavewise.shared.text_tables import listed, text_table, tied
 from wavewise.workflow.files import read_data
 from wavewise.workflow.prepare.proposal import propose_study
 from wavewise.workflow.result import VerbResult
@@ -67,7 +69,8 @@ class SoundStudy(VerbResult):
     waves: tuple[Mapping[str, Any], ...]  # As `_HEAD` names them.
     n_units: int | None = None  # None where there is no database yet.
     without_address: Mapping[str, int] | None = None  # Channel: units that it cannot reach.
-    notes: tuple[str, ...] = ()  # Of the people: missing addresses, lengths of messages.
+    # Waves that cannot adapt; of the people: missing addresses, lengths of messages.
+    notes: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """Study, primary outcome, waves; of the people where there are any."""
@@ -76,13 +79,14 @@ class SoundStudy(VerbResult):
             "primary_outcome": self.primary_outcome,
             "waves": [{"id": wave["wave"], "n_arms": wave["arms"]} for wave in self.waves],
             "faults": [],
+            "notes": list(self.notes),
         }
         if self.n_units is None:
             return facts
         return {**facts, "n_units": self.n_units, "without_address": self.without_address}
 
     def summary(self) -> str:
-        """That the file is sound, its waves, and notes on the people."""
+        """That the file is sound, its waves, and notes on shares and people."""
         rows = [[wave[name] for name in _HEAD] for wave in self.waves]
         text = f"{self.title}: the study file is sound.\n\n{text_table(_HEAD, rows)}"
         return "\n".join([text, *self.notes])
@@ -152,6 +156,7 @@ def check(folder: Path, store_url: str | None = None) -> SoundStudy:
         title=spec.study.title,
         primary_outcome=spec.primary.id,
         waves=tuple(_wave_row(spec, position) for position in range(len(spec.waves))),
+        notes=tuple(filter(None, (_never_adapts(spec, wave) for wave in spec.waves))),
     )
     if store_url is None and not (folder / DATABASE_FILE).is_file():
         return sound
@@ -162,7 +167,31 @@ def check(folder: Path, store_url: str | None = None) -> SoundStudy:
         sound,
         n_units=found.n_units,
         without_address=found.without_address,
-        notes=found.notes,
+        notes=(*sound.notes, *found.notes),
+    )
+
+
+def _never_adapts(spec: StudySpec, wave: Wave) -> str | None:
+    """That a wave's rule gives equal shares whatever is learned, and what would adapt."""
+    rule = wave.shares
+    arms = [arm.id for arm in spec.arms_of(wave) if arm.id != wave.control_id]
+    if not isinstance(rule, AllocationRule) or rule.rule == "equal" or len(arms) < 2:
+        return None
+    odds = [0.6**k for k in range(len(arms))]
+    options = {name: getattr(rule, name) for name in ("temper", "uniform_share", "beta")}
+    given = shares(
+        [one / sum(odds) for one in odds], rule=rule.rule, control_share=wave.control_share or 0.0,
+        floor=rule.floor, **{name: value for name, value in options.items() if value is not None},
+    )[: len(arms)]  # fmt: skip
+    if len(tied(given.tolist())) < len(arms):
+        return None
+    why = f"wave '{wave.id}': rule \"{rule.rule}\" always shares equally between {listed(arms)}"
+    if rule.floor * len(arms) + (wave.control_share or 0.0) > 1 - 1e-9:
+        return f"{why}, since their floor of {rule.floor:g} takes the whole wave; lower the floor."
+    same = ", since p (1 - p) is the same for both" if rule.rule == "exploration" else ""
+    return (
+        f'{why}, whatever is learned{same}; for a wave that adapts take rule = "Thompson" with a '
+        "floor, such as floor = 0.1."
     )
 
 
