@@ -122,8 +122,9 @@ def _text(posterior: Posterior, best: int, runner_up: int | None, other: int | N
         text = (
             f"{listed([posterior.arms[k] for k in equal])} cannot be told apart: each is expected "
             f"to lose {regret[best]:.2g} in units of the outcome, and they are best with "
-            f"probabilities {probs}. {name} is taken only because it is listed first; choose among "
-            "them by cost or convenience."
+            f"probabilities {probs}. {name} is taken only because it is listed first: "
+            f"{listed([posterior.arms[k] for k in equal if k != best])} "
+            f"{'ties' if len(equal) == 2 else 'tie'} with it exactly; choose by cost or convenience."
         )
     else:
         text = (

@@ -43,6 +43,8 @@ def _words(arm: Reach) -> str:
     if len(arm.sends) <= MOST_IN_WORDS:
         return f"{text}; " + ", ".join(f"send {n} {percent(s, 1)}" for n, s in arm.sends)
     low, high = (pick(arm.sends, key=lambda send: send[1]) for pick in (min, max))
+    if percent(low[1], 1) == percent(high[1], 1):
+        return f"{text}; {percent(low[1], 1)} at every send"
     return (
         f"{text}; lowest at send {low[0]} ({percent(low[1], 1)}), "
         f"highest at send {high[0]} ({percent(high[1], 1)})"
