@@ -124,7 +124,7 @@ def _text(posterior: Posterior, best: int, runner_up: int | None, other: int | N
             f"to lose {regret[best]:.2g} in units of the outcome, and they are best with "
             f"probabilities {probs}. {name} is taken only because it is listed first: "
             f"{listed([posterior.arms[k] for k in equal if k != best])} "
-            f"{'ties' if len(equal) == 2 else 'tie'} with it exactly; choose by cost or convenience."
+            f"{'ties' if len(equal) == 2 else 'tie'} with it exactly; choose by cost or ease."
         )
     else:
         text = (
