@@ -74,6 +74,7 @@ class TestUnits:
     def test_weights(self, data, kind):
         columns = np.hstack([data["d"], data["dummies"]])
         options = {"strata": data["strata"], "weights": data["weights"], "se": kind}
+        options |= {"working_model": "inverse-weights"}  # as its HC2 has it
         agree(ate(data["y"], data["arm"], **options), peer(data, columns, kind, data["weights"]))
 
 

@@ -10,8 +10,16 @@ import pytest
 from wavewise.estimate.effects.ate import ate
 
 
-def dense(y, arm, arms, *, strata=None, covariates=None, cluster=None, weights=None, interact=True):
-    """Effects, CR2 covariance, and a function from weights to degrees of freedom."""
+def dense(
+    y, arm, arms, *, strata=None, covariates=None, cluster=None, weights=None, interact=True,
+    working_model="identity",
+):  # fmt: skip
+    """Effects, CR2 covariance, and a function from weights to degrees of freedom.
+
+    ``H = X (X'WX)^-1 X'W``, and variances Phi of the working model, the identity or one over the
+    weights. ``A_g V_gg A_g' = Phi_g`` with ``V = (I - H) Phi (I - H)'`` (Pustejovsky and Tipton
+    2018, equation 5), by the symmetric root in units of the working model's standard deviations.
+    """
     n = len(y)
     w = np.ones(n) if weights is None else weights
     d = (arm[:, None] == np.array(arms[1:])).astype(float)
@@ -24,23 +32,24 @@ def dense(y, arm, arms, *, strata=None, covariates=None, cluster=None, weights=N
     levels = [0] if strata is None else np.unique(strata)
     s = np.zeros(n) if strata is None else strata
     blocks.append((s[:, None] == np.array(levels)).astype(float))
-    root = np.sqrt(w)
-    design, target = np.hstack(blocks) * root[:, None], y * root
-    inverse = np.linalg.inv(design.T @ design)
-    loading = design @ inverse
-    hat = loading @ design.T
-    residual = target - hat @ target
+    design = np.hstack(blocks)
+    loading = w[:, None] * design @ np.linalg.inv(design.T @ (w[:, None] * design))
+    rest = np.eye(n) - design @ loading.T
+    phi = np.ones(n) if working_model == "identity" else 1 / w
     groups = np.arange(n) if cluster is None else cluster
     k = d.shape[1]
     scores, vectors = [], []
     for g in np.unique(groups):
         member = groups == g
-        block = np.eye(member.sum()) - hat[np.ix_(member, member)]
+        root = np.sqrt(phi[member])
+        block = (rest[member] * phi) @ rest[member].T / np.outer(root, root)
         values, turn = np.linalg.eigh(block)
-        inv_root = np.where(values > 1e-9, 1 / np.sqrt(np.maximum(values, 1e-9)), 0)
-        adjusted = (turn * inv_root) @ turn.T @ loading[member][:, :k]
-        scores.append(adjusted.T @ residual[member])
-        vectors.append((np.eye(n) - hat)[:, member] @ adjusted)
+        kept = values > 1e-10 * values.max()
+        inv_root = np.where(kept, 1 / np.sqrt(np.where(kept, values, 1)), 0)
+        adjust = ((turn * inv_root) @ turn.T) * root / root[:, None]
+        adjusted = adjust @ loading[member][:, :k]
+        scores.append(adjusted.T @ (rest @ y)[member])
+        vectors.append((rest[member] * np.sqrt(phi)).T @ adjusted)
 
     def df(weights_of_effects):
         p = np.column_stack([vector @ weights_of_effects for vector in vectors])
@@ -48,7 +57,7 @@ def dense(y, arm, arms, *, strata=None, covariates=None, cluster=None, weights=N
         return np.trace(gram) ** 2 / (gram**2).sum()
 
     scores = np.array(scores)
-    return (inverse @ design.T @ target)[:k], scores.T @ scores, df
+    return loading.T[:k] @ y, scores.T @ scores, df
 
 
 def draw(case, seed=0, n=96):
@@ -76,15 +85,15 @@ CASES = ["none", "within strata", "across strata", "few large", "whole strata"]
 
 
 @pytest.mark.parametrize("use_strata", [False, True])
-@pytest.mark.parametrize("extra", ["none", "lin", "additive", "weights"])
+@pytest.mark.parametrize("extra", ["none", "lin", "additive", "identity", "inverse-weights"])
 @pytest.mark.parametrize("case", CASES)
 def test_effects_covariance_and_degrees_of_freedom(case, extra, use_strata):
     d = draw(case)
     options = {"strata": d["strata"] if use_strata else None, "cluster": d["cluster"]}
     if extra in {"lin", "additive"}:
         options |= {"covariates": d["x"], "interact": extra == "lin"}
-    if extra == "weights":
-        options |= {"weights": d["rng"].uniform(0.5, 3, len(d["y"]))}
+    if extra in {"identity", "inverse-weights"}:
+        options |= {"weights": d["rng"].uniform(0.5, 3, len(d["y"])), "working_model": extra}
     arms = ["control", "a", "b", "c"]
     effects, cov, df = dense(d["y"], d["arm"], arms, **options)
     result = ate(d["y"], d["arm"], **options)
@@ -117,23 +126,31 @@ def test_large_clusters_by_low_rank_equal_dense_blocks():
     np.testing.assert_allclose(result.df, [df(np.ones(1))], rtol=1e-6)
 
 
-@pytest.mark.parametrize("clustered", [False, True])
-def test_arm_means(clustered):
+@pytest.mark.parametrize("weighted", [False, True], ids=["no weights", "weights"])
+@pytest.mark.parametrize("clustered", [False, True], ids=["units", "clusters"])
+def test_arm_means(clustered, weighted):
     """Means are the regression on arm indicators without an intercept."""
     d = draw("across strata")
-    cluster = d["cluster"] if clustered else None
-    result = ate(d["y"], d["arm"], cluster=cluster)
-    groups = np.arange(len(d["y"])) if cluster is None else cluster
+    n = len(d["y"])
+    groups = d["cluster"] if clustered else np.arange(n)
+    w = d["rng"].uniform(0.3, 4, n) if weighted else np.ones(n)
+    options = {"cluster": groups if clustered else None, "weights": w if weighted else None}
+    result = ate(d["y"], d["arm"], **options)
     design = (d["arm"][:, None] == np.array(result.arms)).astype(float)
-    hat = design @ np.linalg.pinv(design)
-    residual = d["y"] - hat @ d["y"]
-    loading = np.linalg.pinv(design).T
-    scores = []
+    loading = w[:, None] * design / (w @ design)
+    rest = np.eye(n) - design @ loading.T
+    scores, vectors = [], []
     for g in np.unique(groups):
         m = groups == g
-        values, turn = np.linalg.eigh(np.eye(m.sum()) - hat[np.ix_(m, m)])
-        scores.append((loading[m].T @ (turn / np.sqrt(values)) @ turn.T) @ residual[m])
-    scores = np.array(scores)
-    expected = np.sqrt(np.diag(scores.T @ scores))
-    np.testing.assert_allclose(result.means()["std_error"], expected, rtol=1e-9)
-    assert result.control_mean.std_error == pytest.approx(expected[0])
+        values, turn = np.linalg.eigh(rest[m] @ rest[m].T)
+        adjusted = turn @ ((turn.T @ loading[m]) / np.sqrt(values)[:, None])
+        scores.append(adjusted.T @ (rest @ d["y"])[m])
+        vectors.append(rest[m].T @ adjusted)
+    scores, vectors = np.array(scores), np.array(vectors)
+    means = [result._mean(k) for k in range(4)]
+    np.testing.assert_allclose([m.estimate for m in means], loading.T @ d["y"], rtol=1e-12)
+    expected = np.sqrt((scores**2).sum(axis=0))
+    np.testing.assert_allclose([m.std_error for m in means], expected, rtol=1e-9)
+    for k, mean in enumerate(means):
+        gram = vectors[:, :, k] @ vectors[:, :, k].T
+        assert mean.df == pytest.approx(np.trace(gram) ** 2 / (gram**2).sum(), rel=1e-8)

@@ -10,7 +10,9 @@ from wavewise.errors import InputError
 from wavewise.estimate.effects.covariance import (
     Precision,
     StdErrorKind,
+    WorkingModelName,
     arm_means,
+    check_working_model,
     precision,
     resolve_kind,
 )
@@ -40,6 +42,8 @@ def ate(
     interact: bool = True,
     missing_covariates: MissingRule = "error",
     weights: Any = None,
+    working_model: Literal["identity", "inverse-weights"] = "identity",
+    df: Literal["satterthwaite", "smaller-arm"] = "satterthwaite",
     arms: Sequence[Any] | None = None,
     contrasts: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Effects:
@@ -74,6 +78,13 @@ def ate(
     weights : array-like, shape (n_units,), optional
         Positive weights, such as one over the propensity of the arm that was drawn, needed where
         shares differ by stratum or wave.
+    working_model : {"identity", "inverse-weights"}
+        What HC2, CR2 and Satterthwaite's degrees of freedom take the variances of outcomes to be:
+        all equal, right for weights that are one over a probability; or one over the weights,
+        right where a unit is a mean of as many as its weight. Without weights they are the same.
+    df : {"satterthwaite", "smaller-arm"}
+        Degrees of freedom; with ``smaller-arm`` at most one less than the units or clusters of the
+        smallest arm compared, for a small arm that may vary far more than the others.
     arms : sequence of labels, optional
         All arms of the design, in the order of the rows; found in `arm` by default, and sorted.
     contrasts : mapping of str to mapping of str to float, optional
@@ -115,6 +126,7 @@ def ate(
     """
     kind = resolve_kind(se, cluster is not None)
     check_level(level)
+    check_working_model(working_model, df)
     _check_options(interact, missing_covariates)
     sample = read_sample(
         outcome,
@@ -134,8 +146,9 @@ def ate(
         sample,
         used,
         fit,
-        precision(rows, fit, kind),
+        precision(rows, fit, kind, working_model, df),
         kind=kind,
+        working_model=working_model,
         level=level,
         interact=interact,
         contrasts=contrasts,
@@ -158,6 +171,7 @@ def _result(
     precise: Precision,
     *,
     kind: StdErrorKind,
+    working_model: WorkingModelName,
     level: float,
     interact: bool,
     contrasts: Mapping[str, Mapping[str, float]] | None,
@@ -179,7 +193,7 @@ def _result(
         interacted=interacted,
         weighted=used.weights is not None,
         provenance=Provenance(_method(used, kind, interacted), used.data_hash),
-        _means=arm_means(sample, kind),
+        _means=arm_means(sample, kind, working_model),
         _precision=precise,
         _estimable=estimable,
     )

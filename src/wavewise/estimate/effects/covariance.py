@@ -1,66 +1,97 @@
 """Robust covariance of the effects: HC0 to HC3 over units, CR1, CR1S and CR2 over clusters."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from wavewise.errors import EstimationError, InputError
-from wavewise.estimate.effects.least_squares import Fit, Rows
+from wavewise.estimate.effects.least_squares import Fit, Rows, collapse, scaled_deviations
 from wavewise.estimate.effects.sample import Sample
-from wavewise.shared.labels import group_sum, renumber
-from wavewise.shared.results import BoolArray, FloatArray, IntArray, Record
+from wavewise.shared.labels import compress, group_sum
+from wavewise.shared.results import BoolArray, FloatArray, IntArray, NotEstimable, Record
 
-__all__ = ["ArmMeans", "Precision", "StdErrorKind", "arm_means", "precision", "resolve_kind"]
+__all__ = [
+    "ArmMeans",
+    "DegreesOfFreedom",
+    "Precision",
+    "StdErrorKind",
+    "WorkingModelName",
+    "arm_means",
+    "precision",
+    "resolve_kind",
+]
 
 
-# Satterthwaite degrees of freedom of a robust standard error.
+# The working model: variances of residuals, and Satterthwaite degrees of freedom.
+
+WorkingModelName = Literal["identity", "inverse-weights"]
 
 
 @dataclass(frozen=True, eq=False)
 class WorkingModel(Record):
-    """The variance estimate as a quadratic form, under independent outcomes of equal variance.
+    """Variances of residuals where outcomes are independent with the variances of the model.
 
     Notes
     -----
-    The estimate of a variance is ``sum_g (p_g'y)^2`` with ``p_g = (I - H)_g' q_g``. Under the
-    working model, with ``K_gh = p_g'p_h``, it is matched in mean and variance to a chi-squared
-    with ``(sum_g K_gg)^2 / sum_gh K_gh^2`` degrees of freedom. Since ``H = P + QQ'``,
-    ``K_gh = [g = h] d_g - u_g'u_h - v_g'v_h`` with ``d_g = q_g'q_g``, ``u_g = Q_g'q_g`` and
-    ``v_g`` the sums of ``q_g`` over orthonormal strata indicators, so that the double sum is one
-    of small cross products: no matrix with a side of the number of clusters is formed.
+    Residuals are ``(I - H) y`` with ``H = X (X'WX)^-1 X'W``. In units in which outcomes have
+    variance 1 theirs is ``V = (I - H)(I - H)'``. Where variances are one over the weights (and
+    where there are none) H is symmetric and ``V = I - QQ' - PP'``, with Q the orthonormal
+    regressors and P the strata indicators. Where all are equal, ``H = LR'`` with ``L = Q / r``,
+    ``R = Q r`` and r the root of the weight, so ``V = I - LR' - RL' + L R'R L'``, which is
+    ``I - FF' + GG'`` with ``F, G = (L +- (R - L R'R / 2)) / sqrt(2)``; strata likewise. So V
+    is I and signed squares of a few factors. The estimate of a variance is ``sum_g (p_g'y)^2``
+    with ``p_g = (I - H)_g' q_g``; it is matched in mean and variance to a chi-squared with
+    ``(sum_g K_gg)^2 / sum_gh K_gh^2`` degrees of freedom, ``K_gh = p_g'p_h = [g = h] d_g +
+    sum_k s_k u_gk u_hk`` with ``d_g = q_g'q_g`` and ``u_g`` sums of q_g over factors of sign s, so
+    that the double sum is one of small cross products: no matrix with a side of the number of
+    clusters is formed.
 
     References
     ----------
     Bell and McCaffrey (2002), equation 17; Imbens and Kolesar (2016), equation 5; Pustejovsky
-    and Tipton (2018), section 2.3.
+    and Tipton (2018), sections 2.2 and 2.3 (weights that are no inverse variances).
     """
 
-    # (n_rows, n_effects): Corrected loadings ``q_g = A_g Z_g`` of one of the groups that the row
-    # stands for.
+    # (n_rows, n_effects): Loadings ``q_g = A_g Z_g`` of one of the groups that the row stands for.
     loading: FloatArray
-    # (n_rows, n_columns): Orthonormal basis ``Q`` of the regressors, in the same units.
-    basis: FloatArray
-    share: FloatArray  # (n_rows,): Entry of the orthonormal strata indicator, in the same units.
+    factors: FloatArray  # (n_rows, n_factors): Factors of the regressors.
+    signs: FloatArray  # (n_factors,): Their signs.
+    shares: FloatArray  # (n_rows, n_shares): Entries of the factors of the row's own stratum.
+    share_signs: FloatArray  # (n_shares,): Their signs.
+    root: FloatArray  # (n_rows,): Root of a unit's weight where all variances are equal; else 1.
     stratum: IntArray  # (n_rows,): Stratum of the row.
     # (n_rows,): Cluster of the row, never decreasing; None where no cluster spans several rows.
     cluster: IntArray | None
     copies: FloatArray  # (n_rows,): Groups that the row stands for.
 
     @classmethod
-    def of(cls, rows: Rows, basis: FloatArray, loading: FloatArray) -> "WorkingModel":
-        """The working model of rows, from their scaled basis and the loadings of their groups."""
+    def of(cls, rows: Rows, fit: Fit, name: WorkingModelName) -> "WorkingModel":
+        """The working model of rows, with the loadings of their groups."""
         scale = np.sqrt(rows.copies)
-        share = rows.root / np.sqrt(rows.stratum_weight[rows.stratum])
-        return cls(
-            loading=loading,
-            basis=basis / scale[:, None],
-            share=share / scale,
-            stratum=rows.stratum,
-            cluster=rows.cluster,
-            copies=rows.copies,
-        )
+        basis = fit.basis / scale[:, None]
+        share = rows.root / scale / np.sqrt(rows.stratum_weight[rows.stratum])
+        own = {"stratum": rows.stratum, "cluster": rows.cluster, "copies": rows.copies}
+        loading = fit.loading / scale[:, None]
+        root = rows.unit_root
+        if name == "inverse-weights" or (root == 1).all():
+            minus, one = -np.ones(basis.shape[1]), np.ones_like(root)
+            return cls(loading, basis, minus, share[:, None], -np.ones(1), one, **own)
+        right = basis * root[:, None]
+        square = right.T @ (rows.copies[:, None] * right)
+        mass = rows.copies * share * root
+        common = _sums(rows.stratum, mass, right)
+        left, own_left = basis / root[:, None], share / root
+        right = right - own_left[:, None] * common[rows.stratum] - left @ square / 2
+        twice = group_sum(rows.stratum, rows.copies * (share * root) ** 2, rows.n_strata)
+        own_right = share * root - twice[rows.stratum] * own_left / 2
+        factors = np.hstack([left + right, left - right]) / np.sqrt(2)
+        shares = np.column_stack([own_left + own_right, own_left - own_right]) / np.sqrt(2)
+        signs = np.repeat([-1.0, 1.0], basis.shape[1])
+        plus_minus = np.array([-1.0, 1.0])
+        return cls(loading * root[:, None], factors, signs, shares, plus_minus, root, **own)
 
     def degrees_of_freedom(self, weights: FloatArray) -> float:
         """Satterthwaite degrees of freedom of a combination of the effects."""
@@ -70,59 +101,83 @@ class WorkingModel(Record):
             return self._of_single_rows(q)
         return self._of_grouped_rows(q, self.cluster)
 
+    @cached_property
+    def taken(self) -> FloatArray:
+        """What the fit takes out of the variance of each row's residual, negative; (n_rows,)."""
+        factors: FloatArray = np.einsum("rk,rk,k->r", self.factors, self.factors, self.signs)
+        return factors + self.shares**2 @ self.share_signs
+
     def _of_single_rows(self, q: FloatArray) -> float:
         """Every cluster lies in one stratum and is one row, maybe several times."""
-        copies = self.copies
-        d = q**2
-        u = self.basis * q[:, None]
-        v = self.share * q
-        own = (u**2).sum(axis=1) + v**2
-        by_stratum = group_sum(self.stratum, copies * v**2)
-        mixed = [group_sum(self.stratum, copies * v * u_k) for u_k in u.T]
-        cross = u.T @ (copies[:, None] * u)
-        double = (cross**2).sum() + 2 * sum(float(m @ m) for m in mixed) + by_stratum @ by_stratum
-        return _matched(copies, d, own, float(double))
+        s, t, d = self.signs, self.share_signs, q**2
+        u = np.sqrt(self.copies * d)[:, None] * self.factors
+        double = s @ (u.T @ u) ** 2 @ s
+        for sign, share in zip(t, self.shares.T, strict=True):
+            weight = self.copies * d * share
+            double += 2 * sign * (_sums(self.stratum, weight, self.factors) ** 2 @ s).sum()
+            double += sign * (_sums(self.stratum, weight, self.shares) ** 2 @ t).sum()
+        return _matched(self.copies, d, d * self.taken, float(double))
 
     def _of_grouped_rows(self, q: FloatArray, cluster: IntArray) -> float:
         """Clusters of several rows, within strata or across them."""
+        s = self.signs
         d = group_sum(cluster, q**2)
-        u = np.stack([group_sum(cluster, q * b) for b in self.basis.T], axis=1)
-        v = self._sums_by_stratum(q, cluster)
-        own = (u**2).sum(axis=1) + np.asarray(v.multiply(v).sum(axis=1)).ravel()
-        mixed = v.T @ u
-        double = ((u.T @ u) ** 2).sum() + 2 * (mixed**2).sum() + _gram_square(v)
+        u = _sums(cluster, q, self.factors)
+        v, t = self._sums_by_stratum(q, cluster)
+        own = u**2 @ s + v.multiply(v) @ t
+        double = s @ (u.T @ u) ** 2 @ s + 2 * (t @ (v.T @ u) ** 2 @ s) + _gram_square(v, t)
         return _matched(np.ones(d.size), d, own, float(double))
 
-    def _sums_by_stratum(self, q: FloatArray, cluster: IntArray) -> Any:
-        """``v_g`` as a sparse matrix, shape (n_clusters, n_strata)."""
+    def _sums_by_stratum(self, q: FloatArray, cluster: IntArray) -> tuple[Any, FloatArray]:
+        """``u_g`` of strata as a sparse matrix (n_clusters, n_strata n_shares), and the signs."""
         from scipy.sparse import csr_array
 
-        matrix = csr_array((q * self.share, (cluster, self.stratum)))
+        n_strata, n_shares = int(self.stratum.max()) + 1, self.share_signs.size
+        columns = self.stratum[:, None] * n_shares + np.arange(n_shares)
+        values = q[:, None] * self.shares
+        where = (np.repeat(cluster, n_shares), columns.ravel())
+        matrix = csr_array((values.ravel(), where))
         matrix.sum_duplicates()
-        return matrix
+        return matrix, np.tile(self.share_signs, n_strata)
 
 
-def _gram_square(v: Any) -> float:
-    """Sum of squares of ``V'V``, by whichever of ``V'V`` and ``VV'`` has fewer entries."""
+def _sums(codes: IntArray, weight: FloatArray, columns: FloatArray) -> FloatArray:
+    """Weighted sums of each column by code, shape (n_codes, n_columns)."""
+    n_codes = int(codes.max()) + 1
+    if n_codes == 1:
+        return (weight @ columns)[None, :]
+    from scipy.sparse import csr_array
+
+    by_row = csr_array((weight, codes, np.arange(codes.size + 1)), (codes.size, n_codes))
+    return np.asarray(by_row.T @ columns)
+
+
+def _gram_square(v: Any, signs: FloatArray) -> float:
+    """Signed sum of squares of ``V'V``, by whichever of ``V'V`` and ``VV'`` has fewer entries."""
     by_row = np.diff(v.indptr).astype(np.float64)
     by_column = np.bincount(v.indices).astype(np.float64)
-    gram = v.T @ v if by_row @ by_row <= by_column @ by_column else v @ v.T
-    return float((gram.data**2).sum())
+    if by_row @ by_row <= by_column @ by_column:
+        gram = (v.T @ v).tocsr()
+        gram.data = gram.data**2
+        return float(signs @ (gram @ signs))
+    signed = v.copy()
+    signed.data = v.data * signs[v.indices]
+    return float(((signed @ v.T).data ** 2).sum())
 
 
 def _matched(copies: FloatArray, d: FloatArray, own: FloatArray, double: float) -> float:
-    mean = copies @ (d - own)
-    square = copies @ (d**2 - 2 * d * own) + double
+    mean = copies @ (d + own)
+    square = copies @ (d**2 + 2 * d * own) + double
     return float(mean**2 / square)
 
 
-# Influence of units and clusters on the effects, corrected for their leverage.
+# Loadings of units and clusters, corrected for what the fit takes out of their residuals.
 
-# 1 - leverage below this is zero up to rounding: the residual says nothing
-_LEVERAGE_TOLERANCE = 1e-10
+# a variance of a residual below this, relative to its outcome's, is zero up to rounding
+_FITTED = 1e-10
 # loadings below this, relative to the effect's, are rounding
 _ROUNDING = 1e-9
-# entries of the hat-matrix blocks that are held at once
+# entries of the blocks that are held at once
 _CHUNK = 4_000_000
 # side of the largest dense block
 _LARGEST = 4_000
@@ -130,59 +185,36 @@ _LARGEST = 4_000
 
 @dataclass(frozen=True, eq=False)
 class Influence:
-    """Corrected loadings ``A_g Z_g``, and the directions in which residuals say nothing."""
+    """A working model with corrected loadings, and directions in which residuals say nothing."""
 
-    # (n_rows, n_effects): Corrected loadings; of one unit of the row without clusters, of the row
-    # with them.
-    loading: FloatArray
+    model: WorkingModel  # Its loading is the corrected one.
     # (n_directions, n_effects): Part of each effect's loading, relative to the whole, that lies
     # in a direction where the residual is zero by construction. An effect with such a part has no
     # standard error.
     silent: FloatArray
 
 
-def group_influence(rows: Rows, fit: Fit, power: float) -> Influence:
-    """Loadings of single groups times ``(1 - h)^-power``, with ``h`` the group's leverage.
+def influence(model: WorkingModel, power: float) -> Influence:
+    """Loadings times ``A_g``: I for power 0, ``V_gg^(-1/2)`` for 1/2 and ``(I - H_gg)^-1`` for 1.
 
-    ``power`` is 0 for HC0, HC1, CR1 and CR1S, 1/2 for HC2 and CR2, and 1 for HC3. All units of a
-    group are alike here, so that its block of the hat matrix has the one eigenvalue ``h``.
+    Power 1 is for single units under inverse-weights, where ``V_gg = I - H_gg``. Where V_gg is
+    singular its Moore-Penrose inverse is used.
     """
-    share = np.sqrt(rows.copies)[:, None]
-    free = 1 - _leverage(rows, fit) / rows.copies
-    silent = free < _LEVERAGE_TOLERANCE
-    scale = np.where(silent, 0.0, np.where(silent, 1.0, free) ** -power)
-    return Influence(
-        loading=fit.loading / share * scale[:, None],
-        silent=_relative(fit, (fit.loading / share)[silent]),
-    )
-
-
-def cluster_influence(rows: Rows, fit: Fit, cluster: IntArray, power: float) -> Influence:
-    """Loadings of clusters of several rows times ``A_g = (I - H_gg)^-power`` (CR2 at 1/2).
-
-    ``H_gg`` is the cluster's block of the whole hat matrix, strata effects included. Where
-    ``I - H_gg`` is singular its Moore-Penrose inverse is used.
-    """
-    if power == 0:
-        return Influence(fit.loading, np.zeros((0, fit.loading.shape[1])))
-    loading = np.empty_like(fit.loading)
-    silent: list[FloatArray] = []
-    for members in _batches(cluster):
-        adjusted, quiet = _adjust(rows, fit, members)
-        loading[members] = adjusted
+    plain = model.loading
+    if power == 0 and model.cluster is not None:
+        return Influence(model, np.zeros((0, plain.shape[1])))
+    if model.cluster is None:
+        loading, quiet = _single(model, np.arange(plain.shape[0]), power)
+        return Influence(replace(model, loading=loading), _relative(model, quiet))
+    loading, silent = np.empty_like(plain), []
+    for members in _batches(model.cluster):
+        loading[members], quiet = _adjust(model, members)
         silent.append(quiet)
-    return Influence(loading, _relative(fit, np.concatenate(silent)))
+    return Influence(replace(model, loading=loading), _relative(model, np.concatenate(silent)))
 
 
-def _leverage(rows: Rows, fit: Fit) -> FloatArray:
-    """Leverage of scaled rows, strata effects included, shape (n_rows,)."""
-    by_strata: FloatArray = rows.root**2 / rows.stratum_weight[rows.stratum]
-    by_strata += np.einsum("rp,rp->r", fit.basis, fit.basis)
-    return by_strata
-
-
-def _relative(fit: Fit, loading: FloatArray) -> FloatArray:
-    relative = loading / np.linalg.norm(fit.loading, axis=0)
+def _relative(model: WorkingModel, quiet: FloatArray) -> FloatArray:
+    relative = quiet / np.sqrt(model.copies @ (model.loading / model.root[:, None]) ** 2)
     heard = np.abs(relative).max(axis=1, initial=0.0) > _ROUNDING
     return np.asarray(relative[heard], dtype=np.float64)
 
@@ -198,31 +230,33 @@ def _batches(cluster: IntArray) -> Iterator[IntArray]:
             yield first[begin : begin + step, None] + np.arange(size)
 
 
-def _adjust(rows: Rows, fit: Fit, members: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Corrected loadings of one batch, and what of them lies in silent directions."""
-    if members.shape[1] == 1:
-        return _adjust_single(rows, fit, members)
-    stratum = rows.stratum[members]
-    if members.shape[1] > 2 * fit.basis.shape[1] + 64:
-        n_factors = fit.basis.shape[1] + max(np.unique(row).size for row in stratum)
-        if 2 * n_factors < members.shape[1]:
-            return _adjust_tall(rows, fit, members)
-    return _adjust_block(rows, fit, members)
+def _single(model: WorkingModel, row: IntArray, power: float) -> tuple[FloatArray, FloatArray]:
+    """Groups that are one row: the variance of their residual is a number."""
+    free = 1 + model.taken[row]
+    fitted = free < _FITTED
+    scale = np.where(fitted, 0.0, np.where(fitted, 1.0, free) ** -power)
+    loading = model.loading[row]
+    return loading * scale[:, None], (loading / model.root[row, None])[fitted]
 
 
-def _adjust_single(rows: Rows, fit: Fit, members: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Clusters that are one row: the inverse root is a number."""
-    row = members[:, 0]
-    total = rows.stratum_weight[rows.stratum[row]]
-    basis = fit.basis[row]
-    free = 1 - np.einsum("rp,rp->r", basis, basis) - rows.root[row] ** 2 / total
-    quiet = free < _LEVERAGE_TOLERANCE
-    scale = np.where(quiet, 0.0, 1 / np.sqrt(np.where(quiet, 1.0, free)))
-    loading = fit.loading[row]
-    return (loading * scale[:, None])[:, None, :], loading[quiet]
+def _adjust(model: WorkingModel, members: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Loadings of one batch times ``V_gg^(-1/2)``, and what of them lies in silent directions."""
+    size = members.shape[1]
+    if size == 1:
+        loading, quiet = _single(model, members[:, 0], 0.5)
+        return loading[:, None, :], quiet
+    n_factors = model.signs.size
+    if size > 2 * n_factors + 64:
+        most = max(np.unique(row).size for row in model.stratum[members])
+        if 2 * (n_factors + most * model.share_signs.size) < size:
+            pairs = [_adjust_tall(model, row) for row in members]
+            return np.stack([pair[0] for pair in pairs]), np.concatenate(
+                [pair[1] for pair in pairs]
+            )
+    return _adjust_block(model, members)
 
 
-def _adjust_block(rows: Rows, fit: Fit, members: IntArray) -> tuple[FloatArray, FloatArray]:
+def _adjust_block(model: WorkingModel, members: IntArray) -> tuple[FloatArray, FloatArray]:
     """Symmetric inverse root of each block, by its eigenvectors."""
     size = members.shape[1]
     if size > _LARGEST:
@@ -230,50 +264,50 @@ def _adjust_block(rows: Rows, fit: Fit, members: IntArray) -> tuple[FloatArray, 
             f"CR2: found a cluster of {size:,} rows over many strata; needed at most {_LARGEST:,}; "
             "give se='CR1', or larger strata"
         )
-    basis, stratum = fit.basis[members], rows.stratum[members]
-    share = rows.root[members] / np.sqrt(rows.stratum_weight[stratum])
-    hat = basis @ basis.transpose(0, 2, 1)
-    hat += (share[:, :, None] * share[:, None, :]) * (stratum[:, :, None] == stratum[:, None, :])
-    values, vectors = np.linalg.eigh(np.eye(size) - hat)
-    quiet = values < _LEVERAGE_TOLERANCE
-    scale = np.where(quiet, 0.0, 1 / np.sqrt(np.where(quiet, 1.0, values)))
-    turned = vectors.transpose(0, 2, 1) @ fit.loading[members]
-    return vectors @ (scale[:, :, None] * turned), turned[quiet]
+    factors, shares, stratum = model.factors[members], model.shares[members], model.stratum[members]
+    block = (shares * model.share_signs) @ shares.transpose(0, 2, 1)
+    block *= stratum[:, :, None] == stratum[:, None, :]
+    block += np.eye(size) + (factors * model.signs) @ factors.transpose(0, 2, 1)
+    values, vectors = np.linalg.eigh(block)
+    fitted = values < _FITTED
+    scale = np.where(fitted, 0.0, 1 / np.sqrt(np.where(fitted, 1.0, values)))
+    loading = model.loading[members]
+    turned = vectors.transpose(0, 2, 1) @ loading
+    quiet = _absorbed(vectors, loading, model.root[members])[fitted]
+    return vectors @ (scale[:, :, None] * turned), quiet
 
 
-def _adjust_tall(rows: Rows, fit: Fit, members: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Clusters with many rows: ``H_gg = FF'`` has low rank, so only ``F'F`` is decomposed."""
-    pairs = [_adjust_tall_one(rows, fit, row) for row in members]
-    return np.stack([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
+def _adjust_tall(model: WorkingModel, row: IntArray) -> tuple[FloatArray, FloatArray]:
+    """A cluster with many rows: only the span of its factors is decomposed."""
+    strata, codes = np.unique(model.stratum[row], return_inverse=True)
+    n_shares = model.share_signs.size
+    shares = np.zeros((row.size, strata.size, n_shares))
+    shares[np.arange(row.size), codes] = model.shares[row]
+    every = np.column_stack([shares.reshape(row.size, -1), model.factors[row]])
+    signs = np.concatenate([np.tile(model.share_signs, strata.size), model.signs])
+    span, small = np.linalg.qr(every)
+    change, vectors = np.linalg.eigh((small * signs) @ small.T)
+    fitted = 1 + change < _FITTED
+    scale = np.where(fitted, 0.0, 1 / np.sqrt(np.where(fitted, 1.0, 1 + change)))
+    directions = span @ vectors
+    loading = model.loading[row]
+    adjusted = loading + directions @ ((scale - 1)[:, None] * (directions.T @ loading))
+    return adjusted, _absorbed(directions, loading, model.root[row])[fitted]
 
 
-def _adjust_tall_one(rows: Rows, fit: Fit, row: IntArray) -> tuple[FloatArray, FloatArray]:
-    factor = _leverage_factor(rows, fit, row)
-    values, vectors = np.linalg.eigh(factor.T @ factor)
-    used = values > 1e-14
-    values, vectors = values[used], vectors[:, used]
-    # orthonormal directions of the cluster's rows, one an eigenvalue
-    directions = factor @ vectors / np.sqrt(values)
-    quiet = 1 - values < _LEVERAGE_TOLERANCE
-    scale = np.where(quiet, 0.0, 1 / np.sqrt(np.where(quiet, 1.0, 1 - values)))
-    turned = directions.T @ fit.loading[row]
-    adjusted = fit.loading[row] + directions @ ((scale - 1)[:, None] * turned)
-    return adjusted, turned[quiet]
-
-
-def _leverage_factor(rows: Rows, fit: Fit, row: IntArray) -> FloatArray:
-    """``F`` with ``H_gg = FF'``: scaled strata indicators beside the basis."""
-    strata, codes = np.unique(rows.stratum[row], return_inverse=True)
-    share = rows.root[row] / np.sqrt(rows.stratum_weight[rows.stratum[row]])
-    indicators = np.zeros((row.size, strata.size))
-    indicators[np.arange(row.size), codes] = share
-    return np.column_stack([indicators, fit.basis[row]])
+def _absorbed(vectors: FloatArray, loading: FloatArray, root: FloatArray) -> FloatArray:
+    """What the effects change with outcomes in directions that the fit may absorb, ``v / root``."""
+    scaled = vectors / root[..., None]
+    scaled = scaled / np.linalg.norm(scaled, axis=-2, keepdims=True)
+    found: FloatArray = np.swapaxes(scaled, -1, -2) @ (loading / root[..., None])
+    return found
 
 
 StdErrorKind = Literal["HC0", "HC1", "HC2", "HC3", "CR1", "CR1S", "CR2"]
+DegreesOfFreedom = Literal["satterthwaite", "smaller-arm"]
 
 _COUNTERPART: dict[str, StdErrorKind] = {"HC0": "CR1", "HC1": "CR1", "HC2": "CR2"}
-_POWER = {"HC0": 0, "HC1": 0, "HC2": 0.5, "HC3": 1, "CR1": 0, "CR1S": 0, "CR2": 0.5}
+_POWER = {"HC2": 0.5, "HC3": 1.0, "CR2": 0.5}
 # a loading this small, relative to the effect's, is rounding
 _SILENT = 1e-7
 # a variance this small, relative to that of outcomes as large as the largest, is rounding
@@ -291,6 +325,9 @@ class Precision(Record):
     # (n_directions, n_effects): Directions without a residual; see `Influence`.
     silent: FloatArray
     floor: FloatArray  # (n_effects,): Standard errors not above this are rounding.
+    # (1 + n_effects,): Units or clusters of the control and of each arm, where degrees of freedom
+    # are at most those of the smallest arm compared.
+    arm_groups: FloatArray | None = None
 
     def variance(self, weights: FloatArray) -> float:
         """Variance of a combination of the effects."""
@@ -298,9 +335,14 @@ class Precision(Record):
 
     def df(self, weights: FloatArray) -> float:
         """Degrees of freedom of the standard error of a combination of the effects."""
-        if self.fixed_df is not None or self.model is None:
-            return float(self.fixed_df or np.inf)
-        return self.model.degrees_of_freedom(weights)
+        found = float(self.fixed_df or np.inf)
+        if self.fixed_df is None and self.model is not None:
+            found = self.model.degrees_of_freedom(weights)
+        if self.arm_groups is None:
+            return found
+        of_arms = np.concatenate([[-weights.sum()], weights])
+        compared = np.abs(of_arms) > _SILENT * np.abs(weights).max()
+        return min(found, float(self.arm_groups[compared].min()) - 1)
 
     def refusal(self, weights: FloatArray) -> str | None:
         """Why a combination has no standard error, or None where it has one."""
@@ -332,16 +374,32 @@ def resolve_kind(se: Any, clustered: bool) -> StdErrorKind:
     return _COUNTERPART[kind]
 
 
-def precision(rows: Rows, fit: Fit, kind: StdErrorKind) -> Precision:
+def check_working_model(working_model: object, df: object) -> None:
+    """Refuse names of working models and of degrees of freedom that are not known."""
+    for name, value, known in (
+        ("working_model", working_model, get_args(WorkingModelName)),
+        ("df", df, get_args(DegreesOfFreedom)),
+    ):
+        if value not in known:
+            raise InputError(f"{name}: found {value!r}; needed {' or '.join(map(repr, known))}")
+
+
+def precision(
+    rows: Rows,
+    fit: Fit,
+    kind: StdErrorKind,
+    working_model: WorkingModelName = "identity",
+    df: DegreesOfFreedom = "satterthwaite",
+) -> Precision:
     """Covariance of the effects.
 
     Notes
     -----
     With loadings ``Z`` and residuals ``e``: over units,
-    ``V = c sum_i z_i z_i' e_i^2 (1 - h_i)^(-2a)`` with ``a = 0`` (HC0, HC1), 1/2 (HC2), 1 (HC3)
-    and ``c = n / (n - k)`` for HC1, else 1. Over clusters,
-    ``V = c sum_g Z_g'A_g e_g e_g'A_g Z_g`` with ``A_g = I`` and
-    ``c = G / (G - 1) (n - 1) / (n - k)`` (CR1, CR1S), or ``A_g = (I - H_gg)^(-1/2)`` and
+    ``V = c sum_i z_i z_i' e_i^2 v_i^(-2a)`` with ``a = 0`` (HC0, HC1), 1/2 (HC2), 1 (HC3), v_i the
+    variance of the residual under the working model (``1 - h_i`` without weights, and in HC3) and
+    ``c = n / (n - k)`` for HC1, else 1. Over clusters, ``V = c sum_g Z_g'A_g e_g e_g'A_g Z_g`` with
+    ``A_g = I`` and ``c = G / (G - 1) (n - 1) / (n - k)`` (CR1, CR1S), or ``A_g = V_gg^(-1/2)`` and
     ``c = 1`` (CR2). Leverages hold the strata effects. ``k`` counts strata effects in HC1 and
     CR1S; in CR1 it counts the intercept in their place.
 
@@ -355,34 +413,42 @@ def precision(rows: Rows, fit: Fit, kind: StdErrorKind) -> Precision:
             "cluster: found a single cluster; needed two or more in each arm; give the groups that "
             "were randomized, or cluster=None where units were randomized one by one"
         )
-    influence = _influence(rows, fit, _POWER[kind])
     satterthwaite = kind in {"HC2", "CR2"}
+    found = influence(_model(rows, fit, kind, working_model), _POWER.get(kind, 0.0))
     return Precision(
-        cov=_factor(rows, kind) * _meat(rows, fit, influence),
+        cov=_factor(rows, kind) * _meat(rows, fit, found.model),
         fixed_df=None if satterthwaite else _fixed_df(rows, kind),
-        model=WorkingModel.of(rows, fit.basis, influence.loading) if satterthwaite else None,
-        silent=_silent(rows, influence),
+        model=found.model if satterthwaite else None,
+        silent=_silent(rows, found),
         floor=_floor(rows, fit),
+        arm_groups=_arm_groups(rows) if df == "smaller-arm" else None,
     )
 
 
-def _influence(rows: Rows, fit: Fit, power: float) -> Influence:
-    if rows.cluster is None:
-        return group_influence(rows, fit, power)
-    return cluster_influence(rows, fit, rows.cluster, power)
+def _model(rows: Rows, fit: Fit, kind: StdErrorKind, name: WorkingModelName) -> WorkingModel:
+    return WorkingModel.of(rows, fit, name if kind in {"HC2", "CR2"} else "inverse-weights")
 
 
-def _meat(rows: Rows, fit: Fit, influence: Influence) -> FloatArray:
+def _meat(rows: Rows, fit: Fit, model: WorkingModel) -> FloatArray:
     """Sum over groups of the outer product of ``Z_g'A_g e_g``, shape (n_effects, n_effects)."""
-    loading = influence.loading
+    loading = model.loading
     if rows.cluster is None:
-        squares = rows.within + fit.residual**2
+        squares = (rows.within + fit.residual**2) / model.root**2
         like: FloatArray = loading.T @ (loading * squares[:, None])
         return like
-    starts = np.flatnonzero(np.diff(rows.cluster, prepend=-1))
-    scores = np.add.reduceat(loading * fit.residual[:, None], starts, axis=0)
+    scores = group_scores(rows, model, fit.residual)
     meat: FloatArray = scores.T @ scores
     return meat
+
+
+def group_scores(rows: Rows, model: WorkingModel, residual: FloatArray) -> FloatArray:
+    """``Z_g'A_g e_g``, shape (n_groups, n_effects), where every row stands for one group."""
+    scores = model.loading * (residual / model.root)[:, None]
+    if rows.cluster is None:
+        return scores
+    starts = np.flatnonzero(np.diff(rows.cluster, prepend=-1))
+    summed: FloatArray = np.add.reduceat(scores, starts, axis=0)
+    return summed
 
 
 def _factor(rows: Rows, kind: StdErrorKind) -> float:
@@ -401,14 +467,21 @@ def _fixed_df(rows: Rows, kind: StdErrorKind) -> float:
     return float(rows.n_units - rows.rank_full)
 
 
-def _silent(rows: Rows, influence: Influence) -> FloatArray:
-    """Silent directions, with one for each arm that has a single unit or cluster."""
+def _arms(rows: Rows) -> BoolArray:
+    """Whether each row is of the control, then of each arm; (n_rows, 1 + n_effects)."""
     effects = rows.x[:, : rows.n_effects] == 1
-    arms = np.column_stack([~effects.any(axis=1), effects])
+    return np.column_stack([~effects.any(axis=1), effects])
+
+
+def _arm_groups(rows: Rows) -> FloatArray:
+    return np.array([_n_groups(rows, member) for member in _arms(rows).T])
+
+
+def _silent(rows: Rows, found: Influence) -> FloatArray:
+    """Silent directions, with one for each arm that has a single unit or cluster."""
     # the control's loading in an effect is minus that of all arms together
     directions = np.vstack([np.ones(rows.n_effects), np.eye(rows.n_effects)])
-    alone = [_n_groups(rows, member) < 2 for member in arms.T]
-    return np.vstack([influence.silent, directions[alone]])
+    return np.vstack([found.silent, directions[_arm_groups(rows) < 2]])
 
 
 def _n_groups(rows: Rows, member: BoolArray) -> float:
@@ -437,76 +510,55 @@ class ArmMeans(Record):
     df: FloatArray
 
 
-@dataclass(frozen=True, eq=False)
-class _Groups:
-    """Independent groups of units of one arm: single units, or the arm's part of a cluster."""
-
-    arm: IntArray
-    share: FloatArray  # of the arm's weight, which is also the leverage
-    score: FloatArray  # weighted sum of residuals over the arm's weight
-
-
-def arm_means(sample: Sample, kind: StdErrorKind) -> ArmMeans:
-    """Mean outcome by arm: the regression on arm indicators alone.
+def arm_means(sample: Sample, kind: StdErrorKind, working_model: WorkingModelName) -> ArmMeans:
+    """Mean outcome by arm: the regression on arm indicators alone, each arm a stratum of its own.
 
     Notes
     -----
-    A group ``g`` with the share ``h_g`` of its arm's weight has the leverage ``h_g``, so that
-    ``V = c sum_g (s_g (1 - h_g)^-a)^2`` with ``s_g = sum_(i in g) w_i e_i / W`` and the ``a`` and
-    ``c`` of the covariance in use. Under HC2 without weights this is ``s^2 / n``.
+    Under HC2 without weights the variance is ``s^2 / n``.
     """
-    n_arms = len(sample.arms)
-    weight = np.ones(sample.n_units) if sample.weights is None else sample.weights
-    total = group_sum(sample.arm, weight, n_arms)
-    filled = np.where(total > 0, total, np.nan)
-    mean = group_sum(sample.arm, weight * sample.outcome, n_arms) / filled
-    groups = _groups(sample, weight, mean, filled)
-    free = np.where(groups.share < 1 - 1e-10, 1 - groups.share, np.nan)
-    power = {"HC2": 0.5, "CR2": 0.5, "HC3": 1.0}.get(kind, 0.0)
-    scale = np.where(np.isnan(free), np.nan, free**-power)
-    variance = _by_arm(groups, (groups.score * scale) ** 2, n_arms)
-    variance *= _arm_means_factor(sample, kind)
-    df = _df(sample, groups, free, kind)
-    usable = (variance > 1e-24 * np.nan_to_num(mean) ** 2) & (sample.counts > 1)
-    return ArmMeans(mean, np.sqrt(np.where(usable, variance, np.nan)), np.where(usable, df, np.nan))
+    codes, n_present = compress(sample.arm)
+    none = dict.fromkeys(sample.arms, NotEstimable("not compared"))
+    alone = replace(sample, strata=codes, covariates=None, covariate_names=(), not_estimable=none)
+    rows = collapse(alone, interact=False)
+    weight = rows.root**2
+    own = rows.stratum[:, None] == np.arange(n_present)
+    total = rows.stratum_weight
+    mean = group_sum(rows.stratum, weight * rows.outcome, n_present) / total
+    fit = Fit(
+        effects=mean,
+        basis=rows.x,
+        loading=own * rows.root[:, None] / total,
+        residual=scaled_deviations(rows, rows.outcome[:, None])[:, 0],
+    )
+    found = influence(_model(rows, fit, kind, working_model), _POWER.get(kind, 0.0))
+    factor = _factor(rows, "CR1S" if kind == "CR1" else kind)
+    variance = factor * np.diag(_meat(rows, fit, found.model))
+    single = np.array([_n_groups(rows, member) for member in own.T]) < 2
+    silent = np.abs(found.silent).max(axis=0, initial=0.0) > _SILENT
+    usable = (variance > _NO_VARIANCE * mean**2) & ~single & ~silent
+    df = np.full(n_present, _fixed_df(rows, kind))
+    if kind in {"HC2", "CR2"}:
+        df = _df_of_means(found.model, usable)
+    every = np.full((3, len(sample.arms)), np.nan)
+    present = np.flatnonzero(sample.counts)
+    every[0, present] = mean
+    every[1:, present] = np.where(usable, [np.sqrt(variance), df], np.nan)
+    return ArmMeans(*every)
 
 
-def _groups(sample: Sample, weight: FloatArray, mean: FloatArray, total: FloatArray) -> _Groups:
-    arm = sample.arm
-    residual = weight * (sample.outcome - mean[arm])
-    if sample.cluster is None:
-        return _Groups(arm, weight / total[arm], residual / total[arm])
-    n_arms = len(sample.arms)
-    cell, keys = renumber(sample.cluster * n_arms + arm)
-    arm_of_cell = keys % n_arms
-    share = group_sum(cell, weight) / total[arm_of_cell]
-    return _Groups(arm_of_cell, share, group_sum(cell, residual) / total[arm_of_cell])
-
-
-def _by_arm(groups: _Groups, values: FloatArray, n_arms: int) -> FloatArray:
-    return group_sum(groups.arm, values, n_arms)
-
-
-def _arm_means_factor(sample: Sample, kind: StdErrorKind) -> float:
-    n_units, rank = sample.n_units, int((sample.counts > 0).sum())
-    if kind == "HC1":
-        return n_units / (n_units - rank)
-    if kind in {"CR1", "CR1S"} and sample.cluster is not None:
-        clusters = int(sample.cluster.max()) + 1
-        return clusters / (clusters - 1) * (n_units - 1) / (n_units - rank)
-    return 1.0
-
-
-def _df(sample: Sample, groups: _Groups, free: FloatArray, kind: StdErrorKind) -> FloatArray:
-    n_arms = len(sample.arms)
-    if kind in {"CR1", "CR1S"} and sample.cluster is not None:
-        return np.full(n_arms, float(sample.cluster.max()))
-    if kind not in {"HC2", "CR2"}:
-        return np.full(n_arms, float(sample.n_units - (sample.counts > 0).sum()))
-    # Satterthwaite with one regressor: K_gh = [g = h] d_g - t_g t_h, scaled by the arm's weight
-    d = groups.share / free
-    own = groups.share * d
-    double = _by_arm(groups, own, n_arms) ** 2
-    square = _by_arm(groups, d**2 - 2 * d * own, n_arms) + double
-    with np.errstate(invalid="ignore"):
-        return _by_arm(groups, d - own, n_arms) ** 2 / square
+def _df_of_means(model: WorkingModel, usable: BoolArray) -> FloatArray:
+    """Satterthwaite degrees of freedom of each arm's mean; not-a-number where it has none."""
+    n_arms, copies, arm = usable.size, model.copies, model.stratum
+    if model.cluster is not None:
+        df = np.full(n_arms, np.nan)
+        for k in np.flatnonzero(usable):
+            df[k] = model.degrees_of_freedom(np.eye(n_arms)[k])
+        return df
+    d = model.loading[np.arange(arm.size), arm] ** 2
+    mean = group_sum(arm, copies * d * (1 + model.taken))
+    square = group_sum(arm, copies * d**2 * (1 + 2 * model.taken))
+    for t_a, a in zip(model.share_signs, model.shares.T, strict=True):
+        for t_b, b in zip(model.share_signs, model.shares.T, strict=True):
+            square += t_a * t_b * group_sum(arm, copies * d * a * b) ** 2
+    return np.divide(mean**2, square, out=np.full(n_arms, np.nan), where=usable)

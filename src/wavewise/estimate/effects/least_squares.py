@@ -9,7 +9,7 @@ from wavewise.estimate.effects.sample import Sample
 from wavewise.shared.labels import group_sum, renumber
 from wavewise.shared.results import FloatArray, IntArray
 
-__all__ = ["Fit", "Rows", "collapse", "fit_rows"]
+__all__ = ["Fit", "Rows", "collapse", "fit_rows", "scaled_deviations"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,7 @@ class Rows:
     within: FloatArray
     # (n_rows,): Square root of the row's total weight (of its number of units without weights).
     root: FloatArray
+    unit_root: FloatArray  # (n_rows,): Square root of the weight of one of the row's units.
     # (n_rows,): Groups that the row stands for; 1 where a cluster spans several rows.
     copies: FloatArray
     stratum: IntArray  # (n_rows,): Stratum of the row; all 0 without strata.
@@ -53,28 +54,42 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class _Cells:
-    """Sums of units that share a cluster, a stratum and an arm."""
+class _Kinds:
+    """Stratum, arm and weight of units that are alike, and the kind of each unit."""
 
-    cluster: IntArray | None
+    of_unit: IntArray
     stratum: IntArray
     arm: IntArray
+    weight: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """Units of one kind in one group."""
+
+    cluster: IntArray | None
+    kind: IntArray
     size: FloatArray
     mean: FloatArray
 
 
-def collapse(sample: Sample, interact: bool) -> Rows:
-    """Rows of the regression of the outcome on arms, strata effects and covariates."""
-    if sample.covariates is not None or sample.weights is not None:
+def collapse(sample: Sample, interact: bool, *, merge: bool = True) -> Rows:
+    """Rows of the regression of the outcome on arms, strata effects and covariates.
+
+    Without `merge` no row stands for several groups, so that rows of several outcomes match.
+    """
+    if sample.covariates is not None:
         return _unit_rows(sample, interact)
-    stratum = _strata(sample)
+    kinds = _kinds(sample)
     if sample.cluster is None:
-        ones = np.ones(sample.n_units)
-        return _like_groups(sample, _Cells(None, stratum, sample.arm, ones, sample.outcome))
-    nested = _constant_within(sample.cluster, stratum, sample.arm)
-    if nested is not None:
-        return _like_groups(sample, _sums(sample, sample.cluster, *nested, cluster=None))
-    return _parts_of_clusters(sample, sample.cluster, stratum)
+        cells = _Cells(None, kinds.of_unit, np.ones(sample.n_units), sample.outcome)
+    elif (kind := _constant_within(sample.cluster, kinds.of_unit)) is not None:
+        cells = _sums(sample, sample.cluster, kind, cluster=None)
+    else:
+        cell, keys = renumber(sample.cluster * kinds.arm.size + kinds.of_unit)
+        kind, cluster = keys % kinds.arm.size, keys // kinds.arm.size
+        return _single_groups(sample, kinds, _sums(sample, cell, kind, cluster=cluster))
+    return (_like_groups if merge else _single_groups)(sample, kinds, cells)
 
 
 def _strata(sample: Sample) -> IntArray:
@@ -83,63 +98,67 @@ def _strata(sample: Sample) -> IntArray:
     return sample.strata
 
 
-def _constant_within(
-    cluster: IntArray, stratum: IntArray, arm: IntArray
-) -> tuple[IntArray, IntArray] | None:
-    """Stratum and arm by cluster where both are the same for all its units, else None."""
-    n_clusters = int(cluster.max()) + 1
-    strata, arms = np.empty(n_clusters, np.int64), np.empty(n_clusters, np.int64)
-    strata[cluster], arms[cluster] = stratum, arm
-    same = np.array_equal(strata[cluster], stratum) and np.array_equal(arms[cluster], arm)
-    return (strata, arms) if same else None
+def _kinds(sample: Sample) -> _Kinds:
+    n_arms, key = len(sample.arms), _strata(sample) * len(sample.arms) + sample.arm
+    levels = np.ones(1)
+    if sample.weights is not None:
+        levels, place = np.unique(_mean_one(sample.weights), return_inverse=True)
+        key = key * levels.size + place
+    of_unit, keys = renumber(key)
+    pair = keys // levels.size
+    return _Kinds(of_unit, pair // n_arms, pair % n_arms, levels[keys % levels.size])
 
 
-def _sums(
-    sample: Sample, cell: IntArray, stratum: IntArray, arm: IntArray, *, cluster: IntArray | None
-) -> _Cells:
+def _mean_one(weights: FloatArray) -> FloatArray:
+    return weights / weights.mean()
+
+
+def _constant_within(cluster: IntArray, kind: IntArray) -> IntArray | None:
+    """Kind by cluster where it is the same for all its units, else None."""
+    kinds = np.empty(int(cluster.max()) + 1, np.int64)
+    kinds[cluster] = kind
+    return kinds if np.array_equal(kinds[cluster], kind) else None
+
+
+def _sums(sample: Sample, cell: IntArray, kind: IntArray, *, cluster: IntArray | None) -> _Cells:
     size = np.bincount(cell).astype(np.float64)
-    return _Cells(cluster, stratum, arm, size, group_sum(cell, sample.outcome) / size)
+    return _Cells(cluster, kind, size, group_sum(cell, sample.outcome) / size)
 
 
-def _like_groups(sample: Sample, cells: _Cells) -> Rows:
-    """One row for all groups of the same stratum, arm and size."""
-    n_arms, largest = len(sample.arms), int(cells.size.max()) + 1
-    key = (cells.stratum * n_arms + cells.arm) * largest + cells.size.astype(np.int64)
-    row, keys = renumber(key)
-    stratum, arm, size = keys // largest // n_arms, keys // largest % n_arms, keys % largest
+def _like_groups(sample: Sample, kinds: _Kinds, cells: _Cells) -> Rows:
+    """One row for all groups of the same kind and size."""
+    largest = int(cells.size.max()) + 1
+    row, keys = renumber(cells.kind * largest + cells.size.astype(np.int64))
+    kind, size = keys // largest, (keys % largest).astype(np.float64)
     copies = np.bincount(row).astype(np.float64)
     mean = group_sum(row, cells.mean) / copies
-    within = size * group_sum(row, (cells.mean - mean[row]) ** 2)
-    rows = _Cells(None, stratum, arm, size * copies, mean)
-    return _arm_rows(sample, rows, copies=copies, within=within)
+    within = kinds.weight[kind] * size * group_sum(row, (cells.mean - mean[row]) ** 2)
+    rows = _Cells(None, kind, size * copies, mean)
+    return _arm_rows(sample, kinds, rows, copies=copies, within=within)
 
 
-def _parts_of_clusters(sample: Sample, cluster: IntArray, stratum: IntArray) -> Rows:
-    """One row per cluster, stratum and arm, where clusters span strata or arms."""
-    n_arms = len(sample.arms)
-    pair, pairs = renumber(stratum * n_arms + sample.arm)
-    cell, keys = renumber(cluster * pairs.size + pair)
-    pair_of_cell = pairs[keys % pairs.size]
-    cells = _sums(
-        sample, cell, pair_of_cell // n_arms, pair_of_cell % n_arms, cluster=keys // pairs.size
-    )
-    ones = np.ones(cells.size.size)
-    return _arm_rows(sample, cells, copies=ones, within=np.zeros(cells.size.size))
+def _single_groups(sample: Sample, kinds: _Kinds, cells: _Cells) -> Rows:
+    """One row a group, or one a kind of units in it where it has several."""
+    n_rows = cells.size.size
+    return _arm_rows(sample, kinds, cells, copies=np.ones(n_rows), within=np.zeros(n_rows))
 
 
-def _arm_rows(sample: Sample, cells: _Cells, *, copies: FloatArray, within: FloatArray) -> Rows:
-    effects = _estimable_arms(sample)
+def _arm_rows(
+    sample: Sample, kinds: _Kinds, cells: _Cells, *, copies: FloatArray, within: FloatArray
+) -> Rows:
+    effects, weight = _estimable_arms(sample), kinds.weight[cells.kind]
     return Rows(
-        x=(cells.arm[:, None] == effects).astype(np.float64),
+        x=(kinds.arm[cells.kind][:, None] == effects).astype(np.float64),
         columns=_arm_columns(sample, effects),
         n_effects=effects.size,
         outcome=cells.mean,
         within=within,
-        root=np.sqrt(cells.size),
+        root=np.sqrt(weight * cells.size),
+        unit_root=np.sqrt(weight),
         copies=copies,
-        stratum=cells.stratum,
+        stratum=kinds.stratum[cells.kind],
         cluster=cells.cluster,
-        n_strata=int(cells.stratum.max()) + 1,
+        n_strata=int(kinds.stratum.max()) + 1,
         n_clusters=_n_clusters(sample),
         n_units=sample.n_units,
     )
@@ -163,7 +182,8 @@ def _unit_rows(sample: Sample, interact: bool) -> Rows:
     x, columns, n_effects = _regressors(sample, interact)
     order = slice(None) if sample.cluster is None else np.argsort(sample.cluster, kind="stable")
     stratum = _strata(sample)[order]
-    weight = np.ones(sample.n_units) if sample.weights is None else sample.weights
+    weight = np.ones(sample.n_units) if sample.weights is None else _mean_one(sample.weights)
+    root = np.sqrt(weight[order])
     cluster = None if sample.cluster is None else sample.cluster[order]
     return Rows(
         x=x[order],
@@ -171,7 +191,8 @@ def _unit_rows(sample: Sample, interact: bool) -> Rows:
         n_effects=n_effects,
         outcome=sample.outcome[order],
         within=np.zeros(sample.n_units),
-        root=np.sqrt(weight[order]),
+        root=root,
+        unit_root=root,
         copies=np.ones(sample.n_units),
         stratum=stratum,
         cluster=cluster,
@@ -245,8 +266,8 @@ def fit_rows(rows: Rows) -> Fit:
             f"({rows.n_strata:,} strata or intercept, {len(rows.columns):,} columns); needed more "
             "units than coefficients; use coarser strata or fewer covariates"
         )
-    y = _within(rows, rows.outcome[:, None])[:, 0]
-    x = _within(rows, rows.x)
+    y = scaled_deviations(rows, rows.outcome[:, None])[:, 0]
+    x = scaled_deviations(rows, rows.x)
     size = _column_sizes(rows, x)
     basis, triangle = np.linalg.qr(x / size)
     _check_rank(rows, triangle)
@@ -261,7 +282,7 @@ def fit_rows(rows: Rows) -> Fit:
     )
 
 
-def _within(rows: Rows, values: FloatArray) -> FloatArray:
+def scaled_deviations(rows: Rows, values: FloatArray) -> FloatArray:
     """Scaled deviations from the stratum's weighted mean."""
     weight = rows.root**2
     total = rows.stratum_weight

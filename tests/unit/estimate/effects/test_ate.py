@@ -458,3 +458,80 @@ class TestAdjusted:
     def test_unknown_method(self, data):
         with pytest.raises(InputError, match="method: found 'sidak'"):
             ate(data["y"], data["arm"]).adjusted("sidak")
+
+
+class TestWeights:
+    """Weights that are one over a propensity, and degrees of freedom of few treated units."""
+
+    def data(self, seed=2):
+        rng = np.random.default_rng(seed)
+        stratum = np.repeat([0, 1], [60, 20])
+        arm = np.concatenate([np.arange(60) < 4, np.arange(20) < 10]).astype(int)
+        share = np.where(stratum == 0, 4 / 60, 0.5)
+        return rng.normal(size=80), arm, 1 / np.where(arm == 1, share, 1 - share)
+
+    def test_identity_is_the_default_and_differs(self):
+        y, arm, w = self.data()
+        default = ate(y, arm, control=0, weights=w)
+        named = ate(y, arm, control=0, weights=w, working_model="identity")
+        other = ate(y, arm, control=0, weights=w, working_model="inverse-weights")
+        assert default == named
+        np.testing.assert_allclose(default.estimate, other.estimate)
+        assert default.df[0] < 5 < 20 < other.df[0]
+
+    @pytest.mark.parametrize("clustered", [False, True])
+    def test_equal_weights_are_no_weights(self, clustered):
+        y, arm, _ = self.data()
+        cluster = np.arange(80) % 11 if clustered else None
+        plain = ate(y, arm, control=0, cluster=cluster)
+        for model in ("identity", "inverse-weights"):
+            even = ate(
+                y, arm, control=0, cluster=cluster, weights=np.full(80, 1e-9), working_model=model
+            )
+            np.testing.assert_allclose(even.std_error, plain.std_error, rtol=1e-10)
+            np.testing.assert_allclose(even.df, plain.df, rtol=1e-8)
+
+    @pytest.mark.parametrize("clustered", [False, True])
+    def test_the_unit_of_weights_does_not_matter(self, clustered):
+        y, arm, w = self.data()
+        cluster = np.arange(80) % 11 if clustered else None
+        for scale in (1e-8, 1e8):
+            one, other = (
+                ate(y, arm, control=0, cluster=cluster, weights=k * w) for k in (1, scale)
+            )
+            np.testing.assert_allclose(other.std_error, one.std_error, rtol=1e-9)
+            np.testing.assert_allclose(other.df, one.df, rtol=1e-8)
+            np.testing.assert_allclose(
+                other.means()["conf_low"], one.means()["conf_low"], rtol=1e-8
+            )
+
+    def test_whole_strata_as_clusters_have_a_standard_error(self):
+        y, arm, w = self.data()
+        village = np.arange(80) % 9
+        found = ate(y, arm, control=0, weights=w, strata=village, cluster=village)
+        assert not found.not_estimable
+        assert found.std_error[0] > 0
+
+    def test_a_single_treated_unit_has_none(self):
+        y, arm, w = self.data()
+        arm = np.where(np.arange(80) == 3, 1, 0)
+        found = ate(y, arm, control=0, weights=w)
+        assert "fitted exactly" in found.not_estimable["1"].reason
+
+    def test_smaller_arm(self):
+        y, arm, w = self.data()
+        cluster = np.where(arm == 1, np.arange(80) % 3, 3 + np.arange(80) % 9)
+        few = ate(y, arm, control=0, cluster=cluster, df="smaller-arm")
+        usual = ate(y, arm, control=0, cluster=cluster)
+        assert few.df.tolist() == [2.0]
+        assert usual.df[0] > 2
+        np.testing.assert_allclose(few.std_error, usual.std_error)
+        # where weights leave fewer still, those count
+        assert ate(y, arm, control=0, weights=w, df="smaller-arm").df[0] < 5
+
+    def test_names_that_are_not_known_are_refused(self):
+        y, arm, w = self.data()
+        with pytest.raises(InputError, match="working_model: found 'equal'"):
+            ate(y, arm, control=0, weights=w, working_model="equal")
+        with pytest.raises(InputError, match="df: found 'normal'"):
+            ate(y, arm, control=0, df="normal")
