@@ -60,26 +60,33 @@ def dummies(data):
 def test_robust(data):
     exog = np.ones((900, 1))
     agree(
-        cace(data["y"], data["arm"], data["dose"]),
+        cace(data["y"], data["arm"], data["dose"], se="HC1"),
         peer(data, exog, cov_type="robust", debiased=True),
     )
 
 
 def test_strata_and_covariates(data):
-    result = cace(data["y"], data["arm"], data["dose"], strata=data["strata"], covariates=data["x"])
+    result = cace(
+        data["y"], data["arm"], data["dose"], strata=data["strata"], covariates=data["x"], se="HC1"
+    )
     exog = np.hstack([dummies(data), data["x"]])
     agree(result, peer(data, exog, cov_type="robust", debiased=True))
 
 
 def test_weights(data):
     w = data["weights"]
-    result = cace(data["y"], data["arm"], data["dose"], strata=data["strata"], weights=w)
+    result = cace(data["y"], data["arm"], data["dose"], strata=data["strata"], weights=w, se="HC1")
     agree(result, peer(data, dummies(data), weights=w, cov_type="robust", debiased=True))
 
 
 def test_clusters(data):
     result = cace(
-        data["y"], data["arm"], data["dose"], strata=data["strata"], cluster=data["cluster"]
+        data["y"],
+        data["arm"],
+        data["dose"],
+        strata=data["strata"],
+        cluster=data["cluster"],
+        se="CR1S",
     )
     params, cov = peer(
         data, dummies(data), cov_type="clustered", clusters=data["cluster"], debiased=False
@@ -92,6 +99,6 @@ def test_one_arm_and_a_control_that_receives_too(data):
     rng = np.random.default_rng(9)
     rows = data["arm"] != "b"
     crossed = {**data, "dose": data["dose"] + (data["arm"] == "control") * (rng.random(900) < 0.1)}
-    result = cace(data["y"][rows], data["arm"][rows], crossed["dose"][rows])
+    result = cace(data["y"][rows], data["arm"][rows], crossed["dose"][rows], se="HC1")
     exog = np.ones((900, 1))
     agree(result, peer(crossed, exog, rows, both=True, cov_type="robust", debiased=True))

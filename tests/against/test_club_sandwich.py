@@ -1,10 +1,15 @@
-"""CR2 and Satterthwaite's degrees of freedom against R's clubSandwich, whose output is stored."""
+"""CR2 and Satterthwaite's degrees of freedom against R's clubSandwich, whose output is stored.
+
+Two-stage least squares by AER's ivreg; effects on outcome and receipt and their covariance by that
+of their sum.
+"""
 
 import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import wavewise as ww
 
@@ -77,3 +82,53 @@ def test_few_treated_units_have_four_degrees_of_freedom():
     """Not the 21.3 that weights would have if they were inverse variances."""
     assert ours("few treated", "units").df[0] == pytest.approx(4.254, abs=1e-3)
     assert ours("few treated", "units, inverse").df[0] == pytest.approx(21.258, abs=1e-3)
+
+
+TWO_ARMS = CASES[:4]
+
+
+def reached(case, weights, **options):
+    d = data(case)
+    return ww.estimate.cace(
+        d["y"],
+        d["arm"],
+        d["received"],
+        control=0,
+        strata=d["stratum"],
+        cluster=d["cluster"],
+        weights=d["weight"] if weights else None,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("weights", ["", ", weights"])
+@pytest.mark.parametrize("case", TWO_ARMS)
+def test_two_stage_least_squares(case, weights):
+    found = reached(case, weights, interval="two-stage")
+    estimate, std_error, df = theirs(case, f"two-stage{weights}")[0]
+    assert found.se == "CR2"
+    assert found.estimate[0] == pytest.approx(estimate, rel=1e-8)
+    assert found.std_error[0] == pytest.approx(std_error, rel=1e-7)
+    assert found.df[0] == pytest.approx(df, rel=1e-6)
+
+
+@pytest.mark.parametrize("weights", ["", ", weights"])
+@pytest.mark.parametrize("case", TWO_ARMS)
+def test_joint_covariance_and_the_set_of_anderson_and_rubin(case, weights):
+    found = reached(case, weights)
+    b, s, df = zip(
+        *(theirs(case, f"{of}{weights}")[0] for of in ("y", "received", "sum")), strict=True
+    )
+    v_yy, v_rr = s[0] ** 2, s[1] ** 2
+    v_yr = (s[2] ** 2 - v_yy - v_rr) / 2
+    np.testing.assert_allclose(
+        found.joint_cov[0], [[v_yy, v_yr], [v_yr, v_rr]], rtol=1e-6, atol=1e-12
+    )
+    assert (found.outcome_effect[0], found.first_stage[0]) == pytest.approx(b[:2], rel=1e-9)
+    q = stats.t.ppf(0.975, df[0])
+    grid = np.linspace(-60, 60, 480_001)
+    kept = (b[0] - grid * b[1]) ** 2 <= q**2 * (v_yy - 2 * grid * v_yr + grid**2 * v_rr)
+    sets = found.anderson_rubin()["1"]
+    assert [value in sets for value in grid[::997]] == kept[::997].tolist()
+    if sets.kind == "interval":
+        assert grid[kept][[0, -1]] == pytest.approx([sets.low, sets.high], abs=6e-4)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -10,6 +11,7 @@ from wavewise.design.spec import Outcome
 from wavewise.errors import InputError
 from wavewise.report.blocks import Column, Table
 from wavewise.report.numbers import (
+    Scale,
     count,
     decimals_for,
     fixed,
@@ -67,14 +69,11 @@ class WaveDeliveries:
 
     @property
     def effect_rows(self) -> tuple[dict[str, Any], ...]:
-        """Arms with both effects: the columns of ``EFFECTS`` and the first stage."""
+        """Arms with both effects: the columns of ``EFFECTS``, first stage and interval in words."""
         if isinstance(self.effects, NotEstimable):
             return ()
-        frame = self.effects.to_frame().select("arm", *EFFECTS, "first_stage")
-        sound = pl.all_horizontal(
-            (pl.col(name).is_not_null() & pl.col(name).is_finite()) for name in frame.columns[1:]
-        )
-        return _rows(frame.filter(sound))
+        frame = self.effects.to_frame().select("arm", *EFFECTS, "first_stage", "conf_set")
+        return _rows(frame.drop_nulls())
 
     @property
     def not_estimable(self) -> tuple[tuple[str, str], ...]:
@@ -93,7 +92,10 @@ class WaveDeliveries:
             "received_means": self.received_means,
             **{name: list(_rows(getattr(self, name))) for name in tables},
             "doses": list(_rows(self.exposure)),
-            "effects": list(self.effect_rows),
+            "effects": [
+                {name: None if value in {-inf, inf} else value for name, value in row.items()}
+                for row in self.effect_rows
+            ],
             "not_estimable": [list(pair) for pair in self.not_estimable],
             "level": self.level,
         }
@@ -220,7 +222,7 @@ def _effects(item: WaveDeliveries) -> Table:
             scale.interval(row["itt_low"], row["itt_high"], decimals),
             percent(row["first_stage"], 1),
             signed(scale.factor * row["estimate"], decimals),
-            scale.interval(row["conf_low"], row["conf_high"], decimals),
+            _interval(item, row, scale, decimals),
         )
         for row in rows
     )
@@ -231,6 +233,17 @@ def _effects(item: WaveDeliveries) -> Table:
         "assignment."
     )
     return Table(f"Both effects on {item.outcome.name}", columns, cells, note=note)
+
+
+def _interval(item: WaveDeliveries, row: dict[str, Any], scale: Scale, decimals: int) -> str:
+    """The effects that are not rejected; in words where they are no interval."""
+    if isinstance(item.effects, NotEstimable) or isfinite(row["conf_high"] - row["conf_low"]):
+        return scale.interval(row["conf_low"], row["conf_high"], decimals)
+    found = item.effects.anderson_rubin()[row["arm"]]
+    if found.kind == "line":
+        return "any number: too few were reached because of their assignment"
+    low, high = scale.bounds(found.low, found.high, decimals)
+    return f"up to {low}, or {high} and more"
 
 
 def _texts(*labels: str) -> tuple[Column, ...]:

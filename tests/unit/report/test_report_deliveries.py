@@ -1,15 +1,18 @@
 """Deliveries in a report: every count, reason and exposure, and both effects side by side."""
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 import pytest
 
 from page_reader import Reader
 from sample_contents import LOGIN, get_out_the_vote
 from wavewise.errors import InputError
+from wavewise.estimate.effects.instruments import cace
 from wavewise.report import ReportContents, render
 from wavewise.report.blocks import Table
 from wavewise.report.deliveries import COUNTED, WaveDeliveries, delivery_tables, reach_sentence
@@ -27,7 +30,10 @@ class MadeEffects:
     def to_frame(self) -> pl.DataFrame:
         names = ("itt", "itt_low", "itt_high", "estimate", "conf_low", "conf_high", "std_error")
         numbers = (0.02, 0.005, 0.035, 0.0296, 0.0074, 0.0516, 0.0113)
-        peers = dict(zip(names, numbers, strict=True)) | {"first_stage": 0.677}
+        peers = dict(zip(names, numbers, strict=True)) | {
+            "first_stage": 0.677,
+            "conf_set": "interval",
+        }
         nobody = dict.fromkeys(peers, None)
         return pl.DataFrame([{"arm": "peers", **peers}, {"arm": "teacher", **nobody}])
 
@@ -214,6 +220,22 @@ def test_arms_without_both_effects_are_reasons_and_no_rows() -> None:
     waiting = replace(DELIVERY, effects=NotEstimable("the wave is not closed"))
     assert waiting.effect_rows == ()
     assert waiting.not_estimable == (("", "the wave is not closed"),)
+
+
+@pytest.mark.parametrize(
+    ("effect", "strength", "words"),
+    [(0.0, 0.05, "any number"), (3.0, 0.1, ", or "), (0.0, 0.9, " to ")],
+)
+def test_effects_that_are_no_interval_stand_in_words(effect, strength, words) -> None:
+    rng = np.random.default_rng(11)
+    arm, ease = np.tile(["control", "sms"], 20), rng.random(40)
+    treated = (arm == "sms") * 1.0
+    y = rng.normal(size=40) + effect * treated
+    reached = (ease < 0.5 + strength * (treated - 0.5)).astype(float)
+    item = replace(DELIVERY, effects=cace(y, arm, reached))
+    table = tables(item)["Both effects on weekly login rate"]
+    assert words in table.rows[0][-1]
+    assert json.loads(json.dumps(item.to_dict(), allow_nan=False))["effects"][0]["arm"] == "sms"
 
 
 def read(contents: ReportContents) -> Reader:

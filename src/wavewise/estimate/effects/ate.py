@@ -13,6 +13,7 @@ from wavewise.estimate.effects.covariance import (
     WorkingModelName,
     arm_means,
     check_working_model,
+    corrected,
     precision,
     resolve_kind,
 )
@@ -146,7 +147,7 @@ def ate(
         sample,
         used,
         fit,
-        precision(rows, fit, kind, working_model, df),
+        precision(rows, fit, kind, corrected(rows, fit, kind, working_model), df),
         kind=kind,
         working_model=working_model,
         level=level,

@@ -20,8 +20,12 @@ __all__ = [
     "StdErrorKind",
     "WorkingModelName",
     "arm_means",
+    "check_working_model",
+    "corrected",
+    "group_scores",
     "precision",
     "resolve_kind",
+    "small_sample_factor",
 ]
 
 
@@ -384,14 +388,26 @@ def check_working_model(working_model: object, df: object) -> None:
             raise InputError(f"{name}: found {value!r}; needed {' or '.join(map(repr, known))}")
 
 
+def corrected(
+    rows: Rows, fit: Fit, kind: StdErrorKind, working_model: WorkingModelName
+) -> Influence:
+    """Loadings of the effects, corrected as the kind of standard error has it."""
+    if kind.startswith("CR") and (rows.n_clusters or 0) < 2:
+        raise EstimationError(
+            "cluster: found a single cluster; needed two or more in each arm; give the groups that "
+            "were randomized, or cluster=None where units were randomized one by one"
+        )
+    return influence(_model(rows, fit, kind, working_model), _POWER.get(kind, 0.0))
+
+
 def precision(
     rows: Rows,
     fit: Fit,
     kind: StdErrorKind,
-    working_model: WorkingModelName = "identity",
+    found: Influence,
     df: DegreesOfFreedom = "satterthwaite",
 ) -> Precision:
-    """Covariance of the effects.
+    """Covariance of the effects, from corrected loadings.
 
     Notes
     -----
@@ -408,15 +424,9 @@ def precision(
     MacKinnon and White (1985); Bell and McCaffrey (2002); Cameron and Miller (2015), equation
     12; Pustejovsky and Tipton (2018), equations 5 to 7.
     """
-    if kind.startswith("CR") and (rows.n_clusters or 0) < 2:
-        raise EstimationError(
-            "cluster: found a single cluster; needed two or more in each arm; give the groups that "
-            "were randomized, or cluster=None where units were randomized one by one"
-        )
     satterthwaite = kind in {"HC2", "CR2"}
-    found = influence(_model(rows, fit, kind, working_model), _POWER.get(kind, 0.0))
     return Precision(
-        cov=_factor(rows, kind) * _meat(rows, fit, found.model),
+        cov=small_sample_factor(rows, kind) * _meat(rows, fit, found.model),
         fixed_df=None if satterthwaite else _fixed_df(rows, kind),
         model=found.model if satterthwaite else None,
         silent=_silent(rows, found),
@@ -436,14 +446,16 @@ def _meat(rows: Rows, fit: Fit, model: WorkingModel) -> FloatArray:
         squares = (rows.within + fit.residual**2) / model.root**2
         like: FloatArray = loading.T @ (loading * squares[:, None])
         return like
-    scores = group_scores(rows, model, fit.residual)
+    scores = group_scores(rows, model, loading, fit.residual)
     meat: FloatArray = scores.T @ scores
     return meat
 
 
-def group_scores(rows: Rows, model: WorkingModel, residual: FloatArray) -> FloatArray:
-    """``Z_g'A_g e_g``, shape (n_groups, n_effects), where every row stands for one group."""
-    scores = model.loading * (residual / model.root)[:, None]
+def group_scores(
+    rows: Rows, model: WorkingModel, loading: FloatArray, residual: FloatArray
+) -> FloatArray:
+    """Sums of loadings times residuals by group, where every row stands for one at most."""
+    scores = loading * (residual / model.root)[:, None]
     if rows.cluster is None:
         return scores
     starts = np.flatnonzero(np.diff(rows.cluster, prepend=-1))
@@ -451,7 +463,8 @@ def group_scores(rows: Rows, model: WorkingModel, residual: FloatArray) -> Float
     return summed
 
 
-def _factor(rows: Rows, kind: StdErrorKind) -> float:
+def small_sample_factor(rows: Rows, kind: StdErrorKind) -> float:
+    """Factor of the covariance; 1 where loadings are corrected."""
     if kind == "HC1":
         return rows.n_units / (rows.n_units - rows.rank_full)
     if kind not in {"CR1", "CR1S"} or rows.n_clusters is None:
@@ -532,7 +545,7 @@ def arm_means(sample: Sample, kind: StdErrorKind, working_model: WorkingModelNam
         residual=scaled_deviations(rows, rows.outcome[:, None])[:, 0],
     )
     found = influence(_model(rows, fit, kind, working_model), _POWER.get(kind, 0.0))
-    factor = _factor(rows, "CR1S" if kind == "CR1" else kind)
+    factor = small_sample_factor(rows, "CR1S" if kind == "CR1" else kind)
     variance = factor * np.diag(_meat(rows, fit, found.model))
     single = np.array([_n_groups(rows, member) for member in own.T]) < 2
     silent = np.abs(found.silent).max(axis=0, initial=0.0) > _SILENT

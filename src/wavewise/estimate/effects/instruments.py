@@ -2,157 +2,194 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
+from scipy.special import stdtr, stdtrit
 
 from wavewise.errors import EstimationError, InputError
 from wavewise.estimate.effects.ate import ate
+from wavewise.estimate.effects.covariance import (
+    DegreesOfFreedom,
+    StdErrorKind,
+    WorkingModelName,
+    check_working_model,
+    corrected,
+    group_scores,
+    precision,
+    resolve_kind,
+    small_sample_factor,
+)
+from wavewise.estimate.effects.least_squares import collapse, fit_outcome, fit_rows
 from wavewise.estimate.effects.results import Effects, table_lines
 from wavewise.estimate.effects.sample import Sample, comparable, read_sample
-from wavewise.estimate.effects.table import EffectTable, check_level
+from wavewise.estimate.effects.table import EffectTable, Estimate, check_level
 from wavewise.shared.inputs import MissingRule, aligned, read_outcome
-from wavewise.shared.labels import compress, group_sum
 from wavewise.shared.renamed import renamed
 from wavewise.shared.results import (
     FloatArray,
-    IntArray,
     NotEstimable,
     Provenance,
+    Record,
     hash_arrays,
     read_only,
 )
 
-__all__ = ["Cace", "cace"]
+__all__ = ["AndersonRubin", "Cace", "cace"]
 
 
-# Two-stage least squares with as many instruments as received exposures.
+# Intent-to-treat effects on the outcome and on receipt, with their joint covariance.
 
-_RANK_TOLERANCE = 1e-9
+# effects on receipt below this, relative to the largest receipt, are rounding
+_NOTHING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Instrumented:
-    """Coefficients of what was received, one per arm."""
+class Reduced:
+    """What assignment does to the outcome and to what is received; entries are arms."""
 
-    arms: tuple[str, ...]  # The arms, in the order of the arrays.
-    effects: FloatArray  # (n_arms,): Coefficients.
+    arms: tuple[str, ...]
+    effects: FloatArray  # (n_arms,): Two-stage estimates; not-a-number where there is none.
     cov: FloatArray  # (n_arms, n_arms): Their covariance.
-    df: float  # Degrees of freedom of the standard errors.
-    se: Literal["HC1", "CR1"]  # Kind of the covariance.
-    # first_stage, first_stage_f: (n_arms,): What assignment adds to the arm's exposure, and its
-    # robust F.
-    first_stage: FloatArray
-    first_stage_f: FloatArray
+    # (n_arms, 2): Effects of assignment on the outcome, less what other arms' receipt does to it,
+    # and on receipt; their ratio is the two-stage estimate.
+    pair: FloatArray
+    pair_cov: FloatArray  # (n_arms, 2, 2): Joint covariance of each arm's two.
+    df: FloatArray  # (n_arms,): Degrees of freedom of the assignment's coefficient.
+    refusals: tuple[str | None, ...]  # Why an arm has no covariance.
 
 
-def instrumented(sample: Sample, dose: FloatArray) -> Instrumented:
-    """Effects of the exposure by two-stage least squares, arm indicators as instruments.
+def reduced(
+    sample: Sample,
+    dose: FloatArray,
+    *,
+    kind: StdErrorKind,
+    working_model: WorkingModelName,
+    df: DegreesOfFreedom,
+) -> Reduced:
+    """Effects of assignment on the outcome and on each arm's receipt.
 
     Notes
     -----
-    Strata effects are taken out of every column (Frisch-Waugh-Lovell holds for instruments too).
+    With b_y the coefficients of assignment in the outcome and P those in the arms' receipts r_j,
+    the two-stage estimate is ``beta = P^-1 b_y``. Row k of ``P^-1``, times P_kk, combines
+    assignments so that other arms' receipts drop out; it is arm k alone where there is one arm, or
+    neither strata nor covariates. The residuals of ``y - sum_j beta_j r_j`` on assignment are those
+    of the two-stage regression, since there are as many instruments as receipts.
     """
     codes = [k for k in range(1, len(sample.arms)) if (sample.arm == k).any()]
-    arms = (sample.arm[:, None] == np.array(codes)).astype(np.float64)
-    doses = dose[:, None] if len(codes) == 1 else arms * dose[:, None]
-    controls = _controls(sample)
-    strata = np.zeros(dose.size, np.int64) if sample.strata is None else compress(sample.strata)[0]
-    n_coefficients = int(strata.max()) + 1 + arms.shape[1] + controls.shape[1]
-    if dose.size <= n_coefficients:
-        raise EstimationError(
-            f"found {dose.size:,} units for {n_coefficients:,} coefficients; needed more units"
-        )
-    weight = np.ones(dose.size) if sample.weights is None else sample.weights
-    z, x, y = (
-        _within(columns, strata, weight)
-        for columns in (
-            np.column_stack([arms, controls]),
-            np.column_stack([doses, controls]),
-            sample.outcome[:, None],
-        )
-    )
-    _check_rank(z)
-    cluster = None if sample.cluster is None else compress(sample.cluster)[0]
-    scale, df = _small_sample(dose.size, n_coefficients, cluster)
-    bread = np.linalg.pinv(z.T @ x)
-    beta = bread @ (z.T @ y)[:, 0]
-    cov = bread @ _meat(z, y[:, 0] - x @ beta, cluster) @ bread.T * scale
-    k = len(codes)
-    stage, stage_f = _first_stage(z, x, k, cluster, scale)
-    return Instrumented(
+    rows = collapse(sample, interact=False, merge=False)
+    fit = fit_rows(rows)
+    doses = [dose] if len(codes) == 1 else [dose * (sample.arm == k) for k in codes]
+    receipts = [
+        fit_outcome(replace(rows, outcome=rows.means(d)), fit.basis, fit.loading) for d in doses
+    ]
+    stage = np.column_stack([receipt.effects for receipt in receipts])
+    moved = np.abs(np.diag(stage)) > _NOTHING * np.array([np.abs(d).max() for d in doses])
+    combine = np.eye(len(codes))
+    combine[np.ix_(moved, moved)] = np.linalg.inv(stage[np.ix_(moved, moved)])
+    beta = np.where(moved, combine @ np.where(moved, fit.effects, 0.0), 0.0)
+    received = np.column_stack([receipt.residual for receipt in receipts])
+    found = corrected(rows, fit, kind, working_model)
+    precise = precision(rows, fit, kind, found, df)
+    model, factor = found.model, small_sample_factor(rows, kind)
+    error = group_scores(rows, model, model.loading @ combine.T, fit.residual - received @ beta)
+    pair, pair_cov = np.empty((len(codes), 2)), np.empty((len(codes), 2, 2))
+    weights = combine * np.where(moved, np.diag(stage), 1.0)[:, None]
+    for k, weight in enumerate(weights):
+        others = np.where(np.arange(beta.size) == k, 0.0, beta)
+        pair[k] = weight @ fit.effects - weight @ stage @ others, weight @ stage[:, k]
+        loading = (model.loading @ weight)[:, None]
+        parts = [
+            group_scores(rows, model, loading, residual)
+            for residual in (fit.residual - received @ others, received[:, k])
+        ]
+        both = np.hstack(parts)
+        pair_cov[k] = factor * both.T @ both
+    return Reduced(
         arms=tuple(sample.arms[code] for code in codes),
-        effects=beta[:k],
-        cov=cov[:k, :k],
-        df=df,
-        se="HC1" if cluster is None else "CR1",
-        first_stage=stage,
-        first_stage_f=stage_f,
+        effects=np.where(moved, beta, np.nan),
+        cov=factor * error.T @ error,
+        pair=pair,
+        pair_cov=pair_cov,
+        df=np.array([precise.df(weight) for weight in weights]),
+        refusals=tuple(
+            precise.refusal(weight) if moves else "assignment changes nothing in what is received"
+            for weight, moves in zip(weights, moved.tolist(), strict=True)
+        ),
     )
 
 
-def _controls(sample: Sample) -> FloatArray:
-    if sample.covariates is None:
-        return np.empty((sample.n_units, 0))
-    means: FloatArray = np.average(sample.covariates, axis=0, weights=sample.weights)
-    return sample.covariates - means
+# Anderson and Rubin's set: the effects that the data do not reject.
 
 
-def _within(columns: FloatArray, strata: IntArray, weight: FloatArray) -> FloatArray:
-    """Deviations from the stratum's weighted mean, scaled by the root of the weight."""
-    total = group_sum(strata, weight)
-    means = np.column_stack([group_sum(strata, weight * c) / total for c in columns.T])
-    scaled: FloatArray = (columns - means[strata]) * np.sqrt(weight)[:, None]
-    return scaled
+@dataclass(frozen=True, eq=False)
+class AndersonRubin(Record):
+    """Effects of receipt that the data do not reject: an interval, two rays, or every number.
+
+    Parameters
+    ----------
+    kind : {"interval", "two rays", "line"}
+        Its form.
+    low, high : float
+        Ends of the interval; for two rays the ends of the gap between them, which is all that is
+        rejected; infinite for the line.
+    """
+
+    kind: Literal["interval", "two rays", "line"]
+    low: float
+    high: float
+
+    @property
+    def text(self) -> str:
+        """The set in words."""
+        if self.kind == "interval":
+            return f"{self.low:.4g} to {self.high:.4g}"
+        if self.kind == "two rays":
+            return f"two rays: anything up to {self.low:.4g}, and anything from {self.high:.4g} on"
+        return "line: any number, assignment moved receipt too little to tell"
+
+    @property
+    def conf(self) -> tuple[float, float]:
+        """The smallest interval around the set."""
+        return (self.low, self.high) if self.kind == "interval" else (-np.inf, np.inf)
+
+    def __contains__(self, effect: float) -> bool:
+        inside = self.low <= effect <= self.high
+        return inside if self.kind != "two rays" else not self.low < effect < self.high
 
 
-def _check_rank(z: FloatArray) -> None:
-    size = np.sqrt((z**2).sum(axis=0))
-    if not size.all() or np.linalg.svd(z / size, compute_uv=False)[-1] < _RANK_TOLERANCE:
-        raise EstimationError(
-            "found arms, strata and covariates that are linear combinations of others; needed "
-            "columns that vary by themselves; leave some covariates out, or use coarser strata"
-        )
+def anderson_rubin(pair: FloatArray, cov: FloatArray, df: float, level: float) -> AndersonRubin:
+    """The effects that are not rejected.
+
+    Notes
+    -----
+    ``(b_y - beta b_r)^2 <= q^2 (V_yy - 2 beta V_yr + beta^2 V_rr)``, with q the quantile of
+    Student's t: ``a beta^2 - 2 h beta + c <= 0``. Its discriminant is not negative where a is
+    positive, since the ratio ``b_y / b_r`` always belongs to the set.
+
+    References
+    ----------
+    Anderson and Rubin (1949); Fieller (1954).
+    """
+    q = float(stdtrit(df, (1 + level) / 2))
+    a = pair[1] ** 2 - q**2 * cov[1, 1]
+    h = pair[0] * pair[1] - q**2 * cov[0, 1]
+    c = pair[0] ** 2 - q**2 * cov[0, 0]
+    square = h**2 - a * c
+    if a <= 0 and square <= 0:
+        return AndersonRubin("line", -np.inf, np.inf)
+    root = float(np.sqrt(max(square, 0.0)))
+    far = h + root if h >= 0 else h - root
+    ends = [
+        float(far / a) if a else float(np.copysign(np.inf, far)),
+        float(c / far if far else 0.0),
+    ]
+    return AndersonRubin("interval" if a >= 0 else "two rays", min(ends), max(ends))
 
 
-def _small_sample(
-    n_units: int, n_coefficients: int, cluster: IntArray | None
-) -> tuple[float, float]:
-    """Factor of the covariance, and degrees of freedom."""
-    if cluster is None:
-        return n_units / (n_units - n_coefficients), float(n_units - n_coefficients)
-    n_clusters = int(cluster.max()) + 1
-    if n_clusters < 2:
-        raise EstimationError("found a single cluster; needed two or more")
-    factor = n_clusters / (n_clusters - 1) * (n_units - 1) / (n_units - n_coefficients)
-    return factor, float(n_clusters - 1)
-
-
-def _meat(z: FloatArray, residual: FloatArray, cluster: IntArray | None) -> FloatArray:
-    scores = z * residual[:, None]
-    if cluster is not None:
-        scores = np.column_stack([group_sum(cluster, column) for column in scores.T])
-    meat: FloatArray = scores.T @ scores
-    return meat
-
-
-def _first_stage(
-    z: FloatArray, x: FloatArray, k: int, cluster: IntArray | None, scale: float
-) -> tuple[FloatArray, FloatArray]:
-    """Coefficient of each arm's own instrument, and its robust F."""
-    inverse = np.linalg.inv(z.T @ z)
-    stage, f = np.empty(k), np.empty(k)
-    for j in range(k):
-        pi = inverse @ (z.T @ x[:, j])
-        cov = inverse @ _meat(z, x[:, j] - z @ pi, cluster) @ inverse * scale
-        stage[j] = pi[j]
-        noise = np.finfo(np.float64).eps ** 1.5 * pi[j] ** 2
-        f[j] = np.inf if cov[j, j] <= noise else pi[j] ** 2 / cov[j, j]
-    return stage, f
-
-
-WEAK_F = 10.0  # a first stage whose F is below this is called weak
+Interval = Literal["anderson-rubin", "two-stage"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -163,10 +200,17 @@ class Cace(EffectTable, kind="effect table"):
     ----------
     control : str
         The control.
+    interval : {"anderson-rubin", "two-stage"}
+        What the intervals and p values are. Standard errors, and what `adjusted` makes of them,
+        are those of two stages.
     first_stage : array of float, shape (n_rows,)
         What assignment to the arm adds to what is received.
     first_stage_f : array of float, shape (n_rows,)
         Its robust F; infinite where all of the arm's units received the same.
+    outcome_effect : array of float, shape (n_rows,)
+        What assignment to the arm adds to the outcome; over `first_stage` it is the estimate.
+    joint_cov : array of float, shape (n_rows, 2, 2)
+        Covariance of `outcome_effect` and `first_stage`.
     mean_received : mapping of str to float
         Mean of what was received, by arm, of analysed units.
     itt : Effects
@@ -176,8 +220,11 @@ class Cace(EffectTable, kind="effect table"):
     """
 
     control: str
+    interval: Interval
     first_stage: FloatArray
     first_stage_f: FloatArray
+    outcome_effect: FloatArray
+    joint_cov: FloatArray
     mean_received: Mapping[str, float]
     itt: Effects
     provenance: Provenance
@@ -191,25 +238,78 @@ class Cace(EffectTable, kind="effect table"):
             "nobody receives less because of the assignment",
         )
 
+    def anderson_rubin(self, level: float | None = None) -> dict[str, AndersonRubin]:
+        """The effects that are not rejected, by arm; arms without a standard error are left out.
+
+        Parameters
+        ----------
+        level : float, optional
+            In (0, 1); that of the result by default.
+        """
+        level = check_level(self.level if level is None else level)
+        return {
+            name: anderson_rubin(
+                np.array([self.outcome_effect[k], self.first_stage[k]]),
+                self.joint_cov[k],
+                float(self.df[k]),
+                level,
+            )
+            for k, name in enumerate(self.names)
+            if name not in self.not_estimable
+        }
+
+    def conf_int(self, level: float | None = None) -> FloatArray:
+        """Intervals (lower, upper), shape (n_rows, 2); infinite ends where a set is no interval."""
+        if self.interval == "two-stage":
+            return EffectTable.conf_int(self, level)
+        sets = self.anderson_rubin(level)
+        missing = (np.nan, np.nan)
+        return np.array([sets[n].conf if n in sets else missing for n in self.names])
+
+    @property
+    def p_value(self) -> FloatArray:
+        """Two-sided p values of no effect, by Student's t, shape (n_rows,)."""
+        if self.interval == "two-stage":
+            return EffectTable.p_value.fget(self)  # type: ignore[attr-defined, no-any-return]
+        ratio = self.outcome_effect / np.sqrt(self.joint_cov[:, 0, 0])
+        p_value: FloatArray = 2 * stdtr(self.df, -np.abs(ratio))
+        return p_value
+
+    def __getitem__(self, name: str) -> Estimate:
+        found = EffectTable.__getitem__(self, name)
+        if name in self.not_estimable:
+            return found
+        row = self.names.index(name)
+        low, high = self.conf_int()[row].tolist()
+        return replace(found, conf=(low, high), p_value=float(self.p_value[row]))
+
     def _frame(self) -> pl.DataFrame:
         """One row per arm: the complier average causal effect, the first stage, intent to treat."""
         itt = self.itt._frame().select(
             "arm", itt="estimate", itt_low="conf_low", itt_high="conf_high"
         )
+        sets = self.anderson_rubin()
         stage = pl.DataFrame(
-            {"first_stage": self.first_stage, "first_stage_f": self.first_stage_f}
+            {
+                "first_stage": self.first_stage,
+                "first_stage_f": self.first_stage_f,
+                "conf_set": [sets[name].text if name in sets else None for name in self.names],
+            },
+            schema_overrides={"conf_set": pl.String},
         ).fill_nan(None)
         own = EffectTable._frame(self).hstack(stage)
         return own.join(itt, on="arm", how="left", maintain_order="left")
 
     def summary(self) -> str:
-        """Table, first stages and assumptions."""
+        """Table, effects that are not rejected, first stages and assumptions."""
         reasons = [f"'{name}': {why}." for name, why in self.not_estimable.items()]
         stages = (
             f"'{name}': {stage:.4g} (F {f:.4g})"
             for name, stage, f in zip(self.names, self.first_stage, self.first_stage_f, strict=True)
             if np.isfinite(stage)
         )
+        sets = (f"'{name}': {found.text}." for name, found in self.anderson_rubin().items())
+        shown = {"anderson-rubin": "Anderson and Rubin", "two-stage": "two-stage least squares"}
         return "\n".join(
             [
                 f"Complier average causal effects against '{self.control}', per unit received",
@@ -217,6 +317,9 @@ class Cace(EffectTable, kind="effect table"):
                 "",
                 *table_lines(EffectTable._frame(self)),
                 "",
+                f"Intervals and p values at level {self.level:g} by {shown[self.interval]}.",
+                "Effects that are not rejected (Anderson and Rubin):",
+                *sets,
                 f"Assignment adds to what is received: {', '.join(stages) or 'nothing'}.",
                 *reasons,
                 "Assumptions:",
@@ -236,8 +339,12 @@ def cace(
     strata: Any = None,
     covariates: Any = None,
     cluster: Any = None,
+    se: Literal["HC0", "HC1", "HC2", "HC3", "CR1", "CR1S", "CR2"] = "HC2",
+    interval: Literal["anderson-rubin", "two-stage"] = "anderson-rubin",
     level: float = 0.95,
     weights: Any = None,
+    working_model: Literal["identity", "inverse-weights"] = "identity",
+    df: Literal["satterthwaite", "smaller-arm"] = "satterthwaite",
     missing_covariates: MissingRule = "error",
     arms: Sequence[Any] | None = None,
 ) -> Cace:
@@ -256,14 +363,23 @@ def cace(
         The arm that the others are compared with.
     strata, covariates, cluster, weights, missing_covariates, arms
         As in :func:`wavewise.estimate.ate`; covariates enter additively.
+    se, working_model, df
+        As in :func:`wavewise.estimate.ate`: CR2 where there are clusters, with Satterthwaite's
+        degrees of freedom of the assignment's coefficient. Where two or three treated clusters may
+        vary far more than the others only ``df="smaller-arm"`` holds its level.
+    interval : {"anderson-rubin", "two-stage"}
+        Intervals and p values: the effects that a test of the intent-to-treat coefficients does not
+        reject, which hold however little assignment moves receipt; or the estimate and Student's t
+        times its standard error. The former may be two rays or the whole line; ends are infinite
+        then, and `anderson_rubin`, ``conf_set`` and the summary say which.
     level : float
         Level of the intervals, in (0, 1).
 
     Returns
     -------
     Cace
-        One row per arm, with intent to treat beside it. Where the first stage is weak (F below 10)
-        or nobody was reached, the row is `NotEstimable`.
+        One row per arm, with intent to treat beside it. Where nobody was reached, or an arm is a
+        single unit or cluster, the row is `NotEstimable`.
 
     Raises
     ------
@@ -278,14 +394,17 @@ def cace(
     Two-stage least squares, just identified: ``y = sum_k b_k D_k r + C g + e`` with instruments
     ``D_k``, the arm indicators, ``r`` what was received, and ``C`` strata effects and covariates;
     with one arm ``r`` of the control counts too. With 0/1 and a control that receives nothing,
-    ``b_k`` is the mean effect on the units that arm k reaches. ``b = (Z'X)^-1 Z'y``; the covariance
-    is ``(Z'X)^-1 Z'(e e')Z (X'Z)^-1``, HC1 over units or CR1 over clusters, with Student's t. A
-    delivered message that does something to units whom it did not reach breaks this; so does a
-    exposure that counts what does nothing.
+    ``b_k`` is the mean effect on the units that arm k reaches. ``b = (Z'X)^-1 Z'y``. With c_y and
+    c_r the coefficients of assignment in the outcome and in receipt, and V their joint covariance
+    (HC2, or CR2 over clusters), ``b = c_y / c_r`` has the variance ``(V_yy - 2 b V_yr + b^2 V_rr)
+    / c_r^2``, and Anderson and Rubin's set is ``(c_y - beta c_r)^2 <= q^2 (V_yy - 2 beta V_yr +
+    beta^2 V_rr)``, q the quantile of Student's t. A delivered message that does something to units
+    whom it did not reach breaks this; so does an exposure that counts what does nothing.
 
     References
     ----------
-    Imbens and Angrist (1994); Angrist, Imbens and Rubin (1996); Staiger and Stock (1997), for 10.
+    Anderson and Rubin (1949); Imbens and Angrist (1994); Angrist, Imbens and Rubin (1996); Staiger
+    and Stock (1997); Pustejovsky and Tipton (2018).
 
     Examples
     --------
@@ -297,6 +416,10 @@ def cace(
     (2.2, 1.1)
     """
     check_level(level)
+    kind = resolve_kind(se, cluster is not None)
+    check_working_model(working_model, df)
+    if interval not in get_args(Interval):
+        raise InputError(f"interval: found {interval!r}; needed 'anderson-rubin' or 'two-stage'")
     sample = read_sample(
         outcome,
         arm,
@@ -311,7 +434,7 @@ def cace(
     known = ~np.isnan(read_outcome(outcome))
     dose = _read_received(received, known.size)
     used, dose = _reached_arms(*_with_dose(sample, dose[known]))
-    parts = instrumented(used, dose)
+    parts = reduced(used, dose, kind=kind, working_model=working_model, df=df)
     itt = ate(
         outcome,
         arm,
@@ -319,14 +442,19 @@ def cace(
         strata=strata,
         covariates=covariates,
         cluster=cluster,
+        se=se,
         level=level,
         interact=False,
         missing_covariates=missing_covariates,
         weights=weights,
+        working_model=working_model,
+        df=df,
         arms=arms,
     )
+    method = f"two-stage least squares, assignment as instrument, {kind}"
     data = hash_arrays(sample=np.array(sample.data_hash), received=dose)
-    return _result(used, dose, parts, itt, level=level, data_hash=data)
+    provenance = Provenance(method, data)
+    return _result(used, dose, parts, itt, kind, interval, level=level, provenance=provenance)
 
 
 def _read_received(received: Any, n_units: int) -> FloatArray:
@@ -389,48 +517,52 @@ def _reached_arms(sample: Sample, dose: FloatArray) -> tuple[Sample, FloatArray]
 def _result(
     used: Sample,
     dose: FloatArray,
-    parts: Instrumented,
+    parts: Reduced,
     itt: Effects,
+    kind: StdErrorKind,
+    interval: Interval,
     *,
     level: float,
-    data_hash: str,
+    provenance: Provenance,
 ) -> Cace:
     names = used.arms[1:]
-    places = [names.index(name) for name in parts.arms]
-    reasons = dict(used.not_estimable)
-    for name, f in zip(parts.arms, parts.first_stage_f, strict=True):
-        if not f >= WEAK_F:
-            reasons[name] = NotEstimable(
-                f"assignment hardly changes what is received (first-stage F {f:.2g}, needed "
-                f"{WEAK_F:g}): a ratio with so uncertain a divisor has no trustworthy interval"
-            )
+    places = np.array([names.index(name) for name in parts.arms])
+    refused = zip(parts.arms, parts.refusals, strict=True)
+    reasons = used.not_estimable | {name: NotEstimable(why) for name, why in refused if why}
     keep = np.array([name not in reasons for name in parts.arms])
-    n = len(names)
-    estimate, df, cov = np.full(n, np.nan), np.full(n, np.nan), np.full((n, n), np.nan)
-    stage, stage_f = np.full(n, np.nan), np.full(n, np.nan)
-    stage[places], stage_f[places] = parts.first_stage, parts.first_stage_f
-    good = np.array(places)[keep]
-    estimate[good], df[good] = parts.effects[keep], parts.df
+
+    def spread(values: FloatArray, on: Any = slice(None)) -> FloatArray:
+        """Values of arms at the places of all rows; not-a-number elsewhere."""
+        full = np.full((len(names), *values.shape[1:]), np.nan)
+        full[places[on]] = values[on]
+        return read_only(full)
+
+    good = places[keep]
+    cov = np.full((len(names), len(names)), np.nan)
     cov[np.ix_(good, good)] = parts.cov[np.ix_(keep, keep)]
+    stage, variance = parts.pair[:, 1], parts.pair_cov[:, 1, 1]
+    certain = variance <= np.finfo(np.float64).eps ** 1.5 * stage**2
+    stage_f = np.divide(stage**2, variance, out=np.full(stage.size, np.inf), where=~certain)
     counts = np.bincount(used.arm, minlength=len(used.arms))
     sums = np.bincount(used.arm, weights=dose, minlength=len(used.arms))
     return Cace(
         names=names,
-        estimate=read_only(estimate),
+        estimate=spread(parts.effects),
         cov=read_only(cov),
-        df=read_only(df),
+        df=spread(parts.df, keep),
         n_units=read_only(counts[1:], np.int64),
         level=level,
-        se=parts.se,
+        se=kind,
         not_estimable=reasons,
         control=used.arms[0],
-        first_stage=read_only(stage),
-        first_stage_f=read_only(stage_f),
+        interval=interval,
+        first_stage=spread(stage),
+        first_stage_f=spread(stage_f),
+        outcome_effect=spread(parts.pair[:, 0]),
+        joint_cov=spread(parts.pair_cov, keep),
         mean_received={
             name: float(sums[k] / counts[k]) for k, name in enumerate(used.arms) if counts[k]
         },
         itt=itt,
-        provenance=Provenance(
-            f"two-stage least squares, assignment as instrument, {parts.se}", data_hash
-        ),
+        provenance=provenance,
     )

@@ -9,7 +9,7 @@ from wavewise.estimate.effects.sample import Sample
 from wavewise.shared.labels import group_sum, renumber
 from wavewise.shared.results import FloatArray, IntArray
 
-__all__ = ["Fit", "Rows", "collapse", "fit_rows", "scaled_deviations"]
+__all__ = ["Fit", "Rows", "collapse", "fit_outcome", "fit_rows", "scaled_deviations"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,11 @@ class Rows:
     n_strata: int
     n_clusters: int | None
     n_units: int
+    of_unit: IntArray  # (n_units,): Row of each unit.
+
+    def means(self, values: FloatArray) -> FloatArray:
+        """Means of units' values by row, shape (n_rows,)."""
+        return group_sum(self.of_unit, values) / np.bincount(self.of_unit)
 
     @property
     def stratum_weight(self) -> FloatArray:
@@ -67,6 +72,7 @@ class _Kinds:
 class _Cells:
     """Units of one kind in one group."""
 
+    of_unit: IntArray
     cluster: IntArray | None
     kind: IntArray
     size: FloatArray
@@ -82,7 +88,8 @@ def collapse(sample: Sample, interact: bool, *, merge: bool = True) -> Rows:
         return _unit_rows(sample, interact)
     kinds = _kinds(sample)
     if sample.cluster is None:
-        cells = _Cells(None, kinds.of_unit, np.ones(sample.n_units), sample.outcome)
+        every, ones = np.arange(sample.n_units), np.ones(sample.n_units)
+        cells = _Cells(every, None, kinds.of_unit, ones, sample.outcome)
     elif (kind := _constant_within(sample.cluster, kinds.of_unit)) is not None:
         cells = _sums(sample, sample.cluster, kind, cluster=None)
     else:
@@ -122,7 +129,7 @@ def _constant_within(cluster: IntArray, kind: IntArray) -> IntArray | None:
 
 def _sums(sample: Sample, cell: IntArray, kind: IntArray, *, cluster: IntArray | None) -> _Cells:
     size = np.bincount(cell).astype(np.float64)
-    return _Cells(cluster, kind, size, group_sum(cell, sample.outcome) / size)
+    return _Cells(cell, cluster, kind, size, group_sum(cell, sample.outcome) / size)
 
 
 def _like_groups(sample: Sample, kinds: _Kinds, cells: _Cells) -> Rows:
@@ -133,12 +140,12 @@ def _like_groups(sample: Sample, kinds: _Kinds, cells: _Cells) -> Rows:
     copies = np.bincount(row).astype(np.float64)
     mean = group_sum(row, cells.mean) / copies
     within = kinds.weight[kind] * size * group_sum(row, (cells.mean - mean[row]) ** 2)
-    rows = _Cells(None, kind, size * copies, mean)
+    rows = _Cells(row[cells.of_unit], None, kind, size * copies, mean)
     return _arm_rows(sample, kinds, rows, copies=copies, within=within)
 
 
 def _single_groups(sample: Sample, kinds: _Kinds, cells: _Cells) -> Rows:
-    """One row a group, or one a kind of units in it where it has several."""
+    """One row per group, or one per kind of units in it where it has several."""
     n_rows = cells.size.size
     return _arm_rows(sample, kinds, cells, copies=np.ones(n_rows), within=np.zeros(n_rows))
 
@@ -161,6 +168,7 @@ def _arm_rows(
         n_strata=int(kinds.stratum.max()) + 1,
         n_clusters=_n_clusters(sample),
         n_units=sample.n_units,
+        of_unit=cells.of_unit,
     )
 
 
@@ -180,7 +188,9 @@ def _arm_columns(sample: Sample, effects: IntArray) -> tuple[str, ...]:
 def _unit_rows(sample: Sample, interact: bool) -> Rows:
     """One row per unit, ordered by cluster."""
     x, columns, n_effects = _regressors(sample, interact)
-    order = slice(None) if sample.cluster is None else np.argsort(sample.cluster, kind="stable")
+    order = np.arange(sample.n_units)
+    if sample.cluster is not None:
+        order = np.argsort(sample.cluster, kind="stable")
     stratum = _strata(sample)[order]
     weight = np.ones(sample.n_units) if sample.weights is None else _mean_one(sample.weights)
     root = np.sqrt(weight[order])
@@ -199,6 +209,7 @@ def _unit_rows(sample: Sample, interact: bool) -> Rows:
         n_strata=int(stratum.max()) + 1,
         n_clusters=_n_clusters(sample),
         n_units=sample.n_units,
+        of_unit=np.argsort(order),
     )
 
 
@@ -266,16 +277,21 @@ def fit_rows(rows: Rows) -> Fit:
             f"({rows.n_strata:,} strata or intercept, {len(rows.columns):,} columns); needed more "
             "units than coefficients; use coarser strata or fewer covariates"
         )
-    y = scaled_deviations(rows, rows.outcome[:, None])[:, 0]
     x = scaled_deviations(rows, rows.x)
     size = _column_sizes(rows, x)
     basis, triangle = np.linalg.qr(x / size)
     _check_rank(rows, triangle)
     inverse = np.linalg.inv(triangle)[: rows.n_effects]
     loading = basis @ inverse.T / size[: rows.n_effects]
+    return fit_outcome(rows, basis, loading)
+
+
+def fit_outcome(rows: Rows, basis: FloatArray, loading: FloatArray) -> Fit:
+    """The fit of the rows' outcome, from the basis and loadings of their regressors."""
+    y = scaled_deviations(rows, rows.outcome[:, None])[:, 0]
     scores = basis.T @ y
     return Fit(
-        effects=inverse @ scores / size[: rows.n_effects],
+        effects=loading.T @ (basis @ scores),
         basis=basis,
         loading=loading,
         residual=y - basis @ scores,

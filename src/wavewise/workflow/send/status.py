@@ -297,6 +297,9 @@ def _wave_lines(wave: Mapping[str, Any]) -> Iterator[str]:
     yield "Complier average causal effect (one message or more), beside intent to treat:"
     yield text_table(names, [[row[name] for name in names] for row in effects["rows"]])
     yield from (f"  {name}: {reason}" for name, reason in effects["reasons"].items())
+    for row in effects["rows"]:
+        if row["estimate"] is not None and None in (row["conf_low"], row["conf_high"]):
+            yield f"  {row['arm']}: effects that are not rejected: {row['conf_set']}"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import wavewise as ww
 from wavewise.errors import EstimationError, InputError
 from wavewise.estimate.effects.ate import ate
 from wavewise.estimate.effects.instruments import cace
-from wavewise.shared.results import NotEstimable
 
 
 @pytest.fixture
@@ -34,22 +34,92 @@ def test_without_strata_it_is_the_ratio_of_two_differences(data) -> None:
 
 def test_where_everybody_is_reached_it_is_intent_to_treat(data) -> None:
     y, arm, _ = data
-    found = cace(y, arm, arm != "control")
-    expected = ate(y, arm, se="HC1")
-    np.testing.assert_allclose(found.estimate, expected.estimate, rtol=1e-12)
-    np.testing.assert_allclose(found.std_error, expected.std_error, rtol=1e-12)
+    expected = ate(y, arm)
+    for interval in ("anderson-rubin", "two-stage"):
+        found = cace(y, arm, arm != "control", interval=interval)
+        np.testing.assert_allclose(found.estimate, expected.estimate, rtol=1e-12)
+        np.testing.assert_allclose(found.std_error, expected.std_error, rtol=1e-12)
+        np.testing.assert_allclose(found.conf_int(), expected.conf_int(), rtol=1e-10)
+        np.testing.assert_allclose(found.p_value, expected.p_value, rtol=1e-10)
+        np.testing.assert_allclose(found.df, expected.df, rtol=1e-10)
     assert np.isinf(found.first_stage_f).all()
 
 
-def test_a_weak_first_stage_gives_no_number(data) -> None:
+def weak(y, strength, seed=11):
+    """40 units in 2 arms whose receipt depends on assignment with this strength."""
+    rng = np.random.default_rng(seed)
+    arm, ease = np.tile([0, 1], 20), rng.random(40)
+    return rng.normal(size=40) + y * arm, arm, (ease < 0.5 + strength * (arm - 0.5)).astype(float)
+
+
+def rejected(found, beta):
+    """Whether the test of the intent-to-treat coefficients rejects the effect beta."""
+    y, r, v = found.outcome_effect[0], found.first_stage[0], found.joint_cov[0]
+    t = (y - beta * r) / np.sqrt(v[0, 0] - 2 * beta * v[0, 1] + beta**2 * v[1, 1])
+    return abs(t) > stats.t.ppf(0.975, found.df[0])
+
+
+@pytest.mark.parametrize(
+    ("effect", "strength", "kind"),
+    [(0.5, 0.9, "interval"), (3.0, 0.1, "two rays"), (0.2, 0.05, "line")],
+)
+def test_the_set_is_an_interval_two_rays_or_the_line(effect, strength, kind) -> None:
+    found = cace(*weak(effect, strength), control=0)
+    found_set = found.anderson_rubin()["1"]
+    assert found_set.kind == kind
+    assert not found.not_estimable
+    for beta in [*np.linspace(-50, 50, 401), -1e6, 1e6]:
+        assert (beta in found_set) != rejected(found, beta)
+    low, high = found["1"].conf
+    assert found.conf_int().tolist() == [[low, high]]
+    if kind == "interval":
+        assert (low, high) == (found_set.low, found_set.high)
+    else:
+        assert (low, high) == (-np.inf, np.inf)
+        assert kind in found.summary()
+        assert kind in found.to_frame()["conf_set"][0]
+    assert type(found).from_dict(found.to_dict()) == found
+    assert found["1"].p_value == pytest.approx(found.itt["1"].p_value)
+
+
+def test_with_many_units_both_intervals_are_nearly_one(data) -> None:
+    y, arm, reached = (np.tile(part, 50) for part in data)
+    ours, other = (cace(y, arm, reached, interval=k) for k in ("anderson-rubin", "two-stage"))
+    np.testing.assert_allclose(ours.conf_int(), other.conf_int(), rtol=2e-3)
+    np.testing.assert_allclose(ours.conf_int(0.8), other.conf_int(0.8), rtol=2e-3)
+    assert ours.conf_int(0.8)[0, 0] > ours.conf_int()[0, 0]
+
+
+def test_other_arms_are_taken_off_as_two_stages_have_it(data) -> None:
+    """Strata and covariates mix arms: the ratio of each arm's pair is its two-stage estimate."""
     y, arm, reached = data
-    few = reached * (np.cumsum(reached) % 40 == 0)
-    found = cace(y, arm, few)
-    assert found.first_stage_f.max() < 10
-    assert isinstance(found["a"].estimate, NotEstimable)
-    assert found.to_frame()["estimate"].null_count() == 2
-    assert "hardly changes" in found.not_estimable["a"].reason
-    assert found.itt["a"].estimate
+    rng = np.random.default_rng(4)
+    strata, x = rng.integers(0, 7, 600), rng.normal(size=600)
+    found = cace(y, arm, reached, strata=strata, covariates=x, cluster=np.arange(600) % 41)
+    np.testing.assert_allclose(found.outcome_effect / found.first_stage, found.estimate, rtol=1e-9)
+    b, v = found.estimate, found.joint_cov
+    variance = v[:, 0, 0] - 2 * b * v[:, 0, 1] + b**2 * v[:, 1, 1]
+    np.testing.assert_allclose(np.sqrt(variance) / found.first_stage, found.std_error, rtol=1e-9)
+
+
+def test_smaller_arm(data) -> None:
+    cluster = np.repeat(np.arange(12), 15)
+    arm, rng = (cluster < 3).astype(int), np.random.default_rng(5)
+    reached = arm * (rng.random(180) < 0.6)
+    y = rng.normal(size=180) + rng.normal(size=12)[cluster]
+    usual, careful = (
+        cace(y, arm, reached, control=0, cluster=cluster, df=df)
+        for df in ("satterthwaite", "smaller-arm")
+    )
+    assert careful.df.tolist() == [2.0] == careful.itt.df.tolist()
+    assert usual.df[0] == pytest.approx(256 / 74, rel=1e-6)  # (1/3 + 1/9)^2 / (1/18 + 1/648)
+    assert np.ptp(careful.conf_int()) > np.ptp(usual.conf_int())
+
+
+def test_names_that_are_not_known_are_refused(data) -> None:
+    for name in ("interval", "working_model", "df", "se"):
+        with pytest.raises(InputError, match=f"{name}: found 'none'"):
+            cace(*data, **{name: "none"})
 
 
 def test_an_arm_that_reached_nobody_leaves_the_other_alone(data) -> None:
