@@ -100,7 +100,7 @@ def test_studies_side_by_side_are_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(CALCULATIONS))
 def test_functions_on_arrays_give_the_same(name: str) -> None:
-    check(expected("calculations")[name], plain(CALCULATIONS[name]()))
+    check(expected("calculations")[name], plain(CALCULATIONS[name]()), name)
 
 
 def test_every_calculation_is_still_made() -> None:

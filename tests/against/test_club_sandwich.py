@@ -132,3 +132,19 @@ def test_joint_covariance_and_the_set_of_anderson_and_rubin(case, weights):
     assert [value in sets for value in grid[::997]] == kept[::997].tolist()
     if sets.kind == "interval":
         assert grid[kept][[0, -1]] == pytest.approx([sets.low, sets.high], abs=6e-4)
+
+
+@pytest.mark.parametrize("groups", ["units", "clusters"])
+@pytest.mark.parametrize("case", TWO_ARMS)
+def test_means_of_arms_with_square_root_weights(case, groups):
+    d = data(case)
+    found = ww.estimate.weighted_m(
+        d["y"],
+        d["arm"],
+        1 / d["weight"],
+        cluster=d["cluster"] if groups == "clusters" else None,
+        small_sample="hc2-t",
+    )
+    expected = theirs(case, f"means of {groups}")
+    numbers = np.column_stack([found.estimate, found.std_error, found.df])[:2]
+    np.testing.assert_allclose(numbers, expected, rtol=1e-7)

@@ -122,10 +122,9 @@ def table(title, designs, one, n):
         if k == 0:
             print("| design | " + " | ".join(rows[0]) + " |")
             print("|---" * (1 + len(rows[0])) + "|")
-        cells = [
-            f"{np.mean([r[kind][0] for r in rows]):.3f} ({np.median([r[kind][1] for r in rows]):.2f})"
-            for kind in rows[0]
-        ]
+        held = {kind: np.mean([row[kind][0] for row in rows]) for kind in rows[0]}
+        length = {kind: np.median([row[kind][1] for row in rows]) for kind in rows[0]}
+        cells = [f"{held[kind]:.3f} ({length[kind]:.2f})" for kind in rows[0]]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 

@@ -59,6 +59,8 @@ def _numeric(name: str, values: FloatArray) -> list[Covariate]:
 def _constant_or(name: str, values: FloatArray, note: str) -> Covariate:
     if values.min() == values.max():
         return _untested(name, values.size, "constant")
+    if (values - values[0]).std() <= 2 * np.spacing(np.abs(values).max()):
+        return _untested(name, values.size, "constant up to the last digit of the values")
     return Covariate(name, (name,), values[:, None], note)
 
 
@@ -254,7 +256,7 @@ def _sd_within_arms(columns: FloatArray, arm: Labels) -> FloatArray:
     size = np.bincount(arm.codes)
     n_residual = columns.shape[0] - size.size
     sd = np.full(columns.shape[1], np.nan)
-    for j, column in enumerate(columns.T):
+    for j, column in enumerate((columns - columns.mean(axis=0)).T):
         mean = np.bincount(arm.codes, weights=column) / size
         sum_squares = float(((column - mean[arm.codes]) ** 2).sum())
         if n_residual > 0 and sum_squares > 0.0:

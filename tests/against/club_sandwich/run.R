@@ -25,6 +25,11 @@ for (case in unique(data$case)) {
     inverse <- vcovCR(fit, cluster = seq_len(nrow(d)), type = "CR2", inverse_var = TRUE)
     add(case, paste(m[1], "inverse", sep = ", "), effects, fit, inverse)
   }
+  # means of arms with square-root weights, as adaptively weighted estimators have them
+  fit <- lm(y ~ 0 + arm, data = d, weights = sqrt(weight))
+  means <- names(coef(fit))
+  add(case, "means of units", means, fit, vcovCR(fit, cluster = seq_len(nrow(d)), type = "CR2"))
+  add(case, "means of clusters", means, fit, vcovCR(fit, cluster = d$cluster, type = "CR2"))
   if (length(effects) == 1) {
     for (weighted in c(FALSE, TRUE)) {
       d$w <- if (weighted) d$weight else 1

@@ -337,3 +337,13 @@ def sample_ratio_of_households(data, arm, shares):
 
     households = pl.DataFrame({"hh": data["hh_id"], "arm": arm}).unique("hh")
     return sample_ratio(households["arm"], shares)
+
+
+def test_covariates_far_from_zero_are_tested_by_their_differences() -> None:
+    rng = np.random.default_rng(3)
+    arm, far = rng.integers(0, 3, 500), 1e9 + 1e-5 * rng.normal(size=500)
+    one, other = (balance({"x": x}, arm).table[1] for x in (far, (far - 1e9) * 1e5))
+    assert one["p_value"] == pytest.approx(other["p_value"], rel=1e-6)
+    assert one["max_std_difference"] == pytest.approx(other["max_std_difference"], rel=1e-6)
+    last = balance({"x": 1e9 + 1e-7 * rng.normal(size=500)}, arm).table[1]
+    assert last["note"] == "not tested: constant up to the last digit of the values"

@@ -19,6 +19,7 @@ from wavewise.estimate.adaptive.results import (
     adaptive_table,
     arms_and_contrasts,
 )
+from wavewise.estimate.effects.least_squares import centred, rounding_of
 from wavewise.estimate.effects.table import check_level
 from wavewise.shared.inputs import aligned, encode, read_covariates, read_outcome
 from wavewise.shared.labels import compress, group_sum
@@ -194,6 +195,12 @@ Stabilizer = Literal["sqrt", "none"]
 _STEPS = 100
 _CONVERGED = 1e-12
 _MOST_CONDITION = 1e12
+_NEW = 1e-8  # what a covariate keeps of itself beside earlier ones, to count as new
+_DEPENDENT = (
+    "covariates: found columns that follow from others or from the arms, up to the last digit of "
+    "their values, or that tell successes from failures completely; needed independent ones; leave "
+    "some out"
+)
 
 
 @aligned("outcome", "arm", "propensity", "trials", "covariates", "cluster")
@@ -285,7 +292,7 @@ def weighted_m(
     observed = read_observed(outcome, arm, arms)
     own = read_own_propensity(propensity, observed)
     number = _trials(trials, observed) if family == "binomial" else np.ones(own.size)
-    extra = _centred(covariates, observed)
+    extra, deviations = _covariates(covariates, observed)
     reasons = reasons_of_empty_arms(observed)
     if family == "binomial":
         reasons |= _without_both(observed, number)
@@ -325,7 +332,7 @@ def weighted_m(
         provenance=Provenance(
             _method(family, stabilizer, extra.shape[1], groups, small_sample),
             hash_arrays(outcome=observed.outcome, arm=observed.arm, propensity=own, trials=number,
-                        covariates=extra, cluster=groups),
+                        covariates=deviations, cluster=groups),
         ),
     )  # fmt: skip
 
@@ -357,12 +364,22 @@ def _trials(trials: Any, observed: Observed) -> FloatArray:
     return values
 
 
-def _centred(covariates: Any, observed: Observed) -> FloatArray:
+def _covariates(covariates: Any, observed: Observed) -> tuple[FloatArray, FloatArray]:
+    """Columns of their span, centred and of size one; and what is hashed, their deviations."""
     n_units = observed.arm.size
     if covariates is None:
-        return np.zeros((n_units, 0))
-    values = read_covariates(covariates, n_units, None, "error").values
-    return np.asarray(values - values[observed.known].mean(axis=0))
+        return np.zeros((n_units, 0)), np.zeros((n_units, 0))
+    given = read_covariates(covariates, n_units, None, "error").values
+    values = given[observed.known]
+    inner = centred(values)
+    size = np.linalg.norm(inner, axis=0)
+    basis, triangle = np.linalg.qr(inner / np.where(size, size, 1.0))
+    left, rounding = np.abs(np.diag(triangle)), np.linalg.norm(rounding_of(values), axis=0)
+    if (left < _NEW).any() or (left * size <= rounding).any():
+        raise EstimationError(_DEPENDENT)
+    every = np.zeros((n_units, basis.shape[1]))
+    every[observed.known] = basis * np.sqrt(values.shape[0])
+    return every, given - values.mean(axis=0)
 
 
 def _without_both(observed: Observed, trials: FloatArray) -> dict[str, NotEstimable]:
@@ -414,10 +431,7 @@ def _solve(
         mean, slope = _mean(design @ theta, trials, family)
         bread = (design * (weight * slope)[:, None]).T @ design
         if np.linalg.cond(bread) > _MOST_CONDITION:
-            raise EstimationError(
-                "covariates: found columns that follow from others or from the arms, or that tell "
-                "successes from failures completely; needed independent ones; leave some out"
-            )
+            raise EstimationError(_DEPENDENT)
         step = np.linalg.solve(bread, design.T @ (weight * (y - mean)))
         theta = theta + step / max(1.0, np.abs(step).max() / 5 if family == "binomial" else 1.0)
         if np.abs(step).max() <= _CONVERGED * (1 + np.abs(theta).max()):

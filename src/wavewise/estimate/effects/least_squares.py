@@ -9,7 +9,16 @@ from wavewise.estimate.effects.sample import Sample
 from wavewise.shared.labels import group_sum, renumber
 from wavewise.shared.results import FloatArray, IntArray
 
-__all__ = ["Fit", "Rows", "collapse", "fit_outcome", "fit_rows", "scaled_deviations"]
+__all__ = [
+    "Fit",
+    "Rows",
+    "centred",
+    "collapse",
+    "fit_outcome",
+    "fit_rows",
+    "rounding_of",
+    "scaled_deviations",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +51,8 @@ class Rows:
     n_clusters: int | None
     n_units: int
     of_unit: IntArray  # (n_units,): Row of each unit.
+    # (n_columns,): Size below which what is left of a scaled column is rounding of its values.
+    rounding: FloatArray
 
     def means(self, values: FloatArray) -> FloatArray:
         """Means of units' values by row, shape (n_rows,)."""
@@ -169,6 +180,7 @@ def _arm_rows(
         n_clusters=_n_clusters(sample),
         n_units=sample.n_units,
         of_unit=cells.of_unit,
+        rounding=np.zeros(effects.size),
     )
 
 
@@ -187,7 +199,7 @@ def _arm_columns(sample: Sample, effects: IntArray) -> tuple[str, ...]:
 
 def _unit_rows(sample: Sample, interact: bool) -> Rows:
     """One row per unit, ordered by cluster."""
-    x, columns, n_effects = _regressors(sample, interact)
+    x, rounding, columns, n_effects = _regressors(sample, interact)
     order = np.arange(sample.n_units)
     if sample.cluster is not None:
         order = np.argsort(sample.cluster, kind="stable")
@@ -210,31 +222,43 @@ def _unit_rows(sample: Sample, interact: bool) -> Rows:
         n_clusters=_n_clusters(sample),
         n_units=sample.n_units,
         of_unit=np.argsort(order),
+        rounding=np.sqrt(weight @ rounding**2),
     )
 
 
-def _regressors(sample: Sample, interact: bool) -> tuple[FloatArray, tuple[str, ...], int]:
-    """Arm indicators, centred covariates and their products, with names."""
+def _regressors(
+    sample: Sample, interact: bool
+) -> tuple[FloatArray, FloatArray, tuple[str, ...], int]:
+    """Arm indicators, centred covariates and their products, rounding of each, and names."""
     effects = _estimable_arms(sample)
     arms = (sample.arm[:, None] == effects).astype(np.float64)
     columns = _arm_columns(sample, effects)
     if sample.covariates is None:
-        return arms, columns, effects.size
-    centred = sample.covariates - _means(sample.covariates, sample.weights)
+        return arms, np.zeros_like(arms), columns, effects.size
+    inner, digits = centred(sample.covariates, sample.weights), rounding_of(sample.covariates)
     names = tuple(f"covariate '{name}'" for name in sample.covariate_names)
-    blocks = [arms, centred]
+    blocks, rounding = [arms, inner], [np.zeros_like(arms), digits]
     columns += names
     if interact:
         for k, label in enumerate(_arm_columns(sample, effects)):
-            blocks.append(centred * arms[:, [k]])
+            blocks.append(inner * arms[:, [k]])
+            rounding.append(digits * arms[:, [k]])
             columns += tuple(f"{label} x {name}" for name in names)
     _check_width(len(columns), sample.n_units)
-    return np.column_stack(blocks), columns, effects.size
+    return np.column_stack(blocks), np.column_stack(rounding), columns, effects.size
 
 
-def _means(covariates: FloatArray, weights: FloatArray | None) -> FloatArray:
-    means: FloatArray = np.average(covariates, axis=0, weights=weights)
-    return means
+def centred(values: FloatArray, weights: FloatArray | None = None) -> FloatArray:
+    """Columns less their means, to the last digit however far from 0 they lie."""
+    once = values - np.average(values, axis=0, weights=weights)
+    twice: FloatArray = once - np.average(once, axis=0, weights=weights)
+    return twice
+
+
+def rounding_of(values: FloatArray) -> FloatArray:
+    """Differences between values that two roundings in the last digit could have made."""
+    size: FloatArray = np.abs(values)
+    return 2 * np.spacing(size)
 
 
 def _check_width(n_columns: int, n_units: int) -> None:
@@ -249,6 +273,8 @@ def _check_width(n_columns: int, n_units: int) -> None:
 
 # what a column may keep of itself, once the earlier ones are taken out, to count as new
 _RANK_TOLERANCE = 1e-8
+# a mean this many times as large as the deviations from it is taken twice
+_FAR = 1e3
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,7 +306,7 @@ def fit_rows(rows: Rows) -> Fit:
     x = scaled_deviations(rows, rows.x)
     size = _column_sizes(rows, x)
     basis, triangle = np.linalg.qr(x / size)
-    _check_rank(rows, triangle)
+    _check_rank(rows, triangle, size)
     inverse = np.linalg.inv(triangle)[: rows.n_effects]
     loading = basis @ inverse.T / size[: rows.n_effects]
     return fit_outcome(rows, basis, loading)
@@ -305,28 +331,34 @@ def scaled_deviations(rows: Rows, values: FloatArray) -> FloatArray:
     out = np.empty_like(values)
     for k in range(values.shape[1]):
         column = values[:, k]
-        sums = group_sum(rows.stratum, weight * column, rows.n_strata)
-        out[:, k] = rows.root * (column - (sums / total)[rows.stratum])
+        means = group_sum(rows.stratum, weight * column, rows.n_strata) / total
+        deviation = column - means[rows.stratum]
+        if np.abs(means).max() > _FAR * np.abs(deviation).max():  # means were rounded
+            again = group_sum(rows.stratum, weight * deviation, rows.n_strata) / total
+            deviation -= again[rows.stratum]
+        out[:, k] = rows.root * deviation
     return out
 
 
 def _column_sizes(rows: Rows, x: FloatArray) -> FloatArray:
     size: FloatArray = np.linalg.norm(x, axis=0)
     original = np.linalg.norm(rows.x * rows.root[:, None], axis=0)
-    constant = size <= _RANK_TOLERANCE * original
+    constant = size <= np.maximum(_RANK_TOLERANCE * original, rows.rounding)
     if constant.any():
         names = [name for name, flat in zip(rows.columns, constant, strict=True) if flat]
         where = "within every stratum" if rows.n_strata > 1 else "over all units"
         raise EstimationError(
-            f"found {_listed(names)} constant {where}; needed columns that vary; leave them out, "
+            f"found {_listed(names)} constant {where}, up to the last digit of the values; needed "
+            "columns that vary; leave them out, "
             "or give interact=False where only a product with an arm is constant"
         )
     return size
 
 
-def _check_rank(rows: Rows, triangle: FloatArray) -> None:
-    """Refuse columns that earlier columns already hold, and name both."""
-    dependent = np.flatnonzero(np.abs(np.diag(triangle)) < _RANK_TOLERANCE)
+def _check_rank(rows: Rows, triangle: FloatArray, size: FloatArray) -> None:
+    """Refuse columns that earlier columns already hold, up to rounding, and name both."""
+    left = np.abs(np.diag(triangle))
+    dependent = np.flatnonzero((left < _RANK_TOLERANCE) | (left * size < rows.rounding))
     if not dependent.size:
         return
     parts = []

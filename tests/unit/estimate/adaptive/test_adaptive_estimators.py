@@ -159,3 +159,26 @@ def test_waves_are_ordered_by_the_numbers_in_their_names():
     c = ww.estimate.adaptive_aipw(y, arm, share, text, waves=["wave-2", "wave-10"])
     assert np.array_equal(a.estimate, b.estimate)
     assert np.array_equal(a.estimate, c.estimate)
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1.0, 1e8])
+@pytest.mark.parametrize("shift", [0.0, 1e9])
+def test_neither_scale_nor_place_of_covariates_matters(scale, shift):
+    if scale < 1 and shift:
+        scale = 1e-5
+    rng = np.random.default_rng(8)
+    arm, y, z = rng.integers(0, 3, 300), rng.normal(size=300), rng.normal(size=(300, 2))
+    p = rng.uniform(0.1, 0.6, 300)
+    far = shift + scale * z
+    near = ww.estimate.weighted_m(y, arm, p, covariates=(far - shift) / scale)
+    found = ww.estimate.weighted_m(y, arm, p, covariates=far)
+    np.testing.assert_allclose(found.estimate, near.estimate, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.std_error, near.std_error, rtol=1e-6)
+
+
+def test_covariates_that_differ_in_the_last_digit_are_refused():
+    rng = np.random.default_rng(9)
+    arm, y, z = rng.integers(0, 2, 300), rng.normal(size=300), rng.normal(size=300)
+    for x in (1e9 + 1e-7 * z, np.column_stack([1e9 + z, 1e9 + z + 1e-7 * rng.normal(size=300)])):
+        with pytest.raises(EstimationError, match="up to the last digit"):
+            ww.estimate.weighted_m(y, arm, np.full(300, 0.5), covariates=x)

@@ -535,3 +535,43 @@ class TestWeights:
             ate(y, arm, control=0, weights=w, working_model="equal")
         with pytest.raises(InputError, match="df: found 'normal'"):
             ate(y, arm, control=0, df="normal")
+
+
+class TestFarFromZero:
+    """Covariates whose differences are small beside their size."""
+
+    @pytest.mark.parametrize("n", [200, 1000, 1600])
+    @pytest.mark.parametrize("interact", [True, False])
+    @pytest.mark.parametrize("spread", [1e-5, 1e-2, 1.0, 100.0])
+    def test_a_shift_by_a_billion_changes_nothing(self, spread, interact, n):
+        rng = np.random.default_rng(n)
+        arm, y = rng.integers(0, 3, n), rng.normal(size=n)
+        strata, weights = rng.integers(0, 4, n), rng.uniform(0.5, 3, n)
+        far = 1e9 + spread * rng.normal(size=(n, 2))
+        near = far - 1e9  # exact: what the digits of the far ones hold
+        for more in ({}, {"strata": strata}, {"weights": weights}, {"cluster": strata * 9 + arm}):
+            options = {"control": 0, "interact": interact} | more
+            found, expected = (ate(y, arm, covariates=x, **options) for x in (far, near))
+            np.testing.assert_allclose(found.estimate, expected.estimate, rtol=1e-5, atol=1e-7)
+            np.testing.assert_allclose(found.std_error, expected.std_error, rtol=1e-6)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_what_differs_in_the_last_digit_is_named(self, seed):
+        rng = np.random.default_rng(seed)
+        arm, y, z = rng.integers(0, 2, 1000), rng.normal(size=1000), rng.normal(size=1000)
+        with pytest.raises(EstimationError, match=r"'age'.* up to the last digit"):
+            ate(y, arm, control=0, covariates={"age": 1e9 + 1e-7 * z})
+        twins = {"first": 1e9 + z, "second": 1e9 + z + 1e-7 * rng.normal(size=1000)}
+        with pytest.raises(EstimationError, match=r"'second' .*of covariate 'first'"):
+            ate(y, arm, control=0, covariates=twins)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_near_twins_cost_no_precision(self, seed):
+        """Their difference is far from its own mean where the mean is rounded."""
+        rng = np.random.default_rng(seed)
+        arm, y, z = rng.integers(0, 2, 1600), rng.normal(size=1600), rng.normal(size=1600)
+        twins = np.column_stack([1e9 + z, 1e9 + z + 1e-6 * rng.normal(size=1600)])
+        plain = ate(y, arm, control=0).std_error[0]
+        assert ate(y, arm, control=0, covariates=twins).std_error[0] == pytest.approx(
+            plain, rel=0.02
+        )
