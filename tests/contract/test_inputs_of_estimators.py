@@ -115,6 +115,14 @@ ENTRIES: dict[str, Entry] = {
         ("outcome",),
         ("arm", "strata", "cluster"),
     ),
+    "ww.estimate.wild_bootstrap": Entry(
+        lambda d: E.wild_bootstrap(
+            d["outcome"], d["arm"], cluster=d["cluster"], control=d["control"],
+            strata=d["strata"], weights=d["weights"], n_draws=99, rng=np.random.default_rng(1),
+        ),
+        ("outcome",),
+        ("arm", "strata", "cluster"),
+    ),
     "ww.estimate.adaptive_aipw": Entry(
         lambda d: E.adaptive_aipw(
             d["outcome"], d["arm"], np.full((N, 2), 0.5), d["wave"], cluster=None

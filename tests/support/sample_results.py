@@ -40,6 +40,12 @@ def _effects() -> Any:
     return estimate.ate(data["outcome"], arm, contrasts={"b - a": {"b": 1, "a": -1}})
 
 
+def _wild_bootstrap() -> Any:
+    data = _data()
+    cluster, rng = np.arange(_N) % 7, np.random.default_rng(1)
+    return estimate.wild_bootstrap(data["outcome"], data["arm"], cluster=cluster, rng=rng)
+
+
 def _cace() -> Any:
     data = _data()
     received = (data["arm"] != "control") * (np.arange(_N) % 3 > 0)
@@ -222,6 +228,7 @@ EXAMPLES: dict[str, Callable[[], Result]] = {
     "estimate.AdaptiveEstimates": _adaptive,
     "estimate.BetaBinomial": _beta,
     "estimate.Cace": _cace,
+    "estimate.WildBootstrap": _wild_bootstrap,
     "estimate.CausalForest": _forest,
     "estimate.ChosenArm": _chosen_arm,
     "estimate.ConfidenceSequence": _sequence,

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from wavewise.estimate.effects.ate import ate
     from wavewise.estimate.effects.instruments import Cace, cace
     from wavewise.estimate.effects.results import Effects, pair_margins
+    from wavewise.estimate.effects.wild_bootstrap import WildBootstrap, wild_bootstrap
     from wavewise.estimate.forest.causal_forest import CausalForest, causal_forest
     from wavewise.estimate.learners.effect_learner import EffectLearner, effect_learner
     from wavewise.estimate.matching.neighbours import Neighbours, neighbours
@@ -84,6 +85,7 @@ __all__ = [
     "ScorePanels",
     "SdPrior",
     "StudentT",
+    "WildBootstrap",
     "Winner",
     "WinnerColumn",
     "WinnerTable",
@@ -111,6 +113,7 @@ __all__ = [
     "study_priors",
     "tried_priors",
     "weighted_m",
+    "wild_bootstrap",
     "winner",
     "winner_table",
 ]
@@ -168,6 +171,8 @@ _HOMES = {
     "WinnerTable": "wavewise.estimate.adaptive.comparison",
     "adaptive_comparison": "wavewise.estimate.adaptive.comparison",
     "winner_table": "wavewise.estimate.adaptive.comparison",
+    "WildBootstrap": "wavewise.estimate.effects.wild_bootstrap",
+    "wild_bootstrap": "wavewise.estimate.effects.wild_bootstrap",
 }
 
 
