@@ -60,7 +60,7 @@ def one(name: str, n: int, seed: int, n_trees: int) -> dict[str, float]:
     )
     new, _, _, truth = design(name, 4000, np.random.default_rng([20, n, seed]))
     model = found._model
-    alone = model.averages[0] + model._deviations(new)[:, :, 0]
+    alone = model.averages[0] + model.deviations(new)[:, :, 0]
     error = ((alone - truth) ** 2).mean(axis=1)
     stack = found.effects(new)[:, 0] - truth
     return {

@@ -14,7 +14,7 @@ from wavewise.estimate.forest.sample import Columns, Data, Rules
 from wavewise.shared.compiled import compiled_nogil
 from wavewise.shared.results import FloatArray, IntArray
 
-__all__ = ["ArmTrees", "GroupSums", "Units", "apply_trees", "grow_trees"]
+__all__ = ["ArmTrees", "GroupSums", "Units", "apply_trees", "grow_trees", "leaf_means"]
 
 ByteArray = npt.NDArray[np.uint8]
 Int32Array = npt.NDArray[np.int32]
@@ -147,6 +147,12 @@ def apply_trees(
     for part in sums:
         np.divide(part, counts[: len(part)], out=part)
     return GroupSums(n_groups, *sums)
+
+
+def leaf_means(trees: ArmTrees, values: FloatArray, bins: ByteArray) -> FloatArray:
+    """Mean of values of units over all units in each leaf, (n_leaves, n_values)."""
+    sums, counts = sum_leaves(bins, *_linked(trees), values, trees.size.size)
+    return np.asarray(sums / np.maximum(counts, 1)[:, None])
 
 
 def _linked(trees: ArmTrees) -> tuple[WordArray, IntArray, Int32Array]:
@@ -315,3 +321,28 @@ def sum_groups(
                 for k in range(q):
                     sums[i, k] += 0.5 * (values[a, k] + values[b, k])
     return n_groups, sums, squares, within
+
+
+@compiled_nogil
+def sum_leaves(
+    bins: ByteArray,
+    nodes: WordArray,
+    roots: IntArray,
+    leaf: Int32Array,
+    values: FloatArray,
+    n_leaves: int,
+) -> tuple[FloatArray, IntArray]:
+    """Sums of values over the units of each leaf, and their number."""
+    n, q = values.shape
+    sums, counts = np.zeros((n_leaves, q)), np.zeros(n_leaves, np.int64)
+    units, active, at = np.arange(n), np.empty(n, np.int64), np.empty(n, np.int64)
+    for t in range(roots.size):
+        if roots[t] < 0:
+            continue
+        descend(nodes, roots[t], bins, units, n, active, at)
+        for i in range(n):
+            place = leaf[at[i]]
+            counts[place] += 1
+            for k in range(q):
+                sums[place, k] += values[i, k]
+    return sums, counts

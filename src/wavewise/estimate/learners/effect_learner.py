@@ -12,6 +12,7 @@ import numpy.typing as npt
 from wavewise.errors import InputError
 from wavewise.estimate.forest.causal_forest import CausalForest, causal_forest, pair_factors
 from wavewise.estimate.forest.data import Training, read_training
+from wavewise.estimate.forest.engine import apply_trees, leaf_means
 from wavewise.estimate.forest.shrinkage import (
     Averages,
     parts_of_arms,
@@ -20,7 +21,7 @@ from wavewise.estimate.forest.shrinkage import (
 )
 from wavewise.estimate.learners.crossfit import N_FOLDS, CrossFit, Sample, fold_of_parts
 from wavewise.estimate.learners.quadratic import QuadraticBase, learn_base
-from wavewise.estimate.learners.stack import StackedModel, stack_weights
+from wavewise.estimate.learners.stack import FOREST, StackedModel, stack_weights
 from wavewise.estimate.provenance import Traced, UInt64Array, row_fingerprints, traced
 from wavewise.shared.files import Source, from_archive, save_bytes, to_archive
 from wavewise.shared.inputs import aligned, list_names
@@ -31,7 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["EffectLearner", "effect_learner"]
 
-_WORDS = {"forest": "forest", "r": "R-learner", "dr": "DR-learner", "t": "T-learner"}
+_WORDS = {
+    "forest": "forest",
+    "r": "R-learner",
+    "dr": "DR-learner",
+    "t": "T-learner",
+    "local-linear": "local-linear forest",
+}
 _KIND, _VERSION = "wavewise effect learner", 1
 _NO_FILE = "effect learner: the file cannot be read; needed one that EffectLearner.save wrote"
 
@@ -307,9 +314,9 @@ def effect_learner(
         Probabilities with which arms were drawn, as in `causal_forest`.
     rng : numpy.random.Generator
         Gives the forest's seed; the other learners need no chance.
-    learners : sequence of {"forest", "r", "dr", "t"}
+    learners : sequence of {"forest", "r", "dr", "t", "local-linear"}
         Learners that are weighed: the causal forest, and the R-, DR- and T-learner over a
-        quadratic ridge base.
+        quadratic ridge base; by name also the forest with a local-linear correction.
     cluster : (n_units,) array, optional
         What was randomized together; never divided between folds.
     strata : (n_units,) array, optional
@@ -348,7 +355,8 @@ def effect_learner(
 
     References
     ----------
-    Nie and Wager (2021), *Biometrika* 108, eq. 4 and 7: R-learner and stack. Kennedy (2023),
+    Nie and Wager (2021), *Biometrika* 108, eq. 4 and 7: R-learner and stack. Friedberg, Tibshirani,
+    Athey and Wager (2021), *JCGS* 30: local-linear forests. Kennedy (2023),
     *Electronic Journal of Statistics* 17: DR-learner. Kunzel, Sekhon, Bickel and Yu (2019), *PNAS*
     116: T-learner.
 
@@ -374,7 +382,7 @@ def effect_learner(
     factor = pair_factors(training.arms) if pairs else None
     seed = int(rng.integers(0, 2**63))
     forest = None
-    if "forest" in names:
+    if set(FOREST) & set(names):
         forest = causal_forest(
             X,
             arm,
@@ -452,30 +460,28 @@ def _fit(
     """The stacked model, and what the result says of it."""
     sample, arms = fit.sample, training.arms[1:]
     position = np.array([arms.index(name) for name in sorted(arms)])
-    ridge = tuple(name for name in names if name != "forest")
-    whole = fit.without(None, ridge)
-    deviations, averages, target = _left_out(fit, ridge)
+    linear = {name: "dr" if name == "local-linear" else name for name in names if name != "forest"}
+    fitted = tuple(dict.fromkeys(linear.values()))
+    whole, trees, leaves, moved = fit.without(None, fitted), None, None, None
+    if forest is not None:
+        row = np.flatnonzero(training.kept)[training.order]
+        trees = (forest.effects_oob - forest.averages)[row][:, np.argsort(position)]
+    if forest is not None and "local-linear" in names:
+        leaves, moved = _local_covariates(forest, training, base, sample.features)
+    deviations, averages, target = _left_out(fit, linear, moved)
     covariance, spread, share = fit.spread()
     known = Averages(whole.ate, np.zeros((0, whole.ate.size)), covariance)
     shrunk = shrunk_averages(known, sample.parts)
     averages = averages @ shrunk.T
-    if forest is not None:
-        row = np.flatnonzero(training.kept)[training.order]
-        deviations["forest"] = (forest.effects_oob - forest.averages)[row][:, np.argsort(position)]
     treated = (sample.arm[:, None] == np.arange(1, sample.n_arms)) - sample.propensity[:, 1:]
     target = target - (treated * averages).sum(axis=1)
     unit = float(np.abs(target).max())  # fourth powers stay within floating point
     target, treated = target / unit, treated / unit
-    parts = sample.parts
-    kept, shrink = {}, {}
-    for name in ridge:
-        z = [(treated * (deviations[name] @ part)).sum(axis=1) for part in parts.values()]
-        shares = posterior_shares(np.stack(z, axis=1), target, sample.part)[2]
-        kept[name] = dict(zip(parts, shares.tolist(), strict=True))
-        shrink[name] = np.tensordot(shares, list(parts.values()), 1)
-        deviations[name] = deviations[name] @ shrink[name]
+    kept, shrink = _shrink(sample, deviations, trees, target, treated)
+    if forest is not None:
+        deviations["forest"], kept["forest"] = trees, dict(forest.kept)
     z = np.stack([(treated * deviations[name]).sum(axis=1) for name in names], axis=1)
-    weights = stack_weights(target, z, names.index("forest") if forest is not None else None)
+    weights = stack_weights(target, z, names.index("forest") if "forest" in names else None)
     model = StackedModel(
         learners=names,
         weights=weights,
@@ -483,8 +489,12 @@ def _fit(
         averages=shrunk @ whole.ate,
         variance=np.diag(covariance),
         base=base,
-        coefficients={k: _without_constant(whole.coefficients[k]) @ shrink[k] for k in ridge},
+        coefficients={
+            name: _without_constant(whole.coefficients[of]) @ shrink[name]
+            for name, of in linear.items()
+        },
         forest=forest,
+        leaf_means=leaves,
         spread=spread,
         spread_share=share,
         position=position,
@@ -494,12 +504,42 @@ def _fit(
     said = {
         "weights": dict(zip(names, weights.tolist(), strict=True)),
         "losses": dict(zip(names, losses.tolist(), strict=True)),
-        "kept": kept | ({} if forest is None else {"forest": dict(forest.kept)}),
+        "kept": {name: kept[name] for name in names},
         "loss": unit**2 * float(((target - z @ weights) ** 2).mean()),
         "loss_of_averages": unit**2 * float((target**2).mean()),
         "gain_std_error": unit**2 * float(np.sqrt(fit.covariance_of_means(gain[:, None])[0, 0])),
     }
     return model, said | {"deviations": deviations, "averages": averages}
+
+
+def _shrink(
+    sample: Sample,
+    deviations: dict[str, FloatArray],
+    trees: FloatArray | None,
+    target: FloatArray,
+    treated: FloatArray,
+) -> tuple[dict[str, dict[str, float]], dict[str, FloatArray]]:
+    """Shares kept by learner, and as matrices; the deviations are shrunk where they stand."""
+    kept, shrink, parts = {}, {}, sample.parts
+    for name, found in deviations.items():
+        z = np.stack([(treated * (found @ part)).sum(axis=1) for part in parts.values()], axis=1)
+        whole = trees if name == "local-linear" and trees is not None else np.zeros_like(found)
+        rest = target - (treated * whole).sum(axis=1)
+        shares = posterior_shares(z, rest, sample.part)[2]
+        kept[name] = dict(zip(parts, shares.tolist(), strict=True))
+        shrink[name] = np.tensordot(shares, list(parts.values()), 1)
+        deviations[name] = whole + found @ shrink[name]
+    return kept, shrink
+
+
+def _local_covariates(
+    forest: CausalForest, training: Training, base: QuadraticBase, features: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Mean covariates by leaf; change of features from the forest's mean covariates out of bag."""
+    trees, columns = forest._model.trees, features[:, 1 : base.low.size + 1]
+    leaves = leaf_means(trees, np.ascontiguousarray(columns), training.bins)
+    found = apply_trees(trees, leaves, training.bins, out_of_bag=True)
+    return leaves, base.moved(features, found.mean)
 
 
 def _without_constant(coefficients: FloatArray) -> FloatArray:
@@ -508,18 +548,19 @@ def _without_constant(coefficients: FloatArray) -> FloatArray:
 
 
 def _left_out(
-    fit: CrossFit, ridge: tuple[str, ...]
+    fit: CrossFit, linear: Mapping[str, str], moved: FloatArray | None
 ) -> tuple[dict[str, FloatArray], FloatArray, FloatArray]:
     """Deviations by learner, average effects and centred outcomes, all without the unit's fold."""
     sample = fit.sample
     shape = sample.arm.size, sample.n_arms - 1
-    deviations = {name: np.empty(shape) for name in ridge}
+    deviations = {name: np.empty(shape) for name in linear}
     averages, centred = np.empty(shape), np.empty(shape[0])
     for fold in range(N_FOLDS):
         rows = np.flatnonzero(sample.fold == fold)
-        found = fit.without(fold, ridge)
-        for name in ridge:
-            deviations[name][rows] = sample.features[rows, 1:] @ found.coefficients[name][1:]
+        found = fit.without(fold, tuple(dict.fromkeys(linear.values())))
+        for name, of in linear.items():
+            z = moved if name == "local-linear" and moved is not None else sample.features
+            deviations[name][rows] = z[rows, 1:] @ found.coefficients[of][1:]
         averages[rows] = found.ate
         centred[rows] = fit.scores(rows, found.mean)[1]
     return deviations, averages, centred
@@ -540,14 +581,9 @@ def _result(
     silent = np.flatnonzero(training.silent)
     if silent.size:  # no learner used them: they are as new units
         found = model.base.features(X)[silent]
-        new = [
-            model.of_forest(model.forest.effects_oob[silent])
-            if name == "forest" and model.forest is not None
-            else found @ model.coefficients[name]
-            for name in model.learners
-        ]
+        new = model.deviations(X)[:, silent]
         features, row = np.concatenate([features, found]), np.concatenate([row, silent])
-        held = np.concatenate([held, np.stack(new)], axis=1)
+        held = np.concatenate([held, new], axis=1)
         averages = np.concatenate([averages, np.tile(model.averages, (silent.size, 1))])
     left_out = LeftOut(row, training.kept.size, features, averages, held)
     return EffectLearner(

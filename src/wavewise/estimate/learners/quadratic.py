@@ -39,6 +39,15 @@ class QuadraticBase:
         raw = _raw(_standard(self.space, X), self.low, self.high, self.pairs)
         return np.column_stack([np.ones(len(raw)), (raw - self.mean) / self.scale])
 
+    def moved(self, features: FloatArray, to: FloatArray) -> FloatArray:
+        """First-order change of the features from their covariates `to` to their own."""
+        n = self.low.size
+        held = features[:, 1 : n + 1] * self.scale[:n] + self.mean[:n]
+        gap = (features[:, 1 : n + 1] - to) * self.scale[:n]
+        a, b = self.pairs.T
+        change = np.concatenate([gap, gap[:, a] * held[:, b] + held[:, a] * gap[:, b]], axis=1)
+        return np.column_stack([np.zeros(len(change)), change / self.scale])
+
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Arrays of the file."""
         held = {k: getattr(self, k) for k in ("low", "high", "pairs", "mean", "scale")}

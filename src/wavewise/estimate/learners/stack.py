@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from wavewise.estimate.forest.causal_forest import CausalForest
+from wavewise.estimate.forest.engine import apply_trees
 from wavewise.estimate.learners.quadratic import QuadraticBase
 from wavewise.shared.results import FloatArray, IntArray
 
-__all__ = ["StackedModel", "stack_weights"]
+__all__ = ["FOREST", "StackedModel", "stack_weights"]
 
+FOREST = ("forest", "local-linear")  # learners that need the forest
 _PENALTY = 4.0
 _ARRAYS = ("weights", "ate", "averages", "variance", "spread", "spread_share", "position")
 
@@ -33,6 +35,7 @@ class StackedModel:
     # By learner but the forest, (n_features, n_effects): Of the deviations, shrunk.
     coefficients: dict[str, FloatArray]
     forest: CausalForest | None
+    leaf_means: FloatArray | None  # (n_leaves, n_columns): Covariates; of the local-linear forest.
     # (n_parts, n_features, n_features), (n_parts, n_effects): Covariance of the coefficients of
     # each part of the arms; the part's share in each arm.
     spread: FloatArray
@@ -41,7 +44,7 @@ class StackedModel:
 
     def effects(self, X: Any) -> FloatArray:
         """Effects of new units, (n_units, n_effects), arms in public order."""
-        found = self.averages + np.tensordot(self.weights, self._deviations(X), 1)
+        found = self.averages + np.tensordot(self.weights, self.deviations(X), 1)
         return np.asarray(found[:, self.position], dtype=np.float64)
 
     def std_error(self, X: Any) -> FloatArray:
@@ -49,7 +52,7 @@ class StackedModel:
         trees = None
         if self.forest is not None:
             trees = self.to_internal(self.forest.std_error(X))
-        return self.spreads(self.base.features(X), self._deviations(X), trees)[:, self.position]
+        return self.spreads(self.base.features(X), self.deviations(X), trees)[:, self.position]
 
     def spreads(
         self, features: FloatArray, deviations: FloatArray, trees: FloatArray | None
@@ -65,21 +68,37 @@ class StackedModel:
         middle = np.tensordot(self.weights, deviations, 1)
         total = np.zeros_like(middle)
         for name, weight, deviation in zip(self.learners, self.weights, deviations, strict=True):
-            own = trees**2 if name == "forest" and trees is not None else ridge
+            own = ridge
+            if trees is not None and name in FOREST:
+                own = trees**2 if name == "forest" else trees**2 + ridge
             total += weight * np.sqrt(own + (deviation - middle) ** 2)
         return total
 
-    def _deviations(self, X: Any) -> FloatArray:
+    def deviations(self, X: Any) -> FloatArray:
         """Deviations from the averages by learner, (n_learners, n_units, n_effects)."""
-        features = self.base.features(X)
-        return np.stack(
-            [
-                self.of_forest(self.forest.effects(X))
-                if name == "forest" and self.forest is not None
-                else features @ self.coefficients[name]
-                for name in self.learners
-            ]
-        )
+        features, moved = self.base.features(X), None
+        trees = None if self.forest is None else self.of_forest(self.forest.effects(X))
+        if self.forest is not None and self.leaf_means is not None:
+            model = self.forest._model
+            found = apply_trees(
+                model.trees, self.leaf_means, model.binning.bins(X), out_of_bag=False
+            )
+            moved = self.base.moved(features, found.mean)
+        return self.combined(features, moved, trees)
+
+    def combined(
+        self, features: FloatArray, moved: FloatArray | None, trees: FloatArray | None
+    ) -> FloatArray:
+        """Deviations by learner, from those of the forest and what its correction needs."""
+        found = []
+        for name in self.learners:
+            if name == "forest":
+                found.append(trees)
+            elif name == "local-linear":
+                found.append(trees + moved @ self.coefficients[name])
+            else:
+                found.append(features @ self.coefficients[name])
+        return np.stack(found)
 
     def of_forest(self, effects: npt.ArrayLike) -> FloatArray:
         """The forest's effects less its averages, in internal order."""
@@ -94,6 +113,8 @@ class StackedModel:
         """Arrays of the file; texts and numbers stand in its header."""
         arrays = {name: getattr(self, name) for name in _ARRAYS} | self.base.to_arrays()
         arrays |= {f"coefficients_{name}": found for name, found in self.coefficients.items()}
+        if self.leaf_means is not None:
+            arrays["leaf_means"] = self.leaf_means
         if self.forest is not None:
             arrays["forest"] = np.frombuffer(self.forest.to_bytes(), np.uint8)
         return arrays
@@ -109,6 +130,7 @@ class StackedModel:
             learners=learners,
             base=QuadraticBase.from_parts(header["space"], arrays),
             coefficients={k: arrays[f"coefficients_{k}"] for k in learners if k != "forest"},
+            leaf_means=arrays.get("leaf_means"),
             forest=None if forest is None else CausalForest.load(BytesIO(forest.tobytes())),
             **{name: arrays[name] for name in _ARRAYS},
         )

@@ -158,6 +158,37 @@ def test_ordered_pairs_keep_messages_apart() -> None:
     assert found.kept["dr"]["first message"] > found.kept["dr"]["second message"]
 
 
+def test_the_local_linear_forest_corrects_towards_slopes() -> None:
+    rng = np.random.default_rng(9)
+    X = rng.normal(size=(1500, 3))
+    arm = rng.choice(["c", "t"], 1500)
+    outcome = (arm == "t") * 2 * X[:, 0] + rng.normal(size=1500)
+    options = {"control": "c", "propensity": {"c": 0.5, "t": 0.5}}
+    found = learn(X, arm, outcome, learners=("forest", "local-linear"), **options)
+    assert found.losses["local-linear"] < found.losses["forest"]
+    assert found.weights["local-linear"] > 0.7
+    new = rng.normal(size=(500, 3))
+    trees = learn(X, arm, outcome, learners=("forest",), **options)
+    error, alone = ((m.effects(new)[:, 0] - 2 * new[:, 0]) ** 2 for m in (found, trees))
+    assert error.mean() < 0.5 * alone.mean()
+    again = EffectLearner.load(BytesIO(found.to_bytes()))
+    assert (again.effects(new) == found.effects(new)).all()
+    assert (found.std_error(new) > 0).all()
+    missing = outcome.copy()
+    missing[:20] = np.nan
+    held = learn(X, arm, missing, learners=("local-linear",), **options)
+    np.testing.assert_allclose(held.effects_oob[:20], held.effects(X[:20]), atol=1e-12)
+
+
+def test_change_of_features_is_their_first_order_change() -> None:
+    X = np.random.default_rng(10).normal(size=(50, 3))
+    base, z = learn_base(X, np.arange(50))
+    step = 1e-6
+    near = base.features(np.clip(X - step, X.min(axis=0), None))
+    found = base.moved(z, near[:, 1:4])
+    np.testing.assert_allclose(found, z - near, atol=1e-10)
+
+
 @pytest.mark.parametrize("learners", [("forest",), ("t",), "dr"])
 def test_one_learner_has_all_the_weight(learners: object) -> None:
     found = learn(*data(300), learners=learners)
