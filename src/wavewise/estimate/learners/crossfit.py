@@ -37,7 +37,7 @@ class Sample:
     @property
     def n_arms(self) -> int:
         """Arms, the control included."""
-        return self.propensity.shape[1]
+        return int(self.propensity.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,21 +185,20 @@ class CrossFit:
     def _training_moment(self, f: int | None) -> FloatArray:
         others = [g for g in range(N_FOLDS) if g != f]
         out = () if f is None else (f,)
-        return np.sum([self._score_moment(g, (*out, g)) for g in others], axis=0)
+        return np.asarray(np.sum([self._score_moment(g, (*out, g)) for g in others], axis=0))
 
     def _doubly_robust(self, f: int | None) -> FloatArray:
         """DR-learner: ridge of the scores, part by part."""
         grams = self._weighted_grams
         gram = grams.sum(axis=0) - (0.0 if f is None else grams[f])
         moment = self._training_moment(f)
-        parts = self.sample.parts.values()
-        return np.sum(
-            [
-                solve_ridge(gram, moment @ part, penalty)
-                for part, penalty in zip(parts, self._effect_penalties, strict=True)
-            ],
-            axis=0,
-        )
+        found = [
+            solve_ridge(gram, moment @ part, penalty)
+            for part, penalty in zip(
+                self.sample.parts.values(), self._effect_penalties, strict=True
+            )
+        ]
+        return np.asarray(np.sum(found, axis=0))
 
     @cached_property
     def noise(self) -> tuple[float, list[float]]:
@@ -268,12 +267,9 @@ class CrossFit:
     def without(self, f: int | None, learners: tuple[str, ...]) -> Without:
         """Coefficients of the learners without a fold, or from all units."""
         mean = self._means(*(() if f is None else (f,)))
-        made = {
-            "r": self._residual,
-            "dr": self._doubly_robust,
-            "t": lambda _: mean[:, 1:] - mean[:, :1],
-        }
-        coefficients = {name: make(f) for name, make in made.items() if name in learners}
+        coefficients = {"t": mean[:, 1:] - mean[:, :1]} if "t" in learners else {}
+        made = (("r", self._residual), ("dr", self._doubly_robust))
+        coefficients |= {name: make(f) for name, make in made if name in learners}
         others = [g for g in range(N_FOLDS) if g != f]
         out = () if f is None else (f,)
         scores = np.concatenate(

@@ -259,6 +259,8 @@ class EffectLearner(Result, kind="effect learner"):
         model = StackedModel.from_parts(header, arrays)
         by_learner = ("weights", "losses", "kept")
         same = ("n_units", "n_missing", "loss", "loss_of_averages", "gain_std_error")
+        held: dict[str, Any] = {name: header[name] for name in same}
+        held |= {what: {k: header[what][k] for k in header["learners"]} for what in by_learner}
         found = cls(
             arms=tuple(header["arms"]),
             control=header["control"],
@@ -269,8 +271,7 @@ class EffectLearner(Result, kind="effect learner"):
             trained_rows=read_only(arrays["trained_rows"]),
             provenance=Provenance(**header["provenance"]),
             _model=model,
-            **{name: header[name] for name in same},
-            **{what: {k: header[what][k] for k in header["learners"]} for what in by_learner},
+            **held,
         )
         vars(found)["std_error_oob"] = read_only(arrays["std_error_oob"])  # what was stored
         return found
@@ -478,7 +479,7 @@ def _fit(
     unit = float(np.abs(target).max())  # fourth powers stay within floating point
     target, treated = target / unit, treated / unit
     kept, shrink = _shrink(sample, deviations, trees, target, treated)
-    if forest is not None:
+    if forest is not None and trees is not None:
         deviations["forest"], kept["forest"] = trees, dict(forest.kept)
     z = np.stack([(treated * deviations[name]).sum(axis=1) for name in names], axis=1)
     weights = stack_weights(target, z, names.index("forest") if "forest" in names else None)

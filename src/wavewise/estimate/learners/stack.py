@@ -90,14 +90,12 @@ class StackedModel:
         self, features: FloatArray, moved: FloatArray | None, trees: FloatArray | None
     ) -> FloatArray:
         """Deviations by learner, from those of the forest and what its correction needs."""
+        nothing = np.zeros((len(features), self.averages.size))
         found = []
         for name in self.learners:
-            if name == "forest":
-                found.append(trees)
-            elif name == "local-linear":
-                found.append(trees + moved @ self.coefficients[name])
-            else:
-                found.append(features @ self.coefficients[name])
+            z = moved if name == "local-linear" and moved is not None else features
+            whole = trees if name in FOREST and trees is not None else nothing
+            found.append(whole if name == "forest" else whole + z @ self.coefficients[name])
         return np.stack(found)
 
     def of_forest(self, effects: npt.ArrayLike) -> FloatArray:
