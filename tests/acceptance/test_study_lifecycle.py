@@ -172,8 +172,8 @@ def _bad_people(kind: str) -> bytes:
             return good.replace(b"America/Lima", b"America/Limo", 1)
         case "Latin-1":
             return good.replace(b"Ana", "María".encode("latin-1"), 1)
-        case "byte-order mark":
-            return b"\xef\xbb\xbf" + good
+        case "error value":
+            return good.replace(b"p0005,yes", b"p0005,#N/A")
         case "long line":
             return good + b"x" * 5_000_000 + b"\n"
     raise ValueError(kind)
@@ -187,7 +187,7 @@ def _bad_people(kind: str) -> bytes:
         ("unknown stratum", "row 7, column 'active'"),
         ("wrong time zone", "row 3, column 'zone'"),
         ("Latin-1", "row 2, column 'child_name'"),
-        ("byte-order mark", "row 1, first column"),
+        ("error value", "row 7, column 'active'"),
         ("long line", "line 32"),
     ],
 )

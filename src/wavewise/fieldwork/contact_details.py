@@ -129,22 +129,25 @@ def _phone_fault(bare: str, country: str | None) -> str:
 
 
 def normal_addresses(channel: str, cells: pl.Series, country: str | None = None) -> pl.DataFrame:
-    """Addresses in their form and what is wrong with them: columns address, fault; null if empty.
+    """Addresses as they are sent to and what is wrong with them: address, fault; null if empty.
 
-    Numbers in E.164 of the country's mobile and fixed plans are told at once, the others singly.
+    Letters of e-mail addresses keep their case, which only comparisons drop. Numbers in E.164 of
+    the country's mobile and fixed plans are told at once, the others singly.
     """
     text = cells.cast(pl.String).str.strip_chars(BLANKS)
     text = text.set(text == "", None)
-    address = (
-        _of_plan(text, country) if address_kind(channel) == "phone" else text.set(text != "", None)
-    )
+    is_phone = address_kind(channel) == "phone"
+    address = _of_plan(text, country) if is_phone else text.set(text != "", None)
     fault = pl.repeat("", len(text), dtype=pl.String, eager=True)
     is_other = text.is_not_null() & address.is_null()
     if not is_other.any():
         return pl.DataFrame({"address": address, "fault": fault})
     others = text.filter(is_other).to_list()
     found = {
-        a: (normal_address(channel, a, country), address_fault(channel, a, country))
+        a: (
+            normal_address(channel, a, country) if is_phone else a,
+            address_fault(channel, a, country),
+        )
         for a in dict.fromkeys(others)
     }
     places = is_other.arg_true()
@@ -174,7 +177,8 @@ def _plan(country: str) -> tuple[int, str, str]:
     plan = phonenumbers.PhoneMetadata.metadata_for_region(country, None)
     if plan is None:
         raise InputError(f"found the country {country!r}; needed one that has phone numbers")
-    parts = [plan.mobile.national_number_pattern, plan.fixed_line.national_number_pattern]
+    kinds = filter(None, (plan.mobile, plan.fixed_line))
+    parts = [kind.national_number_pattern for kind in kinds]
     pattern = f"(?:{'|'.join(filter(None, parts))})"
     code = phonenumbers.country_code_for_region(country)
     is_simple = plan.national_prefix_for_parsing in {None, plan.national_prefix}

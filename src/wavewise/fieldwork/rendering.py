@@ -138,10 +138,11 @@ def matched_language(own: str, listed: Sequence[str]) -> str | None:
     if not re.fullmatch(r"[a-z]{2,3}(-[a-z0-9]{1,8})*", tag):
         return None
     import langcodes
+    from langcodes.tag_parser import LanguageTagError
 
     try:
         found, distance = langcodes.closest_match(tag, list(listed), 9)
-    except langcodes.LanguageTagError:
+    except LanguageTagError:
         return None
     return found if distance < 10 else None
 

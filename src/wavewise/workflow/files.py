@@ -1,6 +1,6 @@
 """Data that come in: the rows of a file or frame, how they were read, whose they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -123,7 +123,9 @@ def file_read(
 
 # Ids that match nobody, and why.
 
-_CAUSES = (  # what differs, and how an id looks without it
+_CAUSES: tuple[
+    tuple[str, Callable[[pl.Series], pl.Series]], ...
+] = (  # what differs, and how an id looks without it
     ("blanks", lambda x: x.str.replace_all(r"\s+", "")),
     ("letter case", lambda x: x.str.to_lowercase()),
     ("Unicode form", lambda x: x.str.normalize("NFKC")),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def main() -> None:
     path, kind, sheet, labels, out = sys.argv[1:]
     _limit_memory()
     try:
-        frame = _READERS[kind](Path(path), sheet or None, bool(labels))
+        frame = _reader(kind)(Path(path), sheet or None, bool(labels))
         if frame.estimated_size() > MOST_BYTES:
             sys.exit(_TOO_LARGE)
         frame.write_ipc(out)
@@ -122,7 +123,7 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _parquet(path: Path, *_: object) -> pl.DataFrame:
+def _parquet(path: Path, _sheet: str | None, _labels: bool) -> pl.DataFrame:
     rows = pl.scan_parquet(path, glob=False)
     n_rows = rows.select(pl.len()).collect().item()
     if n_rows * sum(map(_width, rows.collect_schema().dtypes())) > MOST_BYTES:
@@ -133,15 +134,15 @@ def _parquet(path: Path, *_: object) -> pl.DataFrame:
 def _width(kind: pl.DataType) -> int:
     """Least number of bytes of a value in memory."""
     if kind.is_numeric() or kind.is_temporal():
-        return {pl.Int8: 1, pl.UInt8: 1, pl.Int16: 2, pl.UInt16: 2}.get(type(kind), 4)
+        return 1 if kind in {pl.Int8, pl.UInt8} else 2 if kind in {pl.Int16, pl.UInt16} else 4
     return 16 if kind in {pl.String, pl.Binary} else 1
 
 
-def _stata(path: Path, _: object, value_labels: bool) -> pl.DataFrame:
+def _stata(path: Path, _sheet: str | None, value_labels: bool) -> pl.DataFrame:
     return _stat(path, "read_dta", value_labels)
 
 
-def _spss(path: Path, _: object, value_labels: bool) -> pl.DataFrame:
+def _spss(path: Path, _sheet: str | None, value_labels: bool) -> pl.DataFrame:
     return _stat(path, "read_sav", value_labels)
 
 
@@ -169,7 +170,7 @@ def _plain(column: pl.Series) -> pl.Series:
     return column
 
 
-def _sheet(path: Path, sheet: str | None, _: object) -> pl.DataFrame:
+def _sheet(path: Path, sheet: str | None, _labels: bool) -> pl.DataFrame:
     import python_calamine
 
     book = python_calamine.load_workbook(str(path))
@@ -240,10 +241,5 @@ def _column(letters: bytes) -> int:
     return number - 1
 
 
-_READERS = {
-    ".parquet": _parquet,
-    ".dta": _stata,
-    ".sav": _spss,
-    ".zsav": _spss,
-    **dict.fromkeys((".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"), _sheet),
-}
+def _reader(kind: str) -> Callable[[Path, str | None, bool], pl.DataFrame]:
+    return {".parquet": _parquet, ".dta": _stata, ".sav": _spss, ".zsav": _spss}.get(kind, _sheet)

@@ -312,7 +312,7 @@ class Cells:
         cells = bare.drop_nulls()
         if not (cells.str.contains(r"\d").any() and cells.str.contains(r"[.,'\u2019 ]").any()):
             return None
-        shares = {m: float(cells.str.contains(p).mean() or 0) for m, p in _NUMBER_BY_MARK.items()}
+        shares = {m: cells.str.contains(p).sum() / len(cells) for m, p in _NUMBER_BY_MARK.items()}
         fits = [mark for mark, share in shares.items() if share == 1.0]
         if len(fits) == 1:
             return fits[0]

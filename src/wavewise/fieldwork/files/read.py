@@ -117,7 +117,8 @@ def _kind(path: Path) -> str:
 
 
 def _read_csv(path: Path, kind: str, told: Reading, max_line_bytes: int) -> Table:
-    text, separator, n_above = TextFile(path, told.encoding, max_line_bytes), told.separator, 0
+    text, n_above = TextFile(path, told.encoding, max_line_bytes), 0
+    separator: str | None = told.separator
     try:
         lines = text.first_lines()
         given = re.fullmatch(r"(?i)\ufeff?\"?sep=(.)\"?\s*", lines[0]) if lines else None

@@ -235,7 +235,7 @@ def _in_numbers(
     day, month, year = (pl.col(names[i]) for i in range(3))
     known = parts.with_columns(day=day, month=month, year=_full_year(year))
     right = year_first if order == "YMD" else year_last
-    if order is not None and not right.any():
+    if not right.any():
         right = (parts["a"].str.len_chars() <= 2) & (parts["c"].str.len_chars() <= 2)
     known = known.with_columns(
         pl.when(right.fill_null(value=False)).then(pl.col(name)).alias(name)
@@ -273,9 +273,12 @@ def _dated(text: pl.Series, parts: pl.DataFrame, zone: str | None) -> TimesRead:
     hour = hour.set((half.is_not_null() & ~hour.is_between(1, 12)).fill_null(value=False), None)
     hour = (hour % 12 + 12 * (half == "p").cast(pl.Int64)).zip_with(half.is_not_null(), hour)
     whole = parts.with_columns(hour=hour)
-    pad = lambda name, n: pl.col(name).cast(pl.String).str.zfill(n)  # noqa: E731
-    clock = pad("hour", 2) + ":" + pl.col("m") + ":" + pl.col("s").fill_null("00")
+    clock = _padded("hour", 2) + ":" + pl.col("m") + ":" + pl.col("s").fill_null("00")
     clock = pl.when(pl.col("h").is_null()).then(pl.lit(_NOON)).otherwise(clock)
-    day = pad("year", 4) + "-" + pad("month", 2) + "-" + pad("day", 2)
+    day = _padded("year", 4) + "-" + _padded("month", 2) + "-" + _padded("day", 2)
     local = whole.select((day + " " + clock).str.to_datetime(_PARTS, strict=False, time_unit="us"))
     return _placed(text, parts, local.to_series(), zone)
+
+
+def _padded(name: str, n: int) -> pl.Expr:
+    return pl.col(name).cast(pl.String).str.zfill(n)

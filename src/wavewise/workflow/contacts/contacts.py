@@ -127,9 +127,13 @@ class ContactBook:
         """Address of each unit on a channel; a unit without one is left out."""
         rows = self.store.contacts.find(channel, unit_ids)
         return {
-            unit: self._in_form(channel, self.ring.open(unit, channel, key_id, encrypted))
+            unit: self._to_send(channel, self.ring.open(unit, channel, key_id, encrypted))
             for unit, key_id, encrypted in rows.select("unit_id", "key_id", "encrypted").iter_rows()
         }
+
+    def _to_send(self, channel: str, address: str) -> str:
+        """Numbers that were kept before the study had a country, in the form of today."""
+        return self._in_form(channel, address) if address_kind(channel) == "phone" else address
 
     def _in_form(self, channel: str, address: str) -> str:
         return normal_address(channel, address, self.country)

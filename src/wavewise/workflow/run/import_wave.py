@@ -184,9 +184,14 @@ def _read(
 
 
 def _cells(rows: pl.DataFrame, log: FaultLog, table: Table) -> Cells:
-    numbers = rows["row:number"]
-    how = {"reading": table.reading, "separator": table.separator}
-    return Cells(rows, log, table.first_row, numbers=numbers, **how)
+    return Cells(
+        rows,
+        log,
+        table.first_row,
+        numbers=rows["row:number"],
+        reading=table.reading,
+        separator=table.separator,
+    )
 
 
 def _dry_run(study: Study, wave: Wave, columns: Imported, table: Table) -> FileRead:
