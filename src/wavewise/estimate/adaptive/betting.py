@@ -49,7 +49,7 @@ class Cells:
         cell = self.block * n_arms + self.arm
         weights = [self.count, self.count * self.value, self.count * self.value**2]
         found = [np.bincount(cell, one, n_blocks * n_arms) for one in weights]
-        return np.array(found).reshape(3, n_blocks, n_arms)
+        return np.array(found, dtype=np.float64).reshape(3, n_blocks, n_arms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,8 @@ def past(cells: Cells) -> tuple[FloatArray, FloatArray]:
     sums = cells.sums()
     n_waves, n_strata = int(cells.wave[-1]) + 1, int(cells.stratum.max()) + 1
     before = np.zeros((3, n_waves + 1, n_strata, sums.shape[2]))
-    np.add.at(before, (slice(None), cells.wave + 1, cells.stratum), sums)
+    for found, one in zip(before, sums, strict=True):
+        np.add.at(found, (cells.wave + 1, cells.stratum), one)
     before = np.cumsum(before, axis=1)
     n, total, squares = before[:, cells.wave].sum(axis=2)
     mean = (total + cells.baseline) / (n + 1)
@@ -245,7 +246,8 @@ def estimates(bets: Bets) -> FloatArray:
     sums = [np.diff(np.cumsum(np.append(0.0, bets.count * one))[np.append(0, bets.end)])
             for one in (bets.p, bets.q)]  # fmt: skip
     total, slope = (np.cumsum(bets.stake * one) for one in sums)
-    return np.divide(total, -slope, out=np.full(total.size, np.nan), where=slope < 0)
+    none = np.full(total.size, np.nan)
+    return np.asarray(np.divide(total, -slope, out=none, where=slope < 0))
 
 
 def invert(bets: Bets, bounds: tuple[float, float], alpha: float) -> FloatArray:

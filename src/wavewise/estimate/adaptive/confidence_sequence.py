@@ -514,7 +514,7 @@ def _bets(
         elif len(row) == 1:
             bets = bets_on_means(cells, row[0], planned, 1 - level)
         else:
-            bets = bets_on_blocks(cells, row, planned, 1 - level)
+            bets = bets_on_blocks(cells, (row[0], row[1]), planned, 1 - level)
         ends = invert(bets, (0.0 if len(row) == 1 else -1.0, 1.0), 1 - level)
         columns.append((estimates(bets), ends))
     scale = high - low
