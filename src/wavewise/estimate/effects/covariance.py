@@ -77,12 +77,12 @@ class WorkingModel(Record):
         scale = np.sqrt(rows.copies)
         basis = fit.basis / scale[:, None]
         share = rows.root / scale / np.sqrt(rows.stratum_weight[rows.stratum])
-        own = {"stratum": rows.stratum, "cluster": rows.cluster, "copies": rows.copies}
+        own = (rows.stratum, rows.cluster, rows.copies)
         loading = fit.loading / scale[:, None]
         root = rows.unit_root
         if name == "inverse-weights" or (root == 1).all():
             minus, one = -np.ones(basis.shape[1]), np.ones_like(root)
-            return cls(loading, basis, minus, share[:, None], -np.ones(1), one, **own)
+            return cls(loading, basis, minus, share[:, None], -np.ones(1), one, *own)
         right = basis * root[:, None]
         square = right.T @ (rows.copies[:, None] * right)
         mass = rows.copies * share * root
@@ -95,7 +95,7 @@ class WorkingModel(Record):
         shares = np.column_stack([own_left + own_right, own_left - own_right]) / np.sqrt(2)
         signs = np.repeat([-1.0, 1.0], basis.shape[1])
         plus_minus = np.array([-1.0, 1.0])
-        return cls(loading * root[:, None], factors, signs, shares, plus_minus, root, **own)
+        return cls(loading * root[:, None], factors, signs, shares, plus_minus, root, *own)
 
     def degrees_of_freedom(self, weights: FloatArray) -> float:
         """Satterthwaite degrees of freedom of a combination of the effects."""
@@ -574,4 +574,5 @@ def _df_of_means(model: WorkingModel, usable: BoolArray) -> FloatArray:
     for t_a, a in zip(model.share_signs, model.shares.T, strict=True):
         for t_b, b in zip(model.share_signs, model.shares.T, strict=True):
             square += t_a * t_b * group_sum(arm, copies * d * a * b) ** 2
-    return np.divide(mean**2, square, out=np.full(n_arms, np.nan), where=usable)
+    found: FloatArray = np.divide(mean**2, square, out=np.full(n_arms, np.nan), where=usable)
+    return found

@@ -528,7 +528,8 @@ def _result(
     names = used.arms[1:]
     places = np.array([names.index(name) for name in parts.arms])
     refused = zip(parts.arms, parts.refusals, strict=True)
-    reasons = used.not_estimable | {name: NotEstimable(why) for name, why in refused if why}
+    reasons = dict(used.not_estimable)
+    reasons |= {name: NotEstimable(why) for name, why in refused if why}
     keep = np.array([name not in reasons for name in parts.arms])
 
     def spread(values: FloatArray, on: Any = slice(None)) -> FloatArray:

@@ -128,7 +128,7 @@ def _kinds(sample: Sample) -> _Kinds:
 
 
 def _mean_one(weights: FloatArray) -> FloatArray:
-    return weights / weights.mean()
+    return np.asarray(weights / weights.mean(), dtype=np.float64)
 
 
 def _constant_within(cluster: IntArray, kind: IntArray) -> IntArray | None:

@@ -232,7 +232,7 @@ def _signs(
     n_clusters: int, points: Points, n_draws: int, rng: np.random.Generator | None
 ) -> tuple[FloatArray, bool]:
     """Signs of clusters, shape (n_draws, n_clusters), and whether they are all there are."""
-    if not (isinstance(n_draws, int | np.integer) and n_draws >= 19):
+    if n_draws != int(n_draws) or n_draws < 19:
         raise InputError(f"n_draws: found {n_draws!r}; needed a whole number of 19 or more")
     if points == "rademacher" and n_clusters < 31 and 2**n_clusters <= n_draws:
         bits = np.arange(2**n_clusters)[:, None] >> np.arange(n_clusters) & 1
@@ -242,9 +242,9 @@ def _signs(
             f"rng: found none for {n_clusters} clusters, whose signs are drawn; needed a numpy "
             "Generator, such as np.random.default_rng(seed)"
         )
-    six = np.sqrt([0.5, 1.0, 1.5])
-    values = np.array([-1.0, 1.0]) if points == "rademacher" else np.concatenate([-six, six])
-    return rng.choice(values, (int(n_draws), n_clusters)), False
+    sizes = [1.0] if points == "rademacher" else [0.5, 1.0, 1.5]
+    values = np.outer([-1.0, 1.0], np.sqrt(sizes)).ravel()
+    return np.asarray(rng.choice(values, (int(n_draws), n_clusters)), np.float64), False
 
 
 def _rejection(

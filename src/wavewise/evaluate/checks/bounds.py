@@ -166,7 +166,7 @@ def _variance(values: FloatArray) -> float:
 def _lee(part: Part, base: Part, lower: bool) -> tuple[float, float]:
     """One of Lee's bounds, averaged over cells, and its standard error."""
     n_cells = int(max(part[1].max(), base[1].max())) + 1
-    cells = [_cell(*(v[c == k] for v, c in (part, base)), lower) for k in range(n_cells)]
+    cells = [_cell(part[0][part[1] == k], base[0][base[1] == k], lower) for k in range(n_cells)]
     cells = [cell for cell in cells if cell.weight > 0]
     total = sum(cell.weight for cell in cells)
     bound = sum(cell.weight * cell.bound for cell in cells) / total
