@@ -468,15 +468,16 @@ class OpenStudy:
 
     # Learn.
 
-    def analyze(self, wave: str, *, randomization_draws: int = 0) -> "Result":
+    def analyze(self, wave: str, *, randomization_draws: int | None = None) -> "Result":
         """Estimate effects in a closed wave, and check its data.
 
         Parameters
         ----------
         wave : str
             Id of a closed wave.
-        randomization_draws : int
-            Number of re-randomizations for a randomization test; 0 leaves it out.
+        randomization_draws : int, optional
+            Number of re-randomizations for a randomization test; 0 leaves it out. By default 1,000
+            where a wave of fewer than 1,000 units has fewer than five per arm and stratum.
         """
         from wavewise.workflow.learn.analyze import analyze
 

@@ -39,3 +39,17 @@ def test_adaptive_wave_is_drawn_again_with_the_wave_it_learned_on(study) -> None
     again = done("analyze", study, "two", "--randomization-draws", 100, "--json").facts
     assert again["randomization_test"] == found
     assert "Monte Carlo error" in call("analyze", study, "two", "--randomization-draws", 50).out
+
+
+def test_a_wave_with_small_strata_is_drawn_again_unasked(tmp_path) -> None:
+    """Fewer than five units per arm and stratum: normal intervals are in doubt."""
+    folder = make_study(tmp_path / "study", n=40)
+    done("wave", "open", folder, "one")
+    done("observe", folder, events(folder, assignment(folder, "one"), "2024-03-04", "one.csv"))
+    done("wave", "close", folder, "one")
+    found = done("analyze", folder, "one", "--json").facts["randomization_test"]
+    assert (found["draws"], found["waves"]) == (1_000, ["one"])
+    assert {row["arm"] for row in found["rows"]} == {"peers", "teacher"}
+    assert "Re-randomization of waves one" in call("analyze", folder, "one").out
+    without = done("analyze", folder, "one", "--randomization-draws", 0, "--json").facts
+    assert "randomization_test" not in without

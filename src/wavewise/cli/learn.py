@@ -13,9 +13,13 @@ def analyze(
     folder: Folder,
     wave: Wave,
     randomization_draws: Annotated[
-        int,
-        typer.Option(min=0, help="Number of re-randomizations for a randomization test."),
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Number of re-randomizations for a randomization test; "
+            "1,000 by default where strata are small.",
+        ),
+    ] = None,
     store: StoreUrl = None,
 ) -> None:
     """Estimate effects in a closed wave, and check its data."""

@@ -244,7 +244,8 @@ def _signs(
         )
     sizes = [1.0] if points == "rademacher" else [0.5, 1.0, 1.5]
     values = np.outer([-1.0, 1.0], np.sqrt(sizes)).ravel()
-    return np.asarray(rng.choice(values, (int(n_draws), n_clusters)), np.float64), False
+    drawn: FloatArray = rng.choice(values.astype(np.float64), (int(n_draws), n_clusters))
+    return drawn, False
 
 
 def _rejection(

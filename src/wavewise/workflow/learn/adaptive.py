@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wavewise.design.spec import StudySpec
     from wavewise.estimate import RandomizationTest, WinnerTable
 
-__all__ = ["adaptive_waves", "procedure_waves", "rerandomization_test"]
+__all__ = ["adaptive_waves", "procedure_waves", "rerandomization_test", "strata_are_small"]
 
 
 def adaptive_waves(closed: ClosedWaves, wave_id: str) -> AdaptiveWaves | None:
@@ -82,6 +82,31 @@ def procedure_waves(wave: Wave) -> list[str]:
     """A wave, after the waves that its shares were learned on."""
     before = wave.shares.learned_on if isinstance(wave.shares, AllocationRule) else ()
     return [*before, wave.id]
+
+
+# units (groups) per arm and stratum, and in the wave, below which normal intervals are in doubt
+_FEW_PER_CELL, _FEW = 5, 1_000
+
+
+def strata_are_small(closed: ClosedWaves, wave_id: str) -> bool:
+    """Whether a wave has few units in all and few per arm and stratum, and can be drawn again."""
+    wave, data = closed.plan(wave_id), closed.data(wave_id)
+    outcome = closed.spec.primary
+    if wave.imported is not None or outcome.id not in data.outcomes.columns:
+        return False
+    known = outcome_values(data, outcome).is_not_null()
+    arms = data.arm.filter(known)
+    groups, strata = data.units.groups(closed.spec), data.units.stratum(closed.spec)
+    n_units = len(data) if groups is None else groups.n_unique()
+    n_cells = strata.n_unique() * data.arm.n_unique()
+    return (
+        strata.n_unique() > 1
+        and n_units < min(_FEW, _FEW_PER_CELL * n_cells)
+        and arms.n_unique() == data.arm.n_unique() > 1
+        and arms.value_counts()["count"].min() > 1
+        and outcome_values(data, outcome).n_unique() > 1 + known.not_().any()
+        and not (isinstance(wave.shares, AllocationRule) and not wave.shares.learned_on)
+    )
 
 
 def rerandomization_test(

@@ -11,7 +11,12 @@ from wavewise.report.models import AdaptiveWaves, ScoreFit
 from wavewise.shared.results import CheckResult, NotEstimable
 from wavewise.workflow.frames import ClosedWaves, closed_waves, read_closed
 from wavewise.workflow.intake import after_closing
-from wavewise.workflow.learn.adaptive import adaptive_waves, procedure_waves, rerandomization_test
+from wavewise.workflow.learn.adaptive import (
+    adaptive_waves,
+    procedure_waves,
+    rerandomization_test,
+    strata_are_small,
+)
 from wavewise.workflow.learn.effects import (
     FieldRecords,
     effects_of,
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from wavewise.estimate import RandomizationTest
 
 __all__ = ["Analysis", "analyze", "waves_so_far"]
+
+_DRAWS = 1_000  # re-randomizations where strata are small
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +88,7 @@ class Analysis(VerbResult):
         return pl.concat(frames) if frames else pl.DataFrame()
 
 
-def analyze(study: Study, wave_id: str, *, randomization_draws: int = 0) -> Analysis:
+def analyze(study: Study, wave_id: str, *, randomization_draws: int | None = None) -> Analysis:
     """Effects in a closed wave, models of scores by period so far, and the checks of its data.
 
     A wave whose shares were learned on earlier ones is compared together with these as well.
@@ -105,10 +112,17 @@ def analysis_of(
     wave_id: str,
     records: FieldRecords,
     late_scores: Sequence[str] = (),
-    randomization_draws: int = 0,
+    randomization_draws: int | None = None,
 ) -> Analysis:
-    """The analysis of a closed wave, from it and the closed ones before it."""
-    redrawn = tuple(procedure_waves(closed.plan(wave_id))) if randomization_draws else ()
+    """The analysis of a closed wave, from it and the closed ones before it.
+
+    Without a number of draws a wave with small strata is randomized again, its shares as decided.
+    """
+    redrawn: tuple[str, ...] = ()
+    if randomization_draws is None and strata_are_small(closed, wave_id):
+        redrawn, randomization_draws = (wave_id,), _DRAWS
+    elif randomization_draws:
+        redrawn = tuple(procedure_waves(closed.plan(wave_id)))
     return Analysis(
         wave_id,
         effects_of(closed, [wave_id]),
@@ -118,6 +132,6 @@ def analysis_of(
         late_scores=tuple(late_scores),
         redrawn=redrawn,
         randomization_test=rerandomization_test(closed, redrawn, randomization_draws)
-        if redrawn
+        if redrawn and randomization_draws
         else None,
     )
