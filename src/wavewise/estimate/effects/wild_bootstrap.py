@@ -243,9 +243,8 @@ def _signs(
             "Generator, such as np.random.default_rng(seed)"
         )
     sizes = [1.0] if points == "rademacher" else [0.5, 1.0, 1.5]
-    values = np.outer([-1.0, 1.0], np.sqrt(sizes)).ravel()
-    drawn: FloatArray = rng.choice(values.astype(np.float64), (int(n_draws), n_clusters))
-    return drawn, False
+    values: FloatArray = np.array([sign * size**0.5 for sign in (-1, 1) for size in sizes])
+    return values[rng.integers(0, values.size, (int(n_draws), n_clusters))], False
 
 
 def _rejection(

@@ -94,17 +94,17 @@ def strata_are_small(closed: ClosedWaves, wave_id: str) -> bool:
     outcome = closed.spec.primary
     if wave.imported is not None or outcome.id not in data.outcomes.columns:
         return False
-    known = outcome_values(data, outcome).is_not_null()
-    arms = data.arm.filter(known)
+    values = outcome_values(data, outcome)
+    counts = dict(data.arm.filter(values.is_not_null()).value_counts().iter_rows())
     groups, strata = data.units.groups(closed.spec), data.units.stratum(closed.spec)
     n_units = len(data) if groups is None else groups.n_unique()
-    n_cells = strata.n_unique() * data.arm.n_unique()
-    return (
+    n_arms = data.arm.n_unique()
+    return bool(
         strata.n_unique() > 1
-        and n_units < min(_FEW, _FEW_PER_CELL * n_cells)
-        and arms.n_unique() == data.arm.n_unique() > 1
-        and arms.value_counts()["count"].min() > 1
-        and outcome_values(data, outcome).n_unique() > 1 + known.not_().any()
+        and n_units < min(_FEW, _FEW_PER_CELL * strata.n_unique() * n_arms)
+        and len(counts) == n_arms > 1
+        and min(counts.values()) > 1
+        and values.drop_nulls().n_unique() > 1
         and not (isinstance(wave.shares, AllocationRule) and not wave.shares.learned_on)
     )
 
