@@ -1,7 +1,9 @@
 """Experiments that ran elsewhere: their own spellings, and every bad row named."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -172,3 +174,64 @@ def test_outcomes_that_are_missing_by_arm_are_found(tmp_path: Path, blank, verdi
     checks = done("analyze", study, "only", "--json").facts["checks"]
     missing = next(check for check in checks if check["name"] == "missing outcomes")
     assert missing["verdict"] == verdict
+
+
+def _programme(folder: Path, spec: str) -> Path:
+    """A programme in which the letter went to older people, who vote more often anyway."""
+    rng = np.random.default_rng(1)
+    age = rng.normal(50, 10, 2000).round()
+    letter = rng.random(2000) < 1 / (1 + np.exp(-(age - 50) / 10))
+    voted = rng.random(2000) < np.clip(0.5 + (age - 50) / 50 + 0.1 * letter, 0, 1)
+    table = pl.DataFrame(
+        {
+            "row": [f"p{i}" for i in range(2000)],
+            "age": age,
+            "treatment": np.where(letter, "Letter", "Control"),
+            "voted": np.where(voted, "Yes", "no"),
+        }
+    )
+    return _study(folder, table, spec)
+
+
+OBSERVATIONAL = (
+    SPEC.replace('strata = ["block"]\nrandomize_by = "house"', 'covariates = ["age"]')
+    .replace("shares = { control = 0.5, letter = 0.5 }\n", "")
+    .replace(
+        'outcomes = { voted = "voted", donated = "money" }',
+        'outcomes = { voted = "voted" }\nrandomized = false',
+    )
+    .replace('[[outcomes]]\nid = "donated"\nkind = "sum"\n', "")
+)
+
+
+def test_a_programme_that_was_not_randomized_is_marked_everywhere(tmp_path: Path) -> None:
+    study = _programme(tmp_path / "seen", OBSERVATIONAL)
+    assert "OBSERVATIONAL: its arms were not randomized" in _import(study).out
+    done("wave", "close", study, "only")
+    with Store.open(f"sqlite:///{study / 'study.db'}") as store:
+        assert store.waves.assignment("only")["propensity"].null_count() == 2000
+    told = call("analyze", study, "only").out
+    assert "doubly robust" in told
+    assert "Observational: arms were not randomized" in told
+    assert "Intent" not in told
+    found = json.loads(call("analyze", study, "only", "--json").out)["effects"]
+    assert [item["estimator"] for item in found] == ["doubly robust"]
+    row = found[0]["rows"][0]
+    assert row["conf_low"] < 0.1 < row["conf_high"]  # the difference in means is about .3
+    assert found[0]["provenance"]["observational"].startswith("Observational")
+    assert call("report", study).code == 0
+    page = (study / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Observational: arms were not randomized" in page
+    assert "Intent to treat." not in page
+
+
+def test_an_observational_wave_needs_covariates_and_no_propensities(tmp_path: Path) -> None:
+    bare = OBSERVATIONAL.replace('covariates = ["age"]', "")
+    answer = _import(_programme(tmp_path / "bare", bare))
+    assert "was not randomized and units.covariates names no column" in answer.err
+    both = OBSERVATIONAL.replace("randomized = false", 'randomized = false\npropensity = "age"')
+    folder = tmp_path / "both"
+    folder.mkdir()
+    (folder / "study.toml").write_text(both, encoding="utf-8")
+    answer = call("check", folder)
+    assert "needed none: they are estimated" in answer.out + answer.err

@@ -179,6 +179,12 @@ ENTRIES: dict[str, Entry] = {
         ("arm",),
         first="arm",
     ),
+    "ww.estimate.propensity": Entry(
+        lambda d: E.propensity(_frame(d), d["arm"], cluster=d["cluster"], n_folds=2),
+        (),
+        ("arm", "cluster"),
+        first="arm",
+    ),
     "ww.estimate.neighbours": Entry(
         lambda d: E.neighbours(
             _frame(d), d["arm"], d["outcome"], control=d["control"], k=10, propensity=SHARES

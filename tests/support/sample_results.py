@@ -237,6 +237,7 @@ EXAMPLES: dict[str, Callable[[], Result]] = {
     "estimate.HierarchicalNormal": _normal,
     "estimate.Neighbours": lambda: estimate.neighbours(**_data(), control="control", k=5),
     "estimate.PriorSensitivity": _sensitivity,
+    "estimate.PropensityEstimate": lambda: estimate.propensity(_data()["X"], _data()["arm"]),
     "estimate.RandomizationTest": _randomization,
     "estimate.ScorePanels": _panels,
     "estimate.Winner": lambda: estimate.winner([0.1, 0.3, 0.2], np.eye(3) * 0.01),

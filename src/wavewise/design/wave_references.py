@@ -113,6 +113,9 @@ def _wave_units(known: Known, wave: Wave, path: str) -> Iterator[Fault]:
     if wave.units == "rest" and not known.earlier(wave.id):
         yield Fault(f"{path}.units", "'rest' in the first wave", "'all', a share, or where")
     if wave.imported is not None:
+        if not wave.imported.randomized and wave.imported.propensity is not None:
+            found = "a column of propensities of a wave that was not randomized"
+            yield Fault(f"{path}.imported.propensity", found, "none: they are estimated")
         for name in wave.imported.outcomes:
             yield from refer(
                 f"{path}.imported.outcomes", name, known.names("outcomes"), "an outcome"

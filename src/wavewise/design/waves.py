@@ -1,5 +1,6 @@
 """Waves: who is randomized, to which arms, with which shares, when, and for how long we look."""
 
+from collections.abc import Iterable
 from itertools import product
 from typing import Annotated, Any, Literal, Self
 
@@ -191,6 +192,14 @@ class Imported(Frozen):
     """Outcome id: column."""
     propensity: str | None = None
     """Column of the probability with which the arm was drawn; without it the shares are used."""
+    randomized: bool = True
+    """False where arms were not drawn at random: propensities are estimated from the units'
+    covariates, and results are marked observational."""
+
+
+def not_randomized(waves: Iterable["Wave"]) -> tuple[str, ...]:
+    """Ids of the waves whose arms were not drawn at random."""
+    return tuple(w.id for w in waves if w.imported is not None and not w.imported.randomized)
 
 
 def _units_form(value: Any) -> str:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         study_priors,
         tried_priors,
     )
+    from wavewise.estimate.observational import PropensityEstimate, propensity
     from wavewise.estimate.sensitivity import (
         PriorSensitivity,
         prior_sensitivity,
@@ -81,6 +82,7 @@ __all__ = [
     "Normal",
     "NormalPriors",
     "PriorSensitivity",
+    "PropensityEstimate",
     "RandomizationTest",
     "ScorePanels",
     "SdPrior",
@@ -105,6 +107,7 @@ __all__ = [
     "pair_margins",
     "posterior_predictive_check",
     "prior_sensitivity",
+    "propensity",
     "randomization_test",
     "scaled_priors",
     "score_panels",
@@ -149,6 +152,8 @@ _HOMES = {
     "Normal": "wavewise.estimate.binomial.priors",
     "NormalPriors": "wavewise.estimate.normal.priors",
     "PriorSensitivity": "wavewise.estimate.sensitivity",
+    "PropensityEstimate": "wavewise.estimate.observational",
+    "propensity": "wavewise.estimate.observational",
     "ScorePanels": "wavewise.estimate.normal.panels",
     "score_panels": "wavewise.estimate.normal.panels",
     "SdPrior": "wavewise.estimate.normal.priors",

@@ -86,8 +86,10 @@ class Traced(np.ndarray[Any, np.dtype[np.float64]]):
     rows: npt.NDArray[np.uint64] | None
     # (n_rows,): The same with arms and outcomes moved to other units: what chance alone repeats.
     by_chance: npt.NDArray[np.uint64] | None
+    observational: str | None  # Why they are of no experiment, where they are not.
 
     def __array_finalize__(self, other: Any) -> None:
+        self.observational = getattr(other, "observational", None)
         self.rows = getattr(other, "rows", None)
         self.by_chance = getattr(other, "by_chance", None)
 
@@ -100,6 +102,7 @@ def traced(
     values: FloatArray,
     rows: npt.NDArray[np.uint64],
     by_chance: npt.NDArray[np.uint64] | None = None,
+    observational: str | None = None,
 ) -> Traced:
     """The values as a read-only array that keeps the hashes.
 
@@ -110,6 +113,6 @@ def traced(
     ([7, 8], 'ndarray', 1.0)
     """
     held = np.asarray(values, dtype=np.float64).view(Traced)
-    held.rows, held.by_chance = rows, by_chance
+    held.rows, held.by_chance, held.observational = rows, by_chance, observational
     held.flags.writeable = False
     return held

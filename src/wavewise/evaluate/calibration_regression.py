@@ -124,7 +124,9 @@ def calibration(
         groups,
         level=check_level(level),
         provenance=Provenance(
-            f"calibration, {basis} basis", hash_arrays(predicted=tau, scores=values)
+            f"calibration, {basis} basis",
+            hash_arrays(predicted=tau, scores=values),
+            observational=getattr(scores, "observational", None),
         ),
     )
     return Calibration(line=line, groups=_groups(tau, values, groups, n_groups))
@@ -205,6 +207,8 @@ def best_linear_projection(
         groups,
         level=check_level(level),
         provenance=Provenance(
-            "best linear projection", hash_arrays(X=covariates.values, scores=values)
+            "best linear projection",
+            hash_arrays(X=covariates.values, scores=values),
+            observational=getattr(scores, "observational", None),
         ),
     )

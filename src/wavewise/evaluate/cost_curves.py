@@ -8,17 +8,27 @@ import polars as pl
 
 from wavewise.decide.choosers import Upgrades, checked_costs, upgrades
 from wavewise.errors import InputError
-from wavewise.estimate.effects.table import Estimate, check_level
+from wavewise.estimate.effects.table import EffectTable, Estimate, check_level
 from wavewise.evaluate.leakage_guard import Basis, refuse_learned
 from wavewise.evaluate.scores import known_only, read_cluster
-from wavewise.evaluate.standard_errors import influence_estimate, std_error
-from wavewise.shared.inputs import aligned, read_matrix
+from wavewise.evaluate.standard_errors import covariance, influence_estimate, std_error
+from wavewise.shared.inputs import aligned, read_matrix, read_numbers
 from wavewise.shared.labels import group_sum
-from wavewise.shared.results import BoolArray, FloatArray, IntArray, Provenance, Result, hash_arrays
+from wavewise.shared.results import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    NotEstimable,
+    Provenance,
+    Result,
+    hash_arrays,
+)
 
 __all__ = ["CostCurve", "cost_curve"]
 
 _WIDTH = 0.05  # of the spend, on either side, in which the gain of a little more is measured
+
+_N_STEPS = 200  # of the spend, over which influence on an area is summed
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,14 +88,90 @@ class CostCurve(Result, kind="cost curve"):
         InputError
             Where the curves rest on other scores.
         """
+        self._check_pairs(other)
+        one, two = self._at(spend), other._at(spend)
+        name = f"difference at {spend:.6g}"
+        return self._result(name, one[0] - two[0], one[1] - two[1])
+
+    def integrated_difference(self, other: "CostCurve", spend: float | None = None) -> Estimate:
+        """Area between this curve and another from no spend to a spend, on the same units.
+
+        ``int_0^B (Q_a(b) - Q_b(b)) db``: the mean difference at spends up to ``B``, times ``B``.
+
+        Parameters
+        ----------
+        other : CostCurve
+        spend : float, optional
+            Mean cost per unit up to which the area goes; by default the larger `max_spend`.
+
+        Raises
+        ------
+        InputError
+            Where the curves rest on other scores, or the spend is not above 0.
+        """
+        self._check_pairs(other)
+        most = max(self.max_spend, other.max_spend) if spend is None else spend
+        if not 0 < most < np.inf:
+            raise InputError(f"spend: found {most!r}; needed a mean cost per unit above 0")
+        area = [
+            float(np.trapezoid(np.interp(ends, curve.spend, curve.total), ends))
+            for curve in (self, other)
+            for ends in [np.append(curve.spend[curve.spend < most], most)]
+        ]
+        influence = np.zeros(self.n_units)
+        for place in (np.arange(_N_STEPS) + 0.5) / _N_STEPS * most:
+            influence += (self._at(place)[1] - other._at(place)[1]) * (most / _N_STEPS)
+        return self._result(f"area up to {most:.6g}", area[0] - area[1], influence)
+
+    def over_spends(self, spends: Any = None, *, other: "CostCurve | None" = None) -> EffectTable:
+        """Gains at several spends with their joint covariance, or differences to another curve.
+
+        ``.adjusted("max-t", rng=rng)`` of it gives a band that holds the whole curve at these
+        spends at once with probability `level`.
+
+        Parameters
+        ----------
+        spends : array-like, shape (n_spends,), optional
+            Mean costs per unit; by default 20 evenly spaced up to the larger `max_spend`.
+        other : CostCurve, optional
+            Curve on the same units that is subtracted.
+
+        Returns
+        -------
+        EffectTable
+            One row per spend; one without any noise, as at a spend of 0, is `NotEstimable`.
+        """
+        curves = (self,) if other is None else (self, other)
+        self._check_pairs(curves[-1])
+        most = max(curve.max_spend for curve in curves)
+        places = most * np.arange(1, 21) / 20 if spends is None else read_numbers(spends, "spends")
+        found = [[curve._at(float(place)) for curve in curves] for place in places]
+        minus = [at[0][0] - (at[1][0] if other is not None else 0.0) for at in found]
+        parts = [at[0][1] - (at[1][1] if other is not None else 0.0) for at in found]
+        cov = covariance(np.column_stack(parts), self._cluster)
+        what = "gain" if other is None else "difference"
+        names = tuple(f"{what} at {place:.6g}" for place in places)
+        fixed = np.sqrt(np.diag(cov)) <= 1e-12 * np.abs(self._scores).max()
+        cov[fixed, :] = cov[:, fixed] = np.nan
+        n_parts = self.n_units if self._cluster is None else int(self._cluster.max()) + 1
+        reason = NotEstimable("every unit's influence on it is 0 in this sample")
+        return EffectTable(
+            names=names,
+            estimate=np.array(minus),
+            cov=cov,
+            df=np.full(len(names), n_parts - 1.0),
+            n_units=np.full(len(names), self.n_units),
+            level=self.level,
+            se="influence function",
+            not_estimable={n: reason for n, none in zip(names, fixed, strict=True) if none},
+        )
+
+    def _check_pairs(self, other: "CostCurve") -> None:
         if other._scores.shape[0] != self._scores.shape[0]:
             raise InputError(
                 f"found curves of {self.n_units:,} and {other.n_units:,} units; needed the same "
                 "units in the same order, so that their noise can be paired"
             )
-        one, two = self._at(spend), other._at(spend)
-        name = f"difference at {spend:.6g}"
-        return self._result(name, one[0] - two[0], one[1] - two[1])
 
     def _at(self, spend: float) -> tuple[float, FloatArray]:
         """The gain, and each unit's influence on it."""
@@ -254,6 +340,7 @@ def cost_curve(
         provenance=Provenance(
             f"cost curve by influence function, {basis} basis",
             hash_arrays(effects=predicted, scores=values, cost=costs),
+            observational=getattr(scores, "observational", None),
         ),
         _scores=values,
         _costs=costs,

@@ -10,6 +10,7 @@ import polars as pl
 
 from wavewise.errors import EstimationError, InputError, StateError
 from wavewise.estimate.effects.table import check_level
+from wavewise.estimate.observational import may_be_estimated
 from wavewise.estimate.provenance import chance_fingerprints, row_fingerprints
 from wavewise.evaluate.leakage_guard import Basis, check_basis, refuse_trained
 from wavewise.evaluate.scores import DoublyRobustScores, Drawn, doubly_robust_scores, read_drawn
@@ -108,6 +109,7 @@ class PolicyEstimate(Result, kind="policy estimate"):
 
 
 @aligned("policy", "X", "arm", "outcome", "propensity", "cluster", "predicted")
+@may_be_estimated
 def policy_value(
     policy: Any,
     X: Any,
@@ -154,6 +156,7 @@ def policy_value(
 
 
 @aligned("policy_a", "policy_b", "X", "arm", "outcome", "propensity", "cluster", "predicted")
+@may_be_estimated
 def policy_contrast(
     policy_a: Any,
     policy_b: Any,
@@ -336,7 +339,9 @@ def _estimate(
         basis=basis,
         unchecked=unchecked,
         provenance=Provenance(
-            f"doubly robust policy value, {basis} basis", scores.provenance.data_hash
+            f"doubly robust policy value, {basis} basis",
+            scores.provenance.data_hash,
+            observational=scores.provenance.observational,
         ),
     )
 

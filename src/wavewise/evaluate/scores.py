@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from wavewise.errors import EstimationError, InputError
+from wavewise.estimate.observational import may_be_estimated
 from wavewise.estimate.provenance import Traced, chance_fingerprints, row_fingerprints, traced
 from wavewise.evaluate.standard_errors import std_error
 from wavewise.shared.inputs import (
@@ -173,14 +174,13 @@ class DoublyRobustScores(Result, kind="doubly robust scores"):
         """Scores of effects against the control, shape (n_units, n_arms - 1), by `treated`."""
         base = self.arms.index(self._control())
         effects = np.delete(self.values - self.values[:, [base]], base, axis=1)
-        return traced(effects, self.trained_rows, self._by_chance)
+        return traced(effects, self.trained_rows, self._by_chance, self.provenance.observational)
 
     def effect(self, arm: Any) -> Traced:
         """Scores of one arm's effect against the control, shape (n_units,)."""
         if label_text(arm) not in self.treated:
             raise InputError(f"found no arm '{arm}'; needed one of {', '.join(self.treated)}")
-        column = self.effects[:, self.treated.index(label_text(arm))]
-        return traced(column, self.trained_rows, self._by_chance)
+        return self.effects[:, self.treated.index(label_text(arm))]  # type: ignore[no-any-return]
 
     @property
     def n_missing(self) -> int:
@@ -217,11 +217,13 @@ class DoublyRobustScores(Result, kind="doubly robust scores"):
         return (
             f"Doubly robust scores of {self.values.shape[0] - self.n_missing:,} units.\n"
             f"{super().summary()}\n"
-            "Unbiased where the propensities are those with which arms were drawn."
+            "Unbiased where the propensities are those with which arms were drawn"
+            + (", or the outcome model is right." if self.provenance.observational else ".")
         )
 
 
 @aligned("X", "arm", "outcome", "propensity", "cluster", "predicted")
+@may_be_estimated
 def doubly_robust_scores(
     X: Any,
     arm: Any,
@@ -244,7 +246,8 @@ def doubly_robust_scores(
     outcome : array-like, shape (n_units,)
         Finite numbers.
     propensity : mapping of arm to share; array of shape (n_units,) or (n_units, n_arms); or frame
-        Probabilities with which arms were drawn; see `read_drawn`.
+        Probabilities with which arms were drawn. Where arms were not randomized "estimate", or
+        the result of `ww.estimate.propensity`; what comes of it is marked observational.
     control : label, optional
         Needed for scores of effects.
     arms : sequence of labels, optional

@@ -278,7 +278,9 @@ def toc(
         n_missing=int((~known).sum()),
         n_tied=int(tied),
         provenance=Provenance(
-            f"TOC, {definition} areas by jackknife, {basis} basis", hash_arrays(p=first, s=values)
+            f"TOC, {definition} areas by jackknife, {basis} basis",
+            hash_arrays(p=first, s=values),
+            observational=getattr(scores, "observational", None),
         ),
         _influence={name: influence for name, (_, influence) in found.items()},
         _scores=values,

@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 DIFFERENCE_IN_MEANS = "difference in means"
+DOUBLY_ROBUST = "doubly robust"  # where arms were not randomized
 
 
 @dataclass(frozen=True)
@@ -200,10 +201,12 @@ class OutcomeEffects:
     def _how(self) -> str:
         if isinstance(self.effects, NotEstimable):
             return ""
-        name = "Difference in means" if self.estimator == DIFFERENCE_IN_MEANS else "OLS"
+        names = {DIFFERENCE_IN_MEANS: "Difference in means", DOUBLY_ROBUST: "Doubly robust"}
+        name = names.get(self.estimator, "OLS")
         mark = "" if self.registered else " (for comparison, not the registered estimator)"
         how = sentence(f"{name}{mark}: {self.effects.provenance.method}")
-        return f"{how} Intent to treat."
+        observational = self.effects.provenance.observational
+        return f"{how} {observational}" if observational else f"{how} Intent to treat."
 
     @property
     def text(self) -> str:

@@ -378,6 +378,11 @@ def read_propensity(
     else:
         if propensity is None:
             raise InputError("propensity: found none; needed one per unit, or a share for each arm")
+        if isinstance(propensity, str):
+            raise InputError(
+                f"propensity: found {propensity!r}; needed probabilities in (0, 1), one per unit, "
+                "or a share for each arm"
+            )
         shares = read_matrix(propensity, "propensity")
     if shares.shape not in {(n_units,), (n_units, len(arms))}:
         raise InputError(

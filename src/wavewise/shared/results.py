@@ -1,6 +1,7 @@
 """The one protocol of results: reasons instead of numbers, checks, provenance, tables, JSON."""
 
 import base64
+import functools
 import hashlib
 import io
 import json
@@ -156,6 +157,8 @@ class Result(Record):
     def __init_subclass__(cls, kind: str | None = None, tag: str | None = None) -> None:
         super().__init_subclass__(tag=tag)
         cls._kind = kind or cls._tag
+        if "summary" in cls.__dict__:
+            cls.summary = _with_mark(cls.summary)  # type: ignore[method-assign]
 
     def _frame(self, *args: Any, **kwargs: Any) -> "pl.DataFrame":  # noqa: ARG002
         """The tidy table, as a Polars frame; it takes the options of `to_frame`."""
@@ -179,7 +182,7 @@ class Result(Record):
     def summary(self, *args: Any, **kwargs: Any) -> str:
         """Table, and what is assumed, as text."""
         shown = self._printed(*args, **kwargs)
-        return "\n".join([text_table(shown), *shown.notes])
+        return "\n".join([text_table(shown), *shown.notes, *_mark(self)])
 
     def __str__(self) -> str:
         return self.summary()
@@ -304,6 +307,23 @@ class Result(Record):
         return import_module("wavewise.report.figures.of_results").plotted(self, **options)
 
 
+def _mark(result: Any) -> list[str]:
+    """That a result is observational, where it is."""
+    found = getattr(getattr(result, "provenance", None), "observational", None)
+    return [found] if found else []
+
+
+def _with_mark(summary: Callable[..., str]) -> Callable[..., str]:
+    """A summary that ends by saying so where arms were not randomized."""
+
+    @functools.wraps(summary)
+    def told(self: Any, *args: Any, **kwargs: Any) -> str:
+        text = summary(self, *args, **kwargs)
+        return "\n".join([text, *(line for line in _mark(self) if line not in text)])
+
+    return told
+
+
 @dataclass(frozen=True, eq=False)
 class NotEstimable(Record):
     """A quantity that the data cannot give, with the reason. Never a number.
@@ -374,10 +394,12 @@ class Provenance(Record):
     design_hash: str | None = None  # SHA-256 of the canonical spec, where there is one.
     seed: int | None = None  # Seed of the random draws, where there were any.
     version: str = field(default=__version__)  # Version of Wavewise.
+    # Why this is no experiment, a sentence, where arms were not randomized.
+    observational: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The provenance as plain values, for JSON."""
-        return dict(_fields(self))
+        return {k: v for k, v in _fields(self) if (k, v) != ("observational", None)}
 
 
 def read_only(values: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:

@@ -351,3 +351,48 @@ def test_projection_names_what_is_wrong() -> None:
         best_linear_projection({"x": x, "one": np.ones(20)}, x)
     with pytest.raises(InputError, match="needed more units"):
         best_linear_projection({"x": [1.0, 2.0]}, [1.0, 2.0])
+
+
+def test_area_between_curves_is_the_integral_of_their_difference() -> None:
+    rng = np.random.default_rng(14)
+    n = 400
+    tau = np.column_stack([rng.normal(0.2, 1, n), rng.normal(0.4, 1, n)])
+    scores, cost = tau + rng.normal(0, 2, (n, 2)), np.array([1.0, 2.0])
+    flat = np.tile([0.2, 0.4], (n, 1))
+    one, two = cost_curve(tau, scores, cost), cost_curve(flat, scores, cost)
+    for most in (0.4, 3.0):
+        steps = (np.arange(4000) + 0.5) / 4000 * most
+        gaps = [np.interp(steps, c.spend, c.total) for c in (one, two)]
+        area = (gaps[0] - gaps[1]).mean() * most
+        assert one.integrated_difference(two, most).estimate == pytest.approx(area, rel=1e-4)
+    found = []
+    for _ in range(150):
+        pick = rng.integers(0, n, n)
+        curves = (cost_curve(e[pick], scores[pick], cost) for e in (tau, flat))
+        steps = np.linspace(0, 1, 201)
+        gain = [np.interp(steps, c.spend, c.total) for c in curves]
+        found.append(np.trapezoid(gain[0] - gain[1], steps))
+    error = one.integrated_difference(two, 1.0).std_error
+    assert error == pytest.approx(np.std(found), rel=0.25)  # four times the bootstrap's own error
+    assert one.integrated_difference(one).std_error == 0
+    with pytest.raises(InputError, match="spend: found 0"):
+        one.integrated_difference(two, 0)
+
+
+def test_joint_band_over_spends_rests_on_the_pointwise_errors() -> None:
+    rng = np.random.default_rng(15)
+    tau = rng.normal(0.3, 1, (500, 2))
+    scores, groups = tau + rng.normal(size=(500, 2)), np.repeat(np.arange(100), 5)
+    one = cost_curve(tau, scores, [1.0, 2.0], cluster=groups)
+    two = cost_curve(np.tile([0.3, 0.3], (500, 1)), scores, [1.0, 2.0], cluster=groups)
+    spends = [0.0, 0.2, 0.5, 0.9]
+    gains, gaps = one.over_spends(spends), one.over_spends(spends, other=two)
+    for place, spend in enumerate(spends[1:], 1):
+        assert gains.std_error[place] == pytest.approx(one.gain(spend).std_error)
+        assert gaps.std_error[place] == pytest.approx(one.difference(two, spend).std_error)
+        assert gaps.estimate[place] == pytest.approx(one.difference(two, spend).estimate)
+    assert isinstance(gains["gain at 0"].std_error, NotEstimable)
+    band = gaps.adjusted("max-t", rng=np.random.default_rng(1))
+    assert (band.critical_value[1:] > 1.97).all()
+    assert (band.critical_value[1:] < 2.6).all()
+    assert len(one.over_spends().names) == 20

@@ -51,6 +51,7 @@ WITHOUT_FIGURE = {
     "decide.StopOrGo",
     "estimate.CausalForest",
     "estimate.Neighbours",
+    "estimate.PropensityEstimate",
     "estimate.bayes.BetaContrast",
     "estimate.bayes.DrawsContrast",
     "estimate.effects.Estimate",  # the example has no interval

@@ -125,6 +125,11 @@ def reasons_of_empty_arms(observed: Observed) -> dict[str, NotEstimable]:
 
 
 def _refuse_none(propensity: Any) -> None:
+    if isinstance(propensity, str):
+        raise InputError(
+            f"propensity: found {propensity!r}; needed the stored probabilities of waves that were "
+            "randomized; for arms that were not, see ww.estimate.propensity"
+        )
     if propensity is None:
         raise EstimationError(
             "propensity: found none; needed one per unit; where it was not stored (as by an import "

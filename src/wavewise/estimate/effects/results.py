@@ -187,13 +187,17 @@ class Effects(EffectTable, kind="effects"):
                 "Strata count by their units times the product of the arms' shares; this is the "
                 "average effect over units where shares are the same in all strata, or effects are."
             )
+        if self.provenance.observational is not None:
+            texts[:2] = [self.provenance.observational]
         return tuple(texts)
 
     def summary(self) -> str:
         """Table of the effects, what it says in a sentence, and the assumptions."""
         mean = _number(_float(self.control_mean.estimate))
+        observational = self.provenance.observational is not None
+        what = "Adjusted differences" if observational else "Intent-to-treat effects"
         lines = [
-            f"Intent-to-treat effects against '{self.control}' (mean {mean})",
+            f"{what} against '{self.control}' (mean {mean})",
             self.provenance.method,
             "",
             *table_lines(self._frame()),

@@ -12,6 +12,7 @@ from wavewise.errors import InputError
 from wavewise.estimate.forest.data import Training, check_options, covariates_tried, read_training
 from wavewise.estimate.forest.fit import Candidate, Fit, Plan, fit_forest
 from wavewise.estimate.forest.model import ForestModel, in_row_order
+from wavewise.estimate.observational import may_be_estimated
 from wavewise.estimate.provenance import Traced, UInt64Array, row_fingerprints, traced
 from wavewise.shared.files import Source, from_archive, save_bytes, to_archive
 from wavewise.shared.inputs import aligned
@@ -223,6 +224,7 @@ class CausalForest(Result, kind="causal forest"):
 
 @renamed(centre="residualize", n_tried="mtry")
 @aligned("X", "arm", "outcome", "propensity", "cluster", "strata", "unit")
+@may_be_estimated
 def causal_forest(
     X: Any,
     arm: Any,

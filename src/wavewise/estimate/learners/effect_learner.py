@@ -22,6 +22,7 @@ from wavewise.estimate.forest.shrinkage import (
 from wavewise.estimate.learners.crossfit import N_FOLDS, CrossFit, Sample, fold_of_parts
 from wavewise.estimate.learners.quadratic import QuadraticBase, learn_base
 from wavewise.estimate.learners.stack import FOREST, StackedModel, stack_weights
+from wavewise.estimate.observational import may_be_estimated
 from wavewise.estimate.provenance import Traced, UInt64Array, row_fingerprints, traced
 from wavewise.shared.files import Source, from_archive, save_bytes, to_archive
 from wavewise.shared.inputs import aligned, list_names
@@ -282,6 +283,7 @@ def _hash(header: Any, arrays: dict[str, npt.NDArray[Any]]) -> str:
 
 
 @aligned("X", "arm", "outcome", "propensity", "cluster", "strata", "unit")
+@may_be_estimated
 def effect_learner(
     X: Any,
     arm: Any,

@@ -13,6 +13,7 @@ from wavewise.errors import EstimationError, InputError
 from wavewise.estimate.matching.matcher import Matcher, Tuning, make_matcher, tune
 from wavewise.estimate.matching.search import Points, order_units
 from wavewise.estimate.matching.space import Space, learn_space
+from wavewise.estimate.observational import may_be_estimated
 from wavewise.estimate.provenance import Traced, UInt64Array, row_fingerprints, traced
 from wavewise.shared.files import Source, from_archive, save_bytes, to_archive
 from wavewise.shared.inputs import aligned, encode, read_outcome, read_propensity
@@ -167,6 +168,7 @@ class Neighbours(Result, kind="neighbours"):
 
 
 @aligned("X", "arm", "outcome", "propensity")
+@may_be_estimated
 def neighbours(
     X: Any,
     arm: Any,

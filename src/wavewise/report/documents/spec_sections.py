@@ -314,6 +314,13 @@ def randomization_text(spec: StudySpec, wave: Wave) -> str:
     whole = f"groups of equal {group}, each as a whole" if group else f"single {spec.units.name}"
     strata = joined(spec.units.strata)
     text = f"Unit of randomization: {whole}. Strata: {strata or 'none'}."
+    if wave.imported is not None and not wave.imported.randomized:
+        return (
+            "Observational: arms were not randomized; they are read from the column "
+            f"'{wave.imported.arm}' of the people file. Propensities are estimated from "
+            f"{joined(spec.units.covariates)}, and units without overlap are left out "
+            "(Crump et al. 2009)."
+        )
     if wave.imported is not None:
         text += (
             " The wave was randomized elsewhere; its assignment is read from the column "

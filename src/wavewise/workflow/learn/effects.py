@@ -3,16 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import polars as pl
 
 from wavewise.design.spec import Outcome, StudySpec
-from wavewise.design.waves import Wave
+from wavewise.design.waves import Wave, not_randomized
 from wavewise.errors import EstimationError
 from wavewise.estimate.effects.ate import ate
+from wavewise.estimate.observational import marked, propensity
 from wavewise.evaluate import checks
-from wavewise.report.effects import OutcomeEffects
+from wavewise.report.effects import DOUBLY_ROBUST, OutcomeEffects
 from wavewise.shared.results import CheckResult, NotEstimable
 from wavewise.workflow.frames import (
     HELD_OUT,
@@ -44,6 +45,7 @@ class Comparison:
     covariates: pl.DataFrame | None
     cluster: pl.Series | None
     several: bool  # Whether there are several waves, each compared within itself.
+    observed: pl.DataFrame | None  # Covariates for propensities, where arms were not randomized.
     with_strata: bool  # Whether the plan adjusts for strata.
     std_error: Any
     level: float
@@ -63,7 +65,7 @@ def effects_of(closed: ClosedWaves, wave_ids: Sequence[str]) -> tuple[OutcomeEff
             outcome,
             _estimated(estimator, comparison),
             estimator=estimator,
-            registered=estimator == registered,
+            registered=estimator in (registered, DOUBLY_ROBUST),
             learned_on=tuple(wave_ids),
         )
         for outcome in outcomes
@@ -75,6 +77,8 @@ def effects_of(closed: ClosedWaves, wave_ids: Sequence[str]) -> tuple[OutcomeEff
 
 def _estimators(spec: StudySpec, outcome: Outcome, waves: Sequence[Wave]) -> list[str]:
     """The registered one, and for the primary outcome of one wave another beside it."""
+    if not_randomized(waves):
+        return [DOUBLY_ROBUST]
     names: list[str] = [spec.analysis.effects.estimator]
     if outcome.primary and len(waves) == 1 and spec.units.strata:
         names.append("ols" if names[0] == FOR_COMPARISON else FOR_COMPARISON)
@@ -96,6 +100,7 @@ def _comparison(
         covariates=data.units.fields.select(plan.covariates) if plan.covariates else None,
         cluster=data.units.cluster if spec.units.error_cluster else None,
         several=len(waves) > 1,
+        observed=data.units.covariates(spec) if not_randomized(waves) else None,
         with_strata=plan.strata,
         std_error=plan.std_error,
         level=spec.study.level,
@@ -126,10 +131,30 @@ def _fit(case: Comparison, *, adjusted: bool = True, interact: bool = False) -> 
     )
 
 
+def _doubly_robust(case: Comparison) -> "Effects":
+    """Least squares weighted by one over estimated propensities, covariates interacted."""
+    found = propensity(case.observed, case.data.arm, cluster=case.cluster)
+    effects = ate(
+        found.leave_out_trimmed(case.outcome),
+        case.data.arm,
+        control=case.control,
+        strata=case.data.stratum if case.several else None,
+        covariates=case.observed,
+        missing_covariates="indicator",
+        cluster=case.cluster,
+        weights=found.weights,
+        se=case.std_error or ("HC2" if case.cluster is None else "CR2"),
+        level=case.level,
+        arms=list(case.arms),
+    )
+    return cast("Effects", marked(effects, found))
+
+
 _ESTIMATORS: "Mapping[str, Callable[[Comparison], Effects]]" = {
     FOR_COMPARISON: partial(_fit, adjusted=False),
     "ols": _fit,
     "lin": partial(_fit, interact=True),
+    DOUBLY_ROBUST: _doubly_robust,
 }
 
 

@@ -13,7 +13,7 @@ from wavewise.decide import random_policy, safe_policy, uniform_best
 from wavewise.decide.policy import personalize
 from wavewise.decide.tree_search import policy_tree
 from wavewise.design.spec import StudySpec
-from wavewise.design.waves import OrderedPairs, PolicyRule, Wave
+from wavewise.design.waves import OrderedPairs, PolicyRule, Wave, not_randomized
 from wavewise.errors import EstimationError, InputError, StateError
 from wavewise.estimate.forest.causal_forest import causal_forest
 from wavewise.estimate.learners.effect_learner import effect_learner
@@ -225,6 +225,11 @@ class Learner:
     def _stratum(self) -> pl.Series:
         return self.data.stratum.filter(self._has_outcome)
 
+    @property
+    def _chosen(self) -> bool:
+        """Whether arms of a wave were not randomized."""
+        return bool(not_randomized(self.waves.plan(wave_id) for wave_id in self.wave_ids))
+
     def _shares(self) -> dict[str, Any]:
         """Shares of the arms in each stratum of each wave, as they were drawn."""
         drawn: dict[str, Any] = {}
@@ -254,8 +259,8 @@ class Learner:
             self.arm.to_numpy(),
             self.outcome,
             control=self.control,
-            propensity=self._shares(),
-            strata=self._stratum.to_numpy(),
+            propensity="estimate" if self._chosen else self._shares(),
+            strata=None if self._chosen else self._stratum.to_numpy(),
             unit=self.data.units.ids.filter(self._has_outcome).to_numpy(),
             cluster=None if groups is None else groups.filter(self._has_outcome).to_numpy(),
             pairs="two-factor" if listed == {OrderedPairs} else None,
@@ -283,7 +288,11 @@ class Learner:
             self.arm.to_numpy(),
             self.outcome,
             control=self.control,
-            propensity=None if propensity.null_count() else propensity.to_numpy(),
+            propensity="estimate"
+            if self._chosen
+            else None
+            if propensity.null_count()
+            else propensity.to_numpy(),
             rng=self._rng("neighbours"),
         )
 
@@ -313,7 +322,7 @@ class Learner:
             self.covariates,
             self.arm.to_numpy(),
             self.outcome,
-            propensity=propensity,
+            propensity="estimate" if self._chosen else propensity,
             control=self.control,
             arms=[*self.arms, self.control],
         )

@@ -10,7 +10,7 @@ import polars as pl
 from wavewise.decide import best_arm, next_shares
 from wavewise.design.spec import Model, Outcome, StudySpec
 from wavewise.design.wave_references import first_periods
-from wavewise.design.waves import AllocationRule, Wave
+from wavewise.design.waves import AllocationRule, Wave, not_randomized
 from wavewise.errors import EstimationError, InputError
 from wavewise.estimate import posterior_predictive_check
 from wavewise.estimate.bayes.beta_binomial import beta_binomial
@@ -167,11 +167,21 @@ def _change(plain: "HierarchicalBinomial", other: "HierarchicalBinomial") -> str
 def evidence_of(closed: ClosedWaves, model: Model, wave_ids: Sequence[str]) -> Evidence:
     """Rows of the units whose outcome is known, over closed waves."""
     waves = [closed.plan(wave_id) for wave_id in wave_ids]
+    _require_randomized(waves)
     arms = dict.fromkeys(
         arm.id for wave in waves for arm in closed.spec.arms_of(wave) if arm.id != wave.control_id
     )
     rows = pl.concat([_rows(closed.data(wave.id), model, wave.control_id) for wave in waves])
     return Evidence(tuple(arms), rows, closed.spec.outcome(model.outcome).higher_is_better)
+
+
+def _require_randomized(waves: Sequence[Wave]) -> None:
+    chosen = not_randomized(waves)
+    if chosen:
+        raise EstimationError(
+            f"waves {', '.join(chosen)}: found arms that were not randomized; needed randomized "
+            "ones, since the model takes units of all arms to be alike"
+        )
 
 
 def _rows(data: WaveData, model: Model, control: str | None) -> pl.DataFrame:
@@ -256,6 +266,7 @@ def score_arguments(closed: ClosedWaves, name: str, wave_ids: Sequence[str]) -> 
     model = closed.spec.models[name]
     outcome = closed.spec.outcome(model.outcome)
     waves = [closed.plan(wave_id) for wave_id in wave_ids]
+    _require_randomized(waves)
     controls = {wave.control_id for wave in waves}
     if len(controls) > 1 or None in controls:
         raise InputError(

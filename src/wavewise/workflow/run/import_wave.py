@@ -9,7 +9,7 @@ import polars as pl
 
 from wavewise.design.shares import planned_shares
 from wavewise.design.versions import spec_hash
-from wavewise.design.waves import Imported, Wave
+from wavewise.design.waves import Imported, Wave, not_randomized
 from wavewise.errors import InputError, StateError
 from wavewise.fieldwork.files.cells import Cells, normal_ids
 from wavewise.fieldwork.files.faults import FaultLog
@@ -45,6 +45,7 @@ class ImportedWave(VerbResult):
     counts: Mapping[str, int]  # Arm: units.
     exploratory: bool
     checks: tuple[Mapping[str, Any], ...]
+    randomized: bool  # Whether arms were drawn at random, as the study file says.
     source: str  # The file's name, or that it was a frame.
     units: str  # What the study calls them.
 
@@ -55,12 +56,14 @@ class ImportedWave(VerbResult):
             "n_units": sum(self.counts.values()),
             "counts": dict(self.counts),
             "exploratory": self.exploratory,
+            "randomized": self.randomized,
             "checks": list(self.checks),
         }
 
     def summary(self) -> str:
         """Counts by arm, and checks."""
         mark = " EXPLORATORY: the spec is not registered." if self.exploratory else ""
+        mark += "" if self.randomized else " OBSERVATIONAL: its arms were not randomized."
         n_units = sum(self.counts.values())
         return "\n".join(
             [
@@ -92,6 +95,11 @@ def import_wave(
     """
     wave = study.wave(wave_id)
     columns = _imported(wave)
+    if not columns.randomized and not study.spec.units.covariates:
+        raise InputError(
+            f"wave '{wave.id}' was not randomized and units.covariates names no column; needed "
+            "covariates that its propensities are estimated from"
+        )
     version = study.require_registered(exploratory=exploratory)
     has_people = study.store.units.count() > 0
     how = reading_of(study, "waves", encoding, reading)
@@ -122,6 +130,7 @@ def import_wave(
         wave=wave.id,
         counts={count["arm"]: count["n_units"] for count in row.details["counts"]},
         exploratory=row.exploratory,
+        randomized=columns.randomized,
         checks=tuple(row.details["checks"]),
         source=table.name,
         units=study.spec.units.name,
@@ -230,12 +239,17 @@ def _propensity(study: Study, wave: Wave, columns: Imported, drawn: pl.DataFrame
     """Probability of the arm that was drawn: the file's, or the planned share; null if unknown."""
     if columns.propensity is not None:
         return drawn["propensity"]
-    shares = planned_shares(study.spec, wave)
+    shares = _shares(study, wave)
     if shares is None:
         return pl.repeat(None, drawn.height, dtype=pl.Float64, eager=True).alias("propensity")
     flat, keys = _flat(shares, drawn)
     found = keys.replace_strict(flat, default=None, return_dtype=pl.Float64)
     return found.alias("propensity")
+
+
+def _shares(study: Study, wave: Wave) -> Any:
+    """Planned shares; none where arms were not drawn."""
+    return None if not_randomized([wave]) else planned_shares(study.spec, wave)
 
 
 def _flat(
@@ -255,7 +269,7 @@ def _flat(
 
 
 def _checks(study: Study, wave: Wave, units: UnitData, arm: pl.Series) -> list[CheckResult]:
-    shares = planned_shares(study.spec, wave)
+    shares = _shares(study, wave)
     return opening_checks(units.design(study.spec), arm, shares)
 
 
@@ -267,7 +281,7 @@ def _wave_row(
     details = {
         "imported": True,
         "arms": arms,
-        "shares": planned_shares(study.spec, wave),
+        "shares": _shares(study, wave),
         "counts": [{"arm": arm, "n_units": counts.get(arm, 0)} for arm in arms],
         "spec_hash": spec_hash(study.spec),
         "assignment_hash": hash_arrays(unit=drawn["unit_id"], arm=drawn["arm"]),
