@@ -236,7 +236,7 @@ def _signs(
         raise InputError(f"n_draws: found {n_draws!r}; needed a whole number of 19 or more")
     if points == "rademacher" and n_clusters < 31 and 2**n_clusters <= n_draws:
         bits = np.arange(2**n_clusters)[:, None] >> np.arange(n_clusters) & 1
-        return 1.0 - 2.0 * bits, True
+        return np.asarray(1 - 2 * bits, dtype=np.float64), True
     if rng is None:
         raise InputError(
             f"rng: found none for {n_clusters} clusters, whose signs are drawn; needed a numpy "
