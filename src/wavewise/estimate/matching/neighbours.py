@@ -10,7 +10,14 @@ import numpy as np
 import polars as pl
 
 from wavewise.errors import EstimationError, InputError
-from wavewise.estimate.matching.matcher import Matcher, Tuning, make_matcher, tune
+from wavewise.estimate.matching.matcher import (
+    Matcher,
+    Means,
+    Shrunk,
+    Tuning,
+    learn,
+    make_matcher,
+)
 from wavewise.estimate.matching.search import Points, order_units
 from wavewise.estimate.matching.space import Space, learn_space
 from wavewise.estimate.observational import may_be_estimated
@@ -46,7 +53,8 @@ class Neighbours(Result, kind="neighbours"):
         Arms, the control left out.
     control : str
     k : int
-        Neighbours in each arm; an arm with no more units gives its mean.
+        Neighbours in each arm; an arm with no more units gives its mean. Where `k` was chosen or
+        propensities vary: in the smallest arm, and the same share of the weight of the others.
     effects_oob, std_error_oob : array of float, shape (n_units, n_arms)
         Effects for the units that were learned from, each left out of its own neighbours, and
         standard errors.
@@ -72,6 +80,7 @@ class Neighbours(Result, kind="neighbours"):
     trained_rows: UInt64Array
     provenance: Provenance
     _matcher: Matcher
+    _shrunk: Shrunk | None = None
 
     @property
     def covariates(self) -> tuple[str, ...]:
@@ -98,8 +107,9 @@ class Neighbours(Result, kind="neighbours"):
         return self._predict(X)[1]
 
     def _predict(self, X: Any) -> tuple[FloatArray, FloatArray]:
-        means = self._matcher.means(self._matcher.space.embed(X), np.array([self.k]))
-        return _effects(means.mean[:, :, 0], means.variance[:, :, 0])
+        matcher = self._matcher
+        amounts = matcher.amounts(np.array([self.k]), in_proportion=self._shrunk is not None)
+        return _effects(matcher.means(matcher.space.embed(X), amounts), self._shrunk)
 
     def _frame(self) -> pl.DataFrame:
         """One row per arm: how its effects are spread over the units."""
@@ -129,9 +139,17 @@ class Neighbours(Result, kind="neighbours"):
     def summary(self) -> str:
         """The spread of effects by arm, how k was chosen, and what is assumed."""
         chosen = "given" if self.tuning is None else "chosen by leave-one-out loss of the effects"
+        others = " and as large a part of the others" if self._shrunk is not None else ""
+        kept = (
+            " Differences between units are shrunk by the noise that they are known to have, and "
+            "averages towards each other."
+            if self._shrunk is not None
+            else ""
+        )
         return (
-            f"Effects against {self.control} from the {self.k:,} nearest units of each arm (k "
-            f"{chosen}).\n{super().summary()}\n"
+            f"Effects against {self.control} from the {self.k:,} nearest units of "
+            f"{'the smallest arm' if others else 'each arm'}{others} (k {chosen}).{kept}\n"
+            f"{super().summary()}\n"
             "Units are alike where their standardized covariates are; the standard errors measure "
             "noise, not the difference between a unit and its neighbours."
         )
@@ -193,10 +211,12 @@ def neighbours(
     control : label
         The arm that the others are compared with.
     k : int, optional
-        Neighbours in each arm, 2 or more; by default chosen by leave-one-out loss of the effects.
+        Neighbours in each arm, 2 or more, whose means are compared as they are. By default a tenth,
+        a fifth or a third of every arm, by leave-one-out loss of the effects, and differences
+        between units are shrunk by the noise that they are known to have.
     propensity : mapping of arm to share, or array of shape (n_units,), optional
-        Probability of the arm that was drawn, for the choice of `k`; by default each arm's share of
-        the units.
+        Probability of the arm that was drawn. Where it varies within an arm, units are weighted by
+        one over it. Without it arms must not depend on the covariates.
     n_tuning : int
         Units on which `k` is chosen, drawn at random; all where there are no more.
     rng : numpy.random.Generator
@@ -210,7 +230,8 @@ def neighbours(
     ------
     InputError
         Where arrays do not fit together, or covariates are constant, missing for all, infinite, or
-        text with many categories: all are named.
+        text with many categories: all are named. Where arms depend on covariates and `propensity`
+        is not given.
     EstimationError
         Where the control or an arm has fewer than two units with an outcome.
 
@@ -218,7 +239,9 @@ def neighbours(
     -----
     ``tau_a(x) = mean of Y over the k units of arm a nearest to x, less the same for the control``.
     Distances are Euclidean over standardized covariates; where several units tie at the last
-    distance, all enter with an equal part of what is left of ``k``. The search is exact.
+    distance, all enter with an equal part of what is left of ``k``. The search is exact. Where
+    propensities vary, means are weighted by one over them and taken over the same share of the
+    weight of every arm, so that all arms' neighbours fill the same ball.
 
     The variance of each mean is ``S2 sum w**2`` with ``S2`` the neighbours' variance, to which one
     unit with the variance of the whole arm is added, so that equal outcomes do not make a
@@ -247,19 +270,26 @@ def neighbours(
     numbers = read_outcome(outcome, n_units=rows.shape[0])
     names, codes = _arms(arm, label_text(control), numbers)
     present = ~np.isnan(numbers)
-    matcher, point = make_matcher(space, rows, codes, numbers, len(names))
-    tuning = None
+    counts = np.bincount(codes[present], minlength=len(names))
+    drawn = _propensity(propensity, names, codes, numbers.size, counts)
+    if propensity is None:
+        _check_balance(space, rows[present], codes[present], names)
+    spread = [np.ptp(drawn[(codes == a) & present]) for a in range(len(names))]
+    weight = 1.0 / drawn if max(spread) > 1e-9 else None
+    values = numbers.copy()
     if k is None:
-        drawn = _propensity(propensity, names, codes, numbers.size, matcher.counts)
+        values[present] = _residuals(space, rows[present], numbers[present])
+    matcher, sample = make_matcher(space, rows, codes, values, len(names), weight)
+    tuning = shrunk = None
+    change: FloatArray | float = 0.0
+    if k is None:
         units = _tuning_units(rows, numbers, codes, n_tuning, rng)
-        tuning = tune(
-            matcher, rows[units], codes[units], numbers[units], point[units], drawn[units]
-        )
-        k = tuning.best
-    means = matcher.means_without(rows, codes, numbers, point, np.array([k]))
-    effects, std_error = _effects(means.mean[:, :, 0], means.variance[:, :, 0])
+        learned = learn(matcher, sample, units, drawn)
+        k, tuning, shrunk, change = learned.k, learned.tuning, learned.shrunk, learned.change
+    amounts = matcher.amounts(np.array([k]), in_proportion=shrunk is not None)
+    effects, std_error = _effects(matcher.means_without(sample, amounts), shrunk, change)
     prints = row_fingerprints(X, arm, numbers)
-    method = f"nearest neighbours, k = {k}" + ("" if tuning is None else ", chosen by loss")
+    method = f"nearest neighbours, k = {k}" + ("" if tuning is None else ", chosen by loss, shrunk")
     return Neighbours(
         arms=names[1:],
         control=names[0],
@@ -272,12 +302,62 @@ def neighbours(
         trained_rows=read_only(prints),
         provenance=Provenance(method, hash_arrays(rows=np.sort(prints))),
         _matcher=matcher,
+        _shrunk=shrunk,
     )
 
 
-def _effects(mean: FloatArray, variance: FloatArray) -> tuple[FloatArray, FloatArray]:
-    effects = mean[:, 1:] - mean[:, :1]
-    return read_only(effects), read_only(np.sqrt(variance[:, 1:] + variance[:, :1]))
+def _residuals(space: Space, rows: FloatArray, outcome: FloatArray) -> FloatArray:
+    """Outcomes less their linear prediction from the other units' (ridge, penalty 1)."""
+    order = order_units(rows, outcome)  # sums must not depend on the order of rows
+    design = ((rows - space.centre) * np.sqrt(space.weights))[order]
+    design = np.column_stack([np.ones(order.size), design - design.mean(axis=0)])
+    penalty = np.diag([0.0, *np.ones(design.shape[1] - 1)])
+    inverse = np.linalg.inv(design.T @ design + penalty)
+    leverage = np.minimum(((design @ inverse) * design).sum(axis=1), 0.99)
+    left = np.empty(order.size)
+    fitted = design @ (inverse @ (design.T @ outcome[order]))
+    left[order] = (outcome[order] - fitted) / (1.0 - leverage)
+    return left
+
+
+def _effects(
+    means: Means, shrunk: Shrunk | None, change: FloatArray | float = 0.0
+) -> tuple[FloatArray, FloatArray]:
+    effects = means.mean[:, 1:, 0] - means.mean[:, :1, 0]
+    if shrunk is not None:
+        errors = np.tile(shrunk.std_error, (effects.shape[0], 1))
+        return read_only(shrunk.effects(effects, change)), read_only(errors)
+    variance = means.variance[:, 1:, 0] + means.variance[:, :1, 0]
+    return read_only(effects), read_only(np.sqrt(variance))
+
+
+_IMBALANCE, _GROUPS = 1e-6, 10  # size of the test over all covariates; groups of one of them
+
+
+def _check_balance(space: Space, rows: FloatArray, codes: IntArray, names: tuple[str, ...]) -> None:
+    """An error where arms depend on covariates, so that one share per arm cannot be right."""
+    from scipy import special
+
+    owners = [c.name for c in space.covariates for _ in c.weights]
+    counts = np.bincount(codes, minlength=len(names))
+    worst, where = 1.0, ""
+    for column, owner in zip(rows.T, owners, strict=True):
+        cuts = np.unique(np.quantile(column, np.arange(1, _GROUPS) / _GROUPS))
+        group = np.searchsorted(cuts, column, side="left")
+        table = np.bincount(group * len(names) + codes, minlength=(cuts.size + 1) * len(names))
+        table = table.reshape(-1, len(names)).astype(np.float64)
+        table = table[table.sum(axis=1) > 0]
+        expected = table.sum(axis=1, keepdims=True) * counts / codes.size
+        statistic = float(((table - expected) ** 2 / expected).sum())
+        p_value = special.chdtrc(max((len(table) - 1) * (len(names) - 1), 1), statistic)
+        if p_value < worst:
+            worst, where = float(p_value), owner
+    if worst * len(owners) < _IMBALANCE:
+        raise InputError(
+            f"propensity: found none, while shares of the arms differ by '{where}' beyond chance; "
+            "needed the probability with which each unit's arm was drawn, or a share for each arm "
+            "if all units had the same"
+        )
 
 
 def _check_k(k: object) -> None:
@@ -345,6 +425,8 @@ def _tuning_units(
 # The matcher's file: an npz archive of plain arrays and one JSON text, with its own hash.
 
 _KIND = "wavewise neighbours 1"
+_SHRUNK = "wavewise neighbours 2"  # with what is kept of differences, or with weights
+_OF_SHRUNK = ("averages", "centre", "std_error", "keep")
 _ARRAYS = ("effects_oob", "std_error_oob", "trained_rows")
 
 
@@ -355,8 +437,10 @@ def matcher_bytes(result: Neighbours) -> bytes:
     for number, points in enumerate(matcher.points):
         arrays |= {f"rows_{number}": points.rows, f"units_{number}": points.units}
     arrays["counts"] = matcher.counts
+    if result._shrunk is not None:
+        arrays |= {f"shrunk_{name}": getattr(result._shrunk, name) for name in _OF_SHRUNK}
     text = {
-        "kind": _KIND,
+        "kind": _KIND if result._shrunk is None and not matcher.weighted else _SHRUNK,
         "arms": list(result.arms),
         "control": result.control,
         "k": result.k,
@@ -376,10 +460,10 @@ def read_matcher(path: Source) -> dict[str, Any]:
     text, arrays = from_archive(
         path, "text", "the file is not a matcher's; needed one that `save` wrote"
     )
-    if text.get("kind") != _KIND or hash_arrays(**arrays) != text.get("hash"):
+    if text.get("kind") not in (_KIND, _SHRUNK) or hash_arrays(**arrays) != text.get("hash"):
         raise InputError(
             f"the file is of kind {text.get('kind')!r} or was changed since it was written; needed "
-            f"an unchanged file of kind {_KIND!r}"
+            f"an unchanged file of kind {_KIND!r} or {_SHRUNK!r}"
         )
     return _fields(text, arrays)
 
@@ -401,6 +485,9 @@ def _fields(text: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
         "tuning": None if tuning is None else _tuning(tuning),
         "provenance": Provenance(**text["provenance"]),
         "_matcher": Matcher(space, points, arrays["counts"], text["centre"]),
+        "_shrunk": Shrunk(**{name: arrays[f"shrunk_{name}"] for name in _OF_SHRUNK})
+        if "shrunk_keep" in arrays
+        else None,
         **{name: read_only(arrays[name]) for name in _ARRAYS},
     }
 

@@ -9,7 +9,7 @@ from numba import prange
 from wavewise.shared.compiled import compile_with
 from wavewise.shared.results import FloatArray, IntArray
 
-__all__ = ["Averages", "Points", "make_points", "nearest", "order_units"]
+__all__ = ["Averages", "LeftOut", "Points", "full", "make_points", "nearest", "order_units"]
 
 _FAR = np.float32(1e30)
 # a guess of the last neighbour's distance takes in this many times the neighbours
@@ -21,7 +21,8 @@ class Points:
     """Distinct covariate rows of one arm's units."""
 
     rows: FloatArray  # (n_points, n_columns): In an order that keeps near points together.
-    # (n_points, 3): Units at each point, the sum of their outcomes, and of squared outcomes.
+    # (n_points, 3): Units at each point, the sum of their outcomes, and of squared outcomes; or
+    # (n_points, 4): their weights, weighted sums, and squared weights.
     units: FloatArray
     # (n_arm_units,): Point of each unit, in the order in which the units were given.
     point_of: IntArray
@@ -34,7 +35,7 @@ class Averages:
     # mean, mean_square: Weighted mean of outcomes and of squared outcomes.
     mean: FloatArray
     mean_square: FloatArray
-    squared_weights: FloatArray  # Sum of the squared weights: 1 / k without ties.
+    squared_weights: FloatArray  # Sum of squared weights that sum to 1: 1 / k without ties.
     reach: FloatArray  # (n_queries, 2): Distance to the last neighbour, and to the one half-way.
 
 
@@ -43,14 +44,18 @@ def order_units(rows: FloatArray, outcome: FloatArray) -> IntArray:
     return np.lexsort((outcome, *rows.T[::-1]))
 
 
-def make_points(rows: FloatArray, outcome: FloatArray, scale: FloatArray) -> Points:
+def make_points(
+    rows: FloatArray, outcome: FloatArray, scale: FloatArray, weight: FloatArray | None = None
+) -> Points:
     """Points of one arm."""
     order = order_units(rows, outcome)
     ordered, values = rows[order], outcome[order]
     new = np.ones(order.size, dtype=bool)
     new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
     starts = np.flatnonzero(new)
-    sums = [np.add.reduceat(v, starts) for v in (np.ones(order.size), values, values**2)]
+    held = np.ones(order.size) if weight is None else weight[order]
+    columns = [held, held * values, held * values**2, *([] if weight is None else [held**2])]
+    sums = [np.add.reduceat(v, starts) for v in columns]
     near = _near_order(ordered[starts] * scale, BLOCK)
     place = np.empty(near.size, dtype=np.int64)
     place[near] = np.arange(near.size)
@@ -60,38 +65,56 @@ def make_points(rows: FloatArray, outcome: FloatArray, scale: FloatArray) -> Poi
     return Points(np.ascontiguousarray(ordered[starts][near]), units, point_of)
 
 
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Units that are left out of the averages at themselves."""
+
+    # point, outcome, weight: (n_queries,)
+    point: IntArray
+    outcome: FloatArray
+    weight: FloatArray
+
+
 def nearest(
     arms: list[Points],
     queries: FloatArray,
     *,
     weights: FloatArray,
     centre: FloatArray,
-    ks: IntArray,
-    own: list[IntArray] | None = None,
-    own_outcome: FloatArray | None = None,
+    ks: FloatArray,
+    own: LeftOut | None = None,
 ) -> list[Averages]:
-    """Averages over the k nearest units of each arm; ties at the last distance are shared."""
+    """Averages over the nearest units of each arm; ties at the last distance are shared.
+
+    As many as have a weight of ``ks``, (n_arms, n_ks), in rising order.
+    """
     scale = np.sqrt(weights)
     order = _near_order((queries - centre) * scale, GROUP)
     centred, nowhere = queries[order], np.full(order.size, -1, dtype=np.int64)
-    left_out = np.zeros(order.size) if own_outcome is None else own_outcome[order]
-    reach, results = None, []
-    for number, points in enumerate(arms):
-        n_units = _count(points)
-        ratio = _count(arms[number - 1]) / n_units if number else 1.0
+    reach, results, before = None, [], 1.0
+    for points, amounts in zip(arms, ks, strict=True):
+        units = full(points.units)
+        held, most = np.sort(units[:, 0]), 0.0 if own is None else float(own.weight.max())
+        needed = int(np.searchsorted(np.cumsum(held), amounts[-1] + most - 1e-9)) + 1
+        share = amounts[-1] / float(held.sum())
         found, reach = search(
             *_blocks(points.rows, scale, centre),
             points.rows,
-            points.units,
+            np.ascontiguousarray(points.rows.T),
+            units,
             weights,
             centred,
             *_query(centred, scale, centre),
-            nowhere if own is None else own[number][order],
-            left_out,
-            np.minimum(ks, n_units - (own is not None)).astype(np.int64),
+            nowhere if own is None else own.point[order],
+            np.zeros((order.size, 2))
+            if own is None
+            else np.column_stack([own.outcome, own.weight])[order],
+            np.asarray(amounts, np.float64),
+            min(needed, held.size),
             np.float32(4 * _slack(weights.size)),
-            _guess(reach, order.size, ratio),
+            _guess(reach, order.size, share / before),
         )
+        before = share
         back = np.empty_like(order)
         back[order] = np.arange(order.size)
         mean, square, weight = np.moveaxis(found[back], 2, 0)
@@ -99,8 +122,9 @@ def nearest(
     return results
 
 
-def _count(points: Points) -> int:
-    return int(points.units[:, 0].sum())
+def full(units: FloatArray) -> FloatArray:
+    """Weights, weighted sums and squared weights of points; without weights each unit has 1."""
+    return units if units.shape[1] == 4 else np.column_stack([units, units[:, 0]])
 
 
 def _slack(n_columns: int) -> float:
@@ -168,6 +192,8 @@ BLOCK = 64  # points of a block: one inner loop of the filter
 GROUP = 8  # queries that share the order in which blocks are visited
 FIRST = 8  # nearest blocks, which give the first threshold
 GRID = 2.0**24  # distances are whole numbers of 1 / GRID
+WIDE = 16  # from one in so many of an arm's points on all are measured and none is sorted
+N_BINS = 512  # of distances there
 
 
 def _lower_bounds(block: Any, norms: Any, twice: Any, shift: Any, limit: Any, out: Any) -> int:
@@ -357,48 +383,107 @@ _measure = compile_with()(_measure)
 
 
 def _average(
-    distance: Any, index: Any, n: int, ks: Any, units: Any, own: int, own_outcome: float, out: Any
-) -> None:
-    """Mean, mean square and sum of squared weights of the k nearest units, ties averaged."""
-    start, done, s_done, q_done, which = 0, 0.0, 0.0, 0.0, 0
+    distance: Any, index: Any, n: int, ks: Any, units: Any, own: int, left_out: Any, done: Any,
+    which: int, out: Any,
+) -> int:  # fmt: skip
+    """Mean, mean square and squared weights of the nearest units, ties averaged; ks reached.
+
+    ``done`` is what lies nearer than these points: weight, weighted sums, squared weights.
+    """
+    start = 0
+    tied = np.empty(4)
     while start < n and which < ks.size:
-        stop, tied, s_tied, q_tied = start, 0.0, 0.0, 0.0
+        stop = start
+        tied[:] = 0.0
         while stop < n and distance[stop] == distance[start]:
             p = index[stop]
-            tied, s_tied, q_tied = tied + units[p, 0], s_tied + units[p, 1], q_tied + units[p, 2]
+            for c in range(4):
+                tied[c] += units[p, c]
             if p == own:
-                tied -= 1.0
-                s_tied -= own_outcome
-                q_tied -= own_outcome * own_outcome
+                y, w = left_out[0], left_out[1]
+                tied[0] -= w
+                tied[1] -= w * y
+                tied[2] -= w * y * y
+                tied[3] -= w * w
             stop += 1
-        while which < ks.size and done + tied >= ks[which]:
-            k, share = ks[which], (ks[which] - done) / tied
-            out[which, 0] = (s_done + share * s_tied) / k
-            out[which, 1] = (q_done + share * q_tied) / k
-            out[which, 2] = (done + share * share * tied) / (k * k)
+        while which < ks.size and tied[0] > 0.0 and done[0] + tied[0] >= ks[which]:
+            k, share = ks[which], (ks[which] - done[0]) / tied[0]
+            out[which, 0] = (done[1] + share * tied[1]) / k
+            out[which, 1] = (done[2] + share * tied[2]) / k
+            out[which, 2] = (done[3] + share * share * tied[3]) / (k * k)
             which += 1
-        start, done, s_done, q_done = stop, done + tied, s_done + s_tied, q_done + q_tied
+        start = stop
+        for c in range(4):
+            done[c] += tied[c]
+    return which
 
 
 _average = compile_with()(_average)
 
 
+def _wide(
+    columns: Any, units: Any, weights: Any, query: Any, own: int, left_out: Any, ks: Any,
+    distance: Any, sums: Any, near: Any, index: Any, out: Any,
+) -> None:  # fmt: skip
+    """The same for a large part of an arm: sums by bins of distance, of which few are sorted."""
+    n, top, done, which = columns.shape[1], 0.0, np.zeros(4), 0
+    distance[:n] = 0.0
+    for c in range(columns.shape[0]):
+        q, weight = query[c], weights[c]
+        for p in range(n):
+            gap = columns[c, p] - q
+            distance[p] += np.rint(gap * gap * weight * GRID)
+    for p in range(n):
+        top = max(top, distance[p])
+    scale = N_BINS / (top * (1.0 + 1e-9) + 1.0)
+    sums[:] = 0.0
+    for p in range(n):
+        at = int(distance[p] * scale)
+        for c in range(4):
+            sums[at, c] += units[p, c]
+    if own >= 0:
+        y, w, at = left_out[0], left_out[1], int(distance[own] * scale)
+        sums[at, 0] -= w
+        sums[at, 1] -= w * y
+        sums[at, 2] -= w * y * y
+        sums[at, 3] -= w * w
+    for b in range(N_BINS):
+        if which == ks.size:
+            return
+        if done[0] + sums[b, 0] < ks[which]:
+            for c in range(4):
+                done[c] += sums[b, c]
+            continue
+        m = 0
+        for p in range(n):
+            if int(distance[p] * scale) == b:
+                near[m], index[m] = distance[p], p
+                m += 1
+        _sort(near, index, m)
+        which = _average(near, index, m, ks, units, own, left_out, done, which, out)
+
+
+_wide = compile_with()(_wide)
+
+
 def _search(
-    blocks: Any, norms: Any, low: Any, high: Any, points: Any, units: Any, weights: Any,
-    queries: Any, twice: Any, query_norms: Any, own: Any, own_outcome: Any, ks: Any, slack: Any,
-    guess: Any,
+    blocks: Any, norms: Any, low: Any, high: Any, points: Any, columns: Any, units: Any,
+    weights: Any, queries: Any, twice: Any, query_norms: Any, own: Any, left_out: Any, ks: Any,
+    needed: int, slack: Any, guess: Any,
 ) -> Any:  # fmt: skip
     """Averages over the nearest units of one arm, shape (n_queries, n_ks, 3).
 
     Parameters: the arm's points in blocks (single precision, norms a little too small), boxes of
-    the blocks, points and (count, sum, sum of squares) of their units; the queries in both
-    precisions, their own point to be left out (or -1) with its outcome; sorted numbers of
-    neighbours; the relative error of the filter; a guess of each query's distance to its last
-    neighbour (or -1). Also gives the distances to the last neighbour and to the one half-way.
+    the blocks, points by row and by column, and weights, weighted sums and squared weights of
+    their units; the queries in both precisions, their own point to be left out (or -1) with its
+    outcome and weight; weights wanted, sorted; points that certainly hold the largest; the relative
+    error of the filter; a guess of each query's distance to its last neighbour (or -1). Also gives
+    the distances to the last neighbour and to the one half-way.
     """
     n_queries, n_ks, n_points = queries.shape[0], ks.size, points.shape[0]
     out = np.full((n_queries, n_ks, 3), np.nan)
-    reach = np.empty((n_queries, 2))
+    reach = np.zeros((n_queries, 2))
+    wide = needed * WIDE > n_points
     for g in prange((n_queries + GROUP - 1) // GROUP):
         first, last = g * GROUP, min(n_queries, (g + 1) * GROUP)
         gaps = np.empty(blocks.shape[0], np.float32)
@@ -406,9 +491,16 @@ def _search(
         room = (blocks.shape[0] + 1) * BLOCK
         bound, work = np.empty(room, np.float32), np.empty(room, np.float32)
         index, near = np.empty(room, np.int64), np.empty(BLOCK, np.float32)
-        distance = np.empty(room, np.float64)
+        distance, exact = np.empty(room, np.float64), np.empty(room, np.float64)
+        sums = np.empty((N_BINS, 4))
         for i in range(first, last):
-            k, n = min(ks[n_ks - 1] + (own[i] >= 0), n_points), 0
+            if wide:
+                _wide(
+                    columns, units, weights, queries[i], own[i], left_out[i], ks,
+                    distance, sums, exact, index, out[i],
+                )  # fmt: skip
+                continue
+            k, n = needed, 0
             if guess[i] >= 0.0:
                 limit = np.float32(guess[i] / GRID)
                 n = _within(blocks, norms, gaps, twice[i], query_norms[i], limit, index, near)
@@ -420,7 +512,7 @@ def _search(
                     bound, index, work, near,
                 )  # fmt: skip
                 _measure(points, index, n, queries[i], weights, distance)
-            _average(distance, index, n, ks, units, own[i], own_outcome[i], out[i])
+            _average(distance, index, n, ks, units, own[i], left_out[i], np.zeros(4), 0, out[i])
             reach[i, 0], reach[i, 1] = distance[k - 1], distance[k // 2]
     return out, reach
 

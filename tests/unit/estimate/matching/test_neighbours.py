@@ -178,6 +178,110 @@ def test_choice_of_k_needs_a_generator_only_when_it_draws() -> None:
     assert first.tuning.n_units == 100
 
 
+def by_stratum(seed, n=1500):
+    """No effect anywhere; shares .1 and .5 by stratum, which the outcome depends on."""
+    rng = np.random.default_rng([4, seed])
+    stratum = rng.integers(0, 2, n)
+    share = np.where(stratum, 0.5, 0.1)
+    treated = rng.random(n) < share
+    X = np.column_stack([stratum, rng.normal(size=(n, 8))])
+    outcome = stratum + rng.normal(size=n)
+    return X, np.where(treated, "sms", "control"), outcome, np.where(treated, share, 1 - share)
+
+
+@pytest.mark.parametrize("k", [None, 20])
+def test_propensities_that_differ_between_units_are_weighted_out(k) -> None:
+    """With equal weights the mean effect was .07, or .14 without propensities."""
+    effects = []
+    for seed in range(12):
+        X, arm, y, drawn = by_stratum(seed)
+        found = neighbours(X, arm, y, control="control", propensity=drawn, k=k)
+        effects.append(found.effects_oob.mean())
+    error = np.std(effects, ddof=1) / np.sqrt(len(effects))
+    assert abs(np.mean(effects)) < 3 * error
+    assert error < 0.03
+
+
+def test_arms_that_depend_on_covariates_need_propensities() -> None:
+    X, arm, y, drawn = by_stratum(1)
+    with pytest.raises(InputError, match="differ by 'x1' beyond chance"):
+        neighbours(X, arm, y, control="control")
+    # whoever gives shares says that all units had the same
+    given = {"sms": drawn[arm == "sms"].mean(), "control": drawn[arm == "control"].mean()}
+    assert neighbours(X, arm, y, control="control", propensity=given, k=9).k == 9
+
+
+@pytest.mark.parametrize("share", [0.02, 0.4])
+def test_weighted_averages_equal_a_dense_search(share) -> None:
+    """Nearest units of every arm until they hold a share of its weight, ties in equal parts."""
+    rng = np.random.default_rng(15)
+    n, k = 400, max(int(share * 150), 2)
+    X = np.column_stack([rng.integers(0, 3, n), rng.integers(0, 4, n)]).astype(float)
+    drawn = np.where(X[:, 0] > 0, 0.6, 0.2)
+    treated = rng.random(n) < drawn
+    drawn, arm = np.where(treated, drawn, 1 - drawn), np.where(treated, "a", "c")
+    y = X[:, 1] + rng.normal(size=n)
+    found = neighbours(X, arm, y, control="c", propensity=drawn, k=k)
+    new, means = X[:5] + 0.1, {}
+    for name in ("a", "c"):
+        rows, w, values = X[arm == name], 1 / drawn[arm == name], y[arm == name]
+        wanted = k / min((arm == "a").sum(), (arm == "c").sum()) * w.sum()
+        means[name] = []
+        for query in new:
+            distance = np.rint((rows - query) ** 2 / X.var(axis=0) * 2.0**24).sum(axis=1)
+            held, total = 0.0, 0.0
+            for step in np.unique(distance):
+                tied = distance == step
+                part = min(1.0, (wanted - held) / w[tied].sum())
+                held, total = held + part * w[tied].sum(), total + part * (w * values)[tied].sum()
+                if part < 1:
+                    break
+            means[name].append(total / wanted)
+    expected = np.array(means["a"]) - np.array(means["c"])
+    np.testing.assert_allclose(found.effects(new)[:, 0], expected, atol=1e-10)
+
+
+def test_differences_are_shrunk_by_the_noise_that_they_are_known_to_have() -> None:
+    """Noise alone is mostly taken off; differences that are there are mostly kept."""
+    rng = np.random.default_rng(16)
+    X, names = rng.normal(size=(4000, 6)), np.array(["c", "a1", "a2", "a3", "a4"])
+    code, noise = rng.integers(0, 5, 4000), rng.normal(size=4000)
+    spread, left = [], []
+    for size in (0.0, 1.5):
+        truth = size * np.column_stack([np.tanh(X[:, 0]), np.zeros((4000, 2)), -np.tanh(X[:, 0])])
+        y = noise + np.where(code > 0, truth[np.arange(4000), np.maximum(code - 1, 0)], 0)
+        found = neighbours(X, names[code], y, control="c")
+        raw = neighbours(X, names[code], y, control="c", k=found.k)
+        spread.append(found.effects_oob.std(axis=0).mean() / raw.effects_oob.std(axis=0).mean())
+        left.append(((found.effects_oob - truth) ** 2).mean())
+    assert spread[0] < 0.5
+    assert left[0] < 0.01
+    assert left[1] < 0.25 * 1.5**2 * np.tanh(X[:, 0]).var() / 2
+
+
+def test_own_outcomes_do_not_lower_what_is_predicted_from_the_others() -> None:
+    """Where nothing is there, deviations out of bag and own outcomes do not go together."""
+    sums = []
+    for seed in range(30):
+        rng = np.random.default_rng([7, seed])
+        X, treated, y = rng.normal(size=(300, 2)), rng.integers(0, 2, 300), rng.normal(size=300)
+        found = neighbours(X, np.where(treated, "t", "c"), y, control="c")
+        effects = found.effects_oob[:, 0] - found.effects_oob[:, 0].mean()
+        products = effects * (y - y.mean()) * np.where(treated, 1, -1)
+        sums.append(products.sum() / max(np.sqrt((products**2).sum()), 1e-300))
+    assert abs(np.mean(sums)) < 3.5 * np.std(sums) / np.sqrt(30)
+
+
+@pytest.mark.parametrize("k", [None, 30])
+def test_a_matcher_with_weights_is_saved_and_loaded(k) -> None:
+    X, arm, y, drawn = by_stratum(2, 400)
+    found = neighbours(X, arm, y, control="control", propensity=drawn, k=k)
+    loaded = Neighbours.load(BytesIO(found.to_bytes()))
+    assert loaded.hash == found.hash
+    assert (loaded.effects(X[:40] + 0.1) == found.effects(X[:40] + 0.1)).all()
+    assert (loaded.std_error(X[:9]) == found.std_error(X[:9])).all()
+
+
 def test_saved_and_loaded_matcher_is_the_same() -> None:
     X, arm, y = make(np.random.default_rng(10))
     found = neighbours(X, arm, y, control="control")
