@@ -11,12 +11,28 @@ EFFECTS = {
     "no effect": [0.3, 0.3, 0.3, 0.3],
     "near tie": [0.3, 0.3, 0.38, 0.4],
     "clear winner": [0.3, 0.3, 0.3, 0.5],
+    "two arms, no effect": [0.3, 0.3],
+    "rare, no effect": [0.02, 0.02, 0.02, 0.02],
+    "frequent, near tie": [0.95, 0.95, 0.97, 0.975],
 }
 CLUSTER_SD = 0.5
 LEVEL = 0.95
 PRIOR = BinomialPrior(Normal(1.5), HalfNormal(1))
 WEIGHTED = ("none", "hc2-t", "hc3-t")
-WINNERS = ("conditional", "projection", "hybrid")
+WINNERS = ("one-sided", "conditional", "projection", "hybrid")
+# one wave: units by arm, share of successes by arm, units in a cluster, whether units are weighted
+FIXED = {
+    "100 and 100 units": ((100, 100), (0.3, 0.4), 1, False),
+    "8 of 200 treated": ((192, 8), (0.3, 0.4), 1, False),
+    "rare outcomes, 300 and 300": ((300, 300), (0.02, 0.04), 1, False),
+    "shares near 1, 60 and 60": ((60, 60), (0.95, 0.9), 1, False),
+    "four arms of 50": ((50,) * 4, (0.3, 0.3, 0.3, 0.3), 1, False),
+    "16 arms of 100, tied": ((100,) * 16, (0.3,) * 16, 1, False),
+    "6 and 6 clusters of 15": ((90, 90), (0.3, 0.4), 15, False),
+    "3 of 12 clusters of 15 treated": ((135, 45), (0.3, 0.4), 15, False),
+    "200 and 200 units, weights 1 to 20": ((200, 200), (0.3, 0.4), 1, True),
+    "15 of 150 treated, weights 1 to 20": ((135, 15), (0.3, 0.4), 1, True),
+}
 
 
 class Kept:
@@ -83,20 +99,64 @@ def repetition(cell, rng):
         keep(f"adaptive_aipw {weights}", contrasts(tables[weights]), truth)
     keep("batched_ols", contrasts(
         tried(lambda: ww.estimate.batched_ols(d.outcome, d.arm, d.wave))), truth)  # fmt: skip
-    _looks(given, truth, keep)
     plain = tried(lambda: ww.estimate.weighted_m(
         d.outcome, d.arm, d.propensity, stabilizer="none", cluster=cluster))  # fmt: skip
     _chosen("unweighted", plain, d.truth, keep, ("usual",))
     _chosen("weighted_m", tables["none"], d.truth, keep)
-    _chosen("weighted_m hc3-t", tables["hc3-t"], d.truth, keep, ("usual", "hybrid"))
+    _chosen("weighted_m hc3-t", tables["hc3-t"], d.truth, keep, ("usual", "one-sided", "hybrid"))
     _chosen("adaptive_aipw", tables["two-point"], d.truth, keep)
     _models(d, cluster, truth, keep, rng)
     return keep.rows
 
 
+def looks(cell, rng):
+    """One experiment, looked at after every wave."""
+    d = simulate_adaptive_waves(made(cell), rng)
+    keep = Kept()
+    _looks((d.outcome, d.arm, d.propensities, d.wave), d.truth[1:] - d.truth[0], keep)
+    return keep.rows
+
+
+def one_wave(cell, rng):
+    """One wave with fixed counts: effects against the first arm, and the arm that came out best."""
+    counts, share, size, weighted = FIXED[cell["design"]]
+    arm = np.repeat(np.arange(len(counts)), counts)
+    cluster = np.arange(arm.size) // size
+    odds = np.log(np.array(share) / (1 - np.array(share)))[arm]
+    shift = 0.0 if size == 1 else CLUSTER_SD * rng.normal(size=cluster.max() + 1)[cluster]
+    # the truth of the units at hand, so that clusters' shocks and weights are part of it
+    weight = np.where(rng.random(arm.size) < 0.2, 20.0, 1.0) if weighted else None
+    grid = CLUSTER_SD * np.linspace(-6, 6, 241)
+    mass = np.exp(-((grid / CLUSTER_SD) ** 2) / 2)
+    mass = mass / mass.sum() if size > 1 else (grid == 0.0) * 1.0
+    at = np.log(np.array(share) / (1 - np.array(share)))[:, None]
+    mean = (1 / (1 + np.exp(-(at + grid)))) @ mass
+    outcome = (rng.random(arm.size) < 1 / (1 + np.exp(-(odds + shift)))) * 1.0
+    keep, truth = Kept(), mean[1:] - mean[0]
+    groups = None if size == 1 else cluster
+    label = "weights" if weighted else "clusters" if size > 1 else "units"
+    for se in ("HC2",) if groups is None else ("CR1", "CR2"):
+        keep(f"ate {se}, {label}", lambda se=se: ww.estimate.ate(
+            outcome, arm, control=0, se=se, cluster=groups, weights=weight).conf_int(), truth,
+        )  # fmt: skip
+    if groups is None and weight is None:
+        means = np.array([outcome[arm == k].mean() for k in range(len(counts))])
+        error = means * (1 - means) / (np.array(counts) - 1)
+        for method in WINNERS:
+            found = tried(lambda method=method: ww.estimate.winner(means, error, method=method))
+            best = 0 if found is None else found.arm
+            keep(f"chosen arm, {method}", lambda found=found: np.full(2, np.nan)
+                 if found is None else found.conf, mean[best])  # fmt: skip
+        good = np.array([outcome[arm == k].sum() for k in range(len(counts))]).astype(np.int64)
+        post = ww.estimate.beta_binomial(good, np.array(counts))
+        for kind in ("hpd", "equal-tailed"):
+            keep(f"beta_binomial, {kind}", lambda kind=kind: post.cred_int(LEVEL, kind), mean)
+    return keep.rows
+
+
 def contrasts(table):
-    """A call that gives the contrasts' intervals."""
-    return lambda: np.full((1, 2), np.nan) if table is None else table.conf_int()[-3:]
+    """A call that gives the contrasts' intervals, which stand behind the arms'."""
+    return lambda: np.full((1, 2), np.nan) if table is None else table.conf_int()[len(table.arms) :]
 
 
 def _looks(given, truth, keep):
@@ -106,7 +166,7 @@ def _looks(given, truth, keep):
         if looks is None:
             last = every = lambda: np.full((1, 2), np.nan)
         else:
-            bounds = looks.conf_int()[:, -3:]
+            bounds = looks.conf_int()[:, -truth.size :]
             last = lambda bounds=bounds: bounds[-1]  # noqa: E731
             every = lambda bounds=bounds: _worst(bounds, truth)  # noqa: E731
         if kind == "block":

@@ -1,6 +1,5 @@
 """The plan of the coverage table: parts, their designs, and repetitions in numbered chunks."""
 
-import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ class Part:
     name : str
     keys : tuple of str
         What varies.
-    values : tuple of tuple
-        The values of each; all combinations are designs.
+    cells : tuple of tuple
+        The designs: a value of each key.
     repetition : callable
         Of a design and a generator: rows by name, each whether it holds and its length.
     passes : int
@@ -34,37 +33,51 @@ class Part:
 
     name: str
     keys: tuple[str, ...]
-    values: tuple[tuple, ...]
+    cells: tuple[tuple, ...]
     repetition: Callable
     passes: int
-    each: int = 20
+    each: int = 50
 
     def designs(self):
         """Every design as a mapping of what varies."""
-        return [dict(zip(self.keys, each, strict=True)) for each in itertools.product(*self.values)]
+        return [dict(zip(self.keys, each, strict=True)) for each in self.cells]
 
 
 KEYS = ("effect", "waves", "rule", "floor", "clusters", "units")
-EFFECTS, RULES = tuple(cheap.EFFECTS), ("exploration", "thompson")
-_MAIN = (EFFECTS, (2, 4, 10), RULES, (0.0, 0.01, 0.1), (0, 40))
-_NONE, _RULE = ("no effect",), ("thompson",)
+_EXPLORE, _THOMPSON = "exploration", "thompson"
+
+# few designs, awkward ones among them: small first waves, many waves, two arms, clusters
+_ADAPTIVE = (
+    ("no effect", 4, _THOMPSON, 0.1, 0, 200),
+    ("two arms, no effect", 10, _THOMPSON, 0.05, 0, 200),
+    ("near tie", 4, _EXPLORE, 0.1, 0, 1000),
+    ("no effect", 4, _THOMPSON, 0.1, 40, 1000),
+)
+# starved arms, rare and frequent outcomes, few clusters
+_STARVED = (
+    ("no effect", 10, _THOMPSON, 0.01, 0, 200),
+    ("clear winner", 4, _THOMPSON, 0.01, 0, 1000),
+    ("rare, no effect", 4, _THOMPSON, 0.05, 0, 5000),
+    ("frequent, near tie", 4, _EXPLORE, 0.1, 0, 1000),
+    ("no effect", 4, _THOMPSON, 0.1, 12, 600),
+)
+_FIXED = tuple((name,) for name in cheap.FIXED if "weights" not in name)
+_WEIGHTED = tuple((name,) for name in cheap.FIXED if "weights" in name)
 
 PARTS = (
-    Part("adaptive", KEYS, (*_MAIN, (200, 1000, 5000)), cheap.repetition, 10),
-    Part("adaptive", KEYS, (*_MAIN, (50_000,)), cheap.repetition, 10, 4),
-    Part(
-        "bootstrap", KEYS, (EFFECTS, (4,), RULES, (0.1,), (40,), (1000,)), costly.bootstrap, 12, 5,
-    ),
-    Part(
-        "randomization size", KEYS, (_NONE, (4,), RULES, (0.01,), (0,), (200, 1000)),
-        costly.test_size, 10,
-    ),
-    Part(
-        "fisher", KEYS, (("constant .5",), (3,), ("equal", "thompson"), (0.1,), (0,), (120,)),
-        costly.fisher, 20, 5,
-    ),
-    Part("policies", ("effect", "clusters", "units"), (EFFECTS, (0, 40), (500, 2000)),
-         costly.policies, 10),
+    Part("one wave", ("design",), _FIXED, cheap.one_wave, 40),
+    Part("weights", ("design",), _WEIGHTED, cheap.one_wave, 40),
+    Part("policies", ("effect", "clusters", "units"), (
+        ("near tie", 0, 500), ("no effect", 40, 500), ("near tie", 10, 500), ("no effect", 0, 80),
+    ), costly.policies, 30),
+    Part("adaptive", KEYS, _ADAPTIVE, cheap.repetition, 40),
+    Part("adaptive, starved", KEYS, _STARVED, cheap.repetition, 40),
+    Part("looks", KEYS, (*_ADAPTIVE[:3], *_STARVED[:4]), cheap.looks, 40),
+    Part("randomization size", KEYS, (
+        ("no effect", 4, _THOMPSON, 0.01, 0, 200), ("two arms, no effect", 4, _EXPLORE, 0.1, 0, 60),
+    ), costly.test_size, 30),
+    Part("fisher", KEYS, (("constant .5", 3, _THOMPSON, 0.1, 0, 120),), costly.fisher, 30),
+    Part("bootstrap", KEYS, (("near tie", 4, _THOMPSON, 0.1, 40, 1000),), costly.bootstrap, 40, 25),
 )  # fmt: skip
 
 

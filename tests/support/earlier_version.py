@@ -47,6 +47,7 @@ REWORDED = {"no verdict": "inconclusive", "dose delivered by arm": "exposure by 
 MOVED = {
     r"curves\[\d\]\.(rows\[[01]\]|autoc|qini)\.": "AUTOC is the mean over ranks; jackknife errors",
     r"^\[5\]\.to_dict\.rows\[[01]\]\.|^\[5\]\.to_frame\.\w+\[[01]\]": "the same, from a function",
+    r"cred_(low|high|int)|\.bounds": "ends of intervals from draws are smoothed",
 }
 # The same within a function on arrays.
 MOVED_IN = {

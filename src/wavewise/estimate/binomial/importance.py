@@ -15,13 +15,21 @@ from wavewise.estimate.binomial.results import BinomialDiagnostics
 from wavewise.estimate.numerics.importance import Peak, importance, lattice, pareto_k, split_t
 from wavewise.shared.results import FloatArray
 
-__all__ = ["DEFAULT_POINTS", "LEAST_POINTS", "PointFit", "fit_points", "refine"]
+__all__ = [
+    "DEFAULT_POINTS",
+    "LEAST_POINTS",
+    "PointFit",
+    "fit_points",
+    "refine",
+]
 
 # the posterior is computed at this many points at least: unless asked, and ever
 DEFAULT_POINTS, LEAST_POINTS = 512, 128
 # the proposal, which costs little, is drawn at this many at least
 _LEAST_PROPOSED = 1024
 _N_REFITS = 4
+# points of the proposal that is tried again with four times as many before another one is
+_MOST_OF_PROFILE, _CLOSE = 65536, 0.9
 _N_PROBES = 12
 # an error of the log posterior that is not worth finer nodes
 _QUADRATURE_GOAL, _N_FINER = 0.01, 2
@@ -57,7 +65,7 @@ def fit_points(
     """Posterior of (beta, log kappa), refined until the gates are passed or attempts run out."""
     found = profile(counts, prior)
     proposal = proposal_of(found, counts.arm_trials, found.posterior.values)
-    n_points = max(n_points, LEAST_POINTS)
+    n_points = wanted = max(n_points, LEAST_POINTS)
     uniforms = lattice(max(n_points, _LEAST_PROPOSED), counts.n_arms + 1, rng)
     proposed, log_proposal = proposal.points(uniforms)
     points, log_proposal = proposed[:n_points].copy(), log_proposal[:n_points]
@@ -68,9 +76,20 @@ def fit_points(
             break
         posterior = posterior.finer()
         fit = _weighted(posterior, points, log_proposal)
+    # weights that are nearly equal: more of the same points tell tails better than other ones
+    is_close = fit.diagnostics.ess_share > _CLOSE
+    while (fit.diagnostics.wants_points or fit.diagnostics.faults) and (
+        is_close and 4 * n_points <= max(_MOST_OF_PROFILE, 4 * wanted)
+    ):
+        n_points, n_tried = 4 * n_points, fit.diagnostics.n_refinements + 1
+        proposed, log_proposal = proposal.points(lattice(n_points, counts.n_arms + 1, rng))
+        fit = _weighted(posterior, proposed, log_proposal)
+        fit = replace(fit, diagnostics=replace(fit.diagnostics, n_refinements=n_tried))
     if fit.diagnostics.faults:
         return refine(fit, rng)
-    return replace(fit, best_shift=_best_shift(proposed[:, :-1], n_points))
+    record = replace(fit.diagnostics, from_profile=True)
+    shift = _best_shift(proposed[:, :-1], n_points)
+    return replace(fit, best_shift=shift, diagnostics=record)
 
 
 def _best_shift(beta: FloatArray, n_points: int) -> FloatArray:
@@ -115,6 +134,7 @@ def _around(
         step_sd=posterior.coarse,
         quadrature_error=quadrature_error(posterior, found.x, found.weights),
         n_broken=found.n_broken,
+        sd_ess=sd_ess(found.x[:, : posterior.counts.n_arms], found.weights),
     )
     return PointFit(
         found.x, found.weights, diagnostics, posterior, np.zeros(posterior.counts.n_arms)
@@ -157,8 +177,23 @@ def _weighted(posterior: LogPosterior, points: FloatArray, log_proposal: FloatAr
         step_sd=posterior.coarse,
         quadrature_error=quadrature_error(posterior, points, weights, values),
         n_broken=int(broken.sum()),
+        sd_ess=sd_ess(points[:, : posterior.counts.n_arms], weights),
     )
     return PointFit(points, weights, diagnostics, posterior, np.zeros(posterior.counts.n_arms))
+
+
+def sd_ess(beta: FloatArray, weights: FloatArray) -> float:
+    """Independent normal draws whose standard deviations would be as good, at the worst arm.
+
+    Notes
+    -----
+    The relative variance of a standard deviation is ``sum w^2 (z^2 - 1)^2 / 4``, that of n normal
+    draws ``1 / (2 n)``. Weights' own tails say nothing of it where the posterior's are heavy.
+    """
+    away = beta - np.einsum("i,ij->j", weights, beta)
+    square = away**2
+    ratio = square / np.einsum("i,ij->j", weights, square) - 1
+    return float(2 / np.einsum("i,ij->j", weights**2, ratio**2).max())
 
 
 def quadrature_error(

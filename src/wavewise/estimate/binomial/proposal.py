@@ -20,9 +20,10 @@ from wavewise.estimate.binomial.posterior import (
     slopes_at,
 )
 from wavewise.estimate.binomial.priors import BinomialPrior
+from wavewise.estimate.numerics.importance import lattice
 from wavewise.shared.results import FloatArray
 
-__all__ = ["profile", "proposal_of", "warp_at", "warp_of"]
+__all__ = ["profile", "proposal_of", "proposed_points", "warp_at", "warp_of"]
 
 
 # Mode of the log posterior: Newton steps in all parameters, or in beta at a given kappa.
@@ -570,3 +571,15 @@ def _spread(
             points[i, k] = center[k] + moved
         points[i, n_arms] = log_kappa[i]
         log_density[i] = total - math.log(volume)
+
+
+_N_REFERENCE, _REFERENCE_SEED = 16384, 20261201
+
+
+def proposed_points(counts: Counts, prior: BinomialPrior) -> FloatArray:
+    """Points of the proposal alone, which need no likelihood, (n_reference, n_arms + 1)."""
+    found = profile(counts, prior)
+    proposal = proposal_of(found, counts.arm_trials, found.posterior.values)
+    rng = np.random.default_rng(_REFERENCE_SEED)
+    points, _ = proposal.points(lattice(_N_REFERENCE, counts.n_arms + 1, rng))
+    return np.asarray(points)

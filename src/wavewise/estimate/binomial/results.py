@@ -35,6 +35,7 @@ __all__ = ["BinomialDiagnostics", "HierarchicalBinomial", "refused"]
 
 LEAST_ESS, MOST_PARETO_K, MOST_QUADRATURE_ERROR, MOST_R_HAT = 300.0, 0.7, 0.05, 1.02
 # where few points were asked for, this share of them instead of LEAST_ESS
+WANTED_SD_ESS = 600.0
 _FEW_POINTS, _SHARE_OF_FEW = 500, 0.6
 
 
@@ -56,6 +57,10 @@ class BinomialDiagnostics(Record):
     n_broken: int = 0  # Points at which the arithmetic broke down.
     n_refinements: int = 0  # Further attempts after the first.
     failed: tuple[str, ...] = ()  # Gates that earlier attempts did not pass.
+    # Independent normal draws whose standard deviations would be as good, at the worst arm; None
+    # for NUTS.
+    sd_ess: float | None = None
+    from_profile: bool = False  # Whether the points are those of the proposal along log kappa.
     r_hat: float | None = None  # Of NUTS (1.02 or less is good).
 
     @property
@@ -68,6 +73,12 @@ class BinomialDiagnostics(Record):
         """Equally good number of points that is needed: 300, of fewer than 500 points 60%."""
         few = self.n_points < _FEW_POINTS
         return _SHARE_OF_FEW * self.n_points if few else LEAST_ESS
+
+    @property
+    def wants_points(self) -> bool:
+        """Whether standard deviations are less sure than those of 600 draws, or 60% of fewer."""
+        wanted = min(WANTED_SD_ESS, _SHARE_OF_FEW * self.n_points)
+        return self.sd_ess is not None and self.sd_ess < wanted
 
     @cached_property
     def gates(self) -> tuple[dict[str, Any], ...]:
@@ -108,6 +119,8 @@ class BinomialDiagnostics(Record):
         """The gates as one check."""
         wrong = self.faults
         good = f"all passed with {self.n_points:,} points by {self.method}"
+        if self.sd_ess is not None:
+            good += f"; standard deviations as sure as those of {self.sd_ess:,.0f} draws"
         return CheckResult(
             name="gates of the computation",
             scope="the whole posterior",
@@ -303,7 +316,27 @@ class HierarchicalBinomial(Result, kind="hierarchical binomial posterior"):
         InputError
             `prob`, `kind` or `of` is not one of these.
         """
-        return arm_draws.cred_int(self._values(of), prob, kind, self.weights)
+        return arm_draws.cred_int(self._values(of), prob, kind, self.weights, self._reference(of))
+
+    @cached_property
+    def _proposed(self) -> FloatArray | None:
+        """Many points of the proposal, (n_reference, n_arms + 1), the same for every seed."""
+        if not self.diagnostics.from_profile:
+            return None
+        from wavewise.estimate.binomial.proposal import proposed_points
+
+        return proposed_points(self.log_posterior.counts, self.prior)
+
+    def _reference(self, of: str) -> FloatArray | None:
+        """Values at the proposal's points, (n_reference, n_arms), where they can be computed."""
+        proposed = self._proposed
+        if proposed is None or (of == "success_prob" and self.clusters == "these"):
+            return None
+        if of == "beta":
+            return proposed[:, : len(self.arms)]
+        from wavewise.estimate.binomial.success import over_new_clusters
+
+        return over_new_clusters(proposed)
 
     def contrast(self, arm: str, against: str, of: Scale = "beta") -> DrawsContrast:
         """Posterior of one arm's beta or success probability minus another's.
@@ -313,7 +346,8 @@ class HierarchicalBinomial(Result, kind="hierarchical binomial posterior"):
         InputError
             A name that is not an arm, or the same arm twice.
         """
-        return arm_draws.contrast(self._values(of), self.arms, arm, against, self.weights)
+        values, reference = self._values(of), self._reference(of)
+        return arm_draws.contrast(values, self.arms, arm, against, self.weights, reference)
 
     def _frame(self, prob: float = 0.95, kind: IntervalKind = "hpd") -> "pl.DataFrame":
         """One row per arm: counts, mean, sd, interval, probability of being best, regret."""
@@ -322,7 +356,10 @@ class HierarchicalBinomial(Result, kind="hierarchical binomial posterior"):
         return pl.DataFrame(dict(self._columns(prob, kind)))
 
     def _facts(self) -> dict[str, Any]:
-        kappa = arm_draws.cred_int(np.exp(self.sample[:, [len(self.arms)]]))[0]
+        k = len(self.arms)
+        reference = None if self._proposed is None else np.exp(self._proposed[:, [k]])
+        values = np.exp(self.points[:, [k]])
+        kappa = arm_draws.cred_int(values, weights=self.weights, reference=reference)[0]
         return {
             "arms": self._columns(0.95, "hpd"),
             "cred_int": {"prob": 0.95, "kind": "hpd", "of": "beta"},

@@ -553,7 +553,7 @@ def _panel(title: str, post: "HierarchicalNormal") -> list[str]:
 
 
 def _row(name: str, column: FloatArray, width: int) -> str:
-    low, high = arm_draws.highest_density(column, 0.95)
+    low, high = arm_draws.smooth_interval(column, 0.95, "hpd")
     star = "*" if low > 0 or high < 0 else " "
     return f"{name:<{width}}  {column.mean():8.2f}{star} [{low:.2f}; {high:.2f}]"
 
