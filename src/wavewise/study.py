@@ -277,6 +277,35 @@ class OpenStudy:
 
         return show_history(self._study, export=export)
 
+    def rehearse(
+        self,
+        *,
+        out: PathLike | None = None,
+        people: Any = None,
+        progress: Progress | None = None,
+    ) -> "Result":
+        """Run the whole study on a copy, from registration to report; nobody is messaged.
+
+        Parameters
+        ----------
+        out : path, optional
+            Folder to make; ``rehearsal`` in the study folder by default.
+        people : path or data frame, optional
+            Units, where none are imported yet.
+        progress : callable, optional
+            Called with a step's text, how many steps are done, and of how many.
+
+        Notes
+        -----
+        The people, messages and dates are the study's own. Messages are written to files, the
+        clock jumps from step to step, and outcomes are simulated from ``[planning]`` with no
+        effect of any message. Contact details are not read.
+        """
+        from wavewise.workflow.rehearse import rehearse
+
+        step = progress or (lambda *_: None)
+        return rehearse(self._study, out=_path(out), people=people, step=step)
+
     # Run.
 
     def people_import(
@@ -328,7 +357,9 @@ class OpenStudy:
             reading=reading,
         )
 
-    def wave_open(self, wave: str, *, exploratory: bool = False) -> "Result":
+    def wave_open(
+        self, wave: str, *, exploratory: bool = False, accept_late: bool = False
+    ) -> "Result":
         """Randomize a wave: all of its units, or none.
 
         Parameters
@@ -337,16 +368,46 @@ class OpenStudy:
             Id of a wave in the study file.
         exploratory : bool
             Whether to open it without registration; all results after it are marked exploratory.
+        accept_late : bool
+            Whether to open it although messages are late already, and will not be sent.
         """
         from wavewise.workflow.run.open_wave import open_wave
 
-        return open_wave(self._study, wave, exploratory=exploratory)
+        return open_wave(self._study, wave, exploratory=exploratory, accept_late=accept_late)
 
     def wave_close(self, wave: str) -> "Result":
         """Freeze a wave's outcomes: one row per unit."""
         from wavewise.workflow.run.observe import close_wave
 
         return close_wave(self._study, wave)
+
+    def wave_reopen(self, wave: str, reason: str) -> "Result":
+        """Set the outcomes of a closed wave aside; closing it again makes the next version.
+
+        Parameters
+        ----------
+        wave : str
+            Id of a closed wave.
+        reason : str
+            Why; it is kept, and the report shows it.
+        """
+        from wavewise.workflow.run.ways_back import reopen_wave
+
+        return reopen_wave(self._study, wave, reason)
+
+    def wave_discard(self, wave: str, reason: str) -> "Result":
+        """Take back a wave of which nothing was sent, so that it can be opened again.
+
+        Parameters
+        ----------
+        wave : str
+            Id of an open wave.
+        reason : str
+            Why; it is kept with the record of the draw.
+        """
+        from wavewise.workflow.run.ways_back import discard_wave
+
+        return discard_wave(self._study, wave, reason)
 
     def wave_import(
         self,
@@ -403,6 +464,8 @@ class OpenStudy:
         *,
         kind: str | None = None,
         delivered: str | None = None,
+        correct: bool = False,
+        reason: str | None = None,
         match_ids: bool = False,
         keep_unmatched: bool = False,
         dry_run: bool = False,
@@ -419,6 +482,10 @@ class OpenStudy:
             Kind of all events, where there is no such column; or ``scores``.
         delivered : str, optional
             Date of all scores, where there is no such column.
+        correct : bool
+            Whether to replace what is kept under the same ids; the former content stays as a trace.
+        reason : str, optional
+            Why, where they are corrected.
         match_ids : bool
             Whether ids that are nobody's, but differ from one unit's only in leading zeros, case,
             blanks or Unicode form, are taken for that unit's.
@@ -439,6 +506,8 @@ class OpenStudy:
             data,
             kind=kind,
             delivered=delivered,
+            correct=correct,
+            reason=reason,
             match_ids=match_ids,
             keep_unmatched=keep_unmatched,
             dry_run=dry_run,
@@ -459,6 +528,53 @@ class OpenStudy:
         from wavewise.workflow.run.data_check import data_check
 
         return data_check(self._study, wave, ids=ids)
+
+    def withdraw(
+        self,
+        reason: str,
+        *,
+        data: Any = None,
+        event: str | None = None,
+        kind: str | None = None,
+        delivered: str | None = None,
+        match_ids: bool = False,
+        encoding: str | None = None,
+        reading: Mapping[str, Any] | None = None,
+    ) -> "Result":
+        """Withdraw events or scores: they no longer count, and what they said is kept.
+
+        Parameters
+        ----------
+        reason : str
+            Why.
+        data : path or data frame, optional
+            Events to withdraw, or a column ``event_id`` of their ids; or scores.
+        event : str, optional
+            Id of one event, instead of a file.
+        kind : str, optional
+            Kind of all events, where there is no such column; or ``scores``.
+        delivered : str, optional
+            Date of all scores, where there is no such column.
+        match_ids : bool
+            Whether the file was imported with matched ids.
+        encoding : str, optional
+            Encoding of a text file; UTF-8, or what its byte-order mark says, by default.
+        reading : mapping, optional
+            How the file is read, as for :meth:`observe`.
+        """
+        from wavewise.workflow.run.ways_back import withdraw
+
+        return withdraw(
+            self._study,
+            reason,
+            data=data,
+            event=event,
+            kind=kind,
+            delivered=delivered,
+            match_ids=match_ids,
+            encoding=encoding,
+            reading=reading,
+        )
 
     def status(self) -> "Result":
         """Messages due, sent, delivered and failed; opt-outs; what reached people."""
@@ -804,7 +920,7 @@ def _next_steps(study: "Study") -> Iterator[str]:
                 rest = "" if wave.imported is None else ", data"
                 yield f'study.{verb}("{wave.id}"{rest})'
             return
-        if row.state == "open":
+        if row.state in {"open", "reopened"}:
             ends = _window_end(row.starts_at, wave.window_days)
             if wave.imported is None and (ends is None or study.clock() < ends):
                 yield "study.observe(data)"

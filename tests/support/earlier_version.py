@@ -25,6 +25,8 @@ from unittest.mock import patch
 import numpy as np
 import polars as pl
 
+from study_folders import in_time
+
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "earlier_version"
 EXPECTED = FIXTURES / "expected"
 
@@ -86,7 +88,7 @@ def wavewise(*words: object, fails: bool = False) -> str:
     from wavewise.cli import main
 
     out, err, code = io.StringIO(), io.StringIO(), 0
-    line = ["wavewise", *map(str, words)]
+    line = ["wavewise", *map(str, in_time(words))]
     told = (contextlib.redirect_stdout(out), contextlib.redirect_stderr(err))
     with patch.object(sys, "argv", line), told[0], told[1]:
         try:

@@ -1,6 +1,7 @@
 """Small study folders for tests, and a way to call the command line."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,14 @@ class Answer:
         return json.loads(self.out)
 
 
+def in_time(words: Sequence[object]) -> tuple[object, ...]:
+    """The words of a call; waves of these studies lie in the past, and are opened all the same."""
+    return (*words, "--accept-late") if tuple(words[:2]) == ("wave", "open") else tuple(words)
+
+
 def call(*words: object) -> Answer:
     """Call the command line in this process."""
-    result = CliRunner().invoke(app, [str(word) for word in words])
+    result = CliRunner().invoke(app, [str(word) for word in in_time(words)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Answer(result.exit_code, result.stdout, result.stderr)

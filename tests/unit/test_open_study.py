@@ -84,7 +84,7 @@ def test_the_same_draw_as_by_the_command_line(folder: Path, tmp_path: Path) -> N
     with ww.open_study(other) as study:
         study.register()
         study.people_import(people())
-        study.wave_open("one")
+        study.wave_open("one", accept_late=True)
         found = study.assignments("one").sort("unit_id")
     assert found.equals(assignment(folder, "one").sort("unit_id"))
 
@@ -96,7 +96,7 @@ def test_frames_of_all_waves_and_of_the_kind_asked_for(folder: Path) -> None:
         study.register()
         study.people_import(people())
         assert study.assignments().height == 0
-        study.wave_open("one")
+        study.wave_open("one", accept_late=True)
         every = study.assignments(container="pandas")
         assert isinstance(every, pd.DataFrame)
         assert list(every["wave"].unique()) == ["one"]

@@ -157,6 +157,22 @@ def design(
     """Calculate power, simulate designs, choose the number of waves."""
 
 
+@verb("rehearse", "wavewise rehearse my-study", display=of_steps)
+def rehearse(
+    folder: Folder,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR2", help="Folder to make; rehearsal in DIR by default."),
+    ] = None,
+    people: Annotated[
+        Path | None,
+        typer.Option("--people", metavar="FILE", help="Units, where none are imported yet."),
+    ] = None,
+    store: StoreUrl = None,
+) -> None:
+    """Run the whole study on a copy, to its report; nobody is messaged."""
+
+
 @verb("register", "wavewise register my-study")
 def register(folder: Folder, store: StoreUrl = None) -> None:
     """Freeze version 1 of the plan; then it changes only by amend."""

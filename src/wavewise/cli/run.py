@@ -30,8 +30,10 @@ _Exploratory = Annotated[
     ),
 ]
 
+_Reason = Annotated[str, typer.Option(help="Why; it is kept with what was done.")]
+
 group("people", "Import units.")
-group("wave", "Open, close or import waves.")
+group("wave", "Open, close, reopen, discard or import waves.")
 
 
 @verb("people import", "wavewise people import my-study parents.csv --dry-run")
@@ -56,7 +58,13 @@ def people_import(
 
 @verb("wave open", "wavewise wave open my-study phase-1")
 def wave_open(
-    folder: Folder, wave: Wave, exploratory: _Exploratory = False, store: StoreUrl = None
+    folder: Folder,
+    wave: Wave,
+    exploratory: _Exploratory = False,
+    accept_late: Annotated[
+        bool, typer.Option("--accept-late", help="Open it although sends are late already.")
+    ] = False,
+    store: StoreUrl = None,
 ) -> None:
     """Randomize a wave: all of its units, or none."""
 
@@ -64,6 +72,16 @@ def wave_open(
 @verb("wave close", "wavewise wave close my-study phase-1")
 def wave_close(folder: Folder, wave: Wave, store: StoreUrl = None) -> None:
     """Freeze a wave's outcomes: one row per unit."""
+
+
+@verb("wave reopen", 'wavewise wave reopen my-study phase-1 --reason "ids were corrected"')
+def wave_reopen(folder: Folder, wave: Wave, reason: _Reason, store: StoreUrl = None) -> None:
+    """Set a closed wave's outcomes aside; closing it makes them anew."""
+
+
+@verb("wave discard", 'wavewise wave discard my-study phase-1 --reason "the wrong list"')
+def wave_discard(folder: Folder, wave: Wave, reason: _Reason, store: StoreUrl = None) -> None:
+    """Take back a wave of which nothing was sent."""
 
 
 @verb("wave import", "wavewise wave import my-study election results.csv")
@@ -93,6 +111,10 @@ def observe(
         str | None,
         typer.Option(help="Delivery date of all scores, if no column has it."),
     ] = None,
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Replace what is kept under the same ids.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="Why, where --correct is given.")] = None,
     match_ids: MatchIds = False,
     keep_unmatched: KeepUnmatched = False,
     dry_run: DryRun = False,
@@ -116,6 +138,31 @@ def data_check(
     store: StoreUrl = None,
 ) -> None:
     """Judge people and events: what matches nothing, and why."""
+
+
+@verb("withdraw", 'wavewise withdraw my-study wrong.csv --reason "sent by the test server"')
+def withdraw(
+    folder: Folder,
+    reason: _Reason,
+    data: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Events to withdraw, or their ids.")
+    ] = None,
+    event: Annotated[
+        str | None, typer.Option("--event", metavar="ID", help="One event, by its id.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Kind of all events in the file, or `scores`.")
+    ] = None,
+    delivered: Annotated[
+        str | None,
+        typer.Option(help="Delivery date of all scores, if no column has it."),
+    ] = None,
+    match_ids: MatchIds = False,
+    encoding: Encoding = None,
+    reading: FileReading = None,
+    store: StoreUrl = None,
+) -> None:
+    """Withdraw events or scores: they no longer count."""
 
 
 @verb("status", "wavewise status my-study")

@@ -116,8 +116,11 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 # Verbs and groups of verbs by the stage of a study, as --help shows them.
 STAGES = {
-    "Plan": ("demo", "init", "check", "design", "register", "amend", "history", "schema"),
-    "Run": ("people", "wave", "observe", "data-check", "status"),
+    "Plan": (
+        *("demo", "init", "check", "design", "rehearse"),
+        *("register", "amend", "history", "schema"),
+    ),
+    "Run": ("people", "wave", "observe", "withdraw", "data-check", "status"),
     "Learn": ("analyze", "decide", "evaluate", "report", "compare"),
     "Send": ("contacts", "preview", "send", "outbox", "opt-out"),
     "Data": ("data", "export", "erase"),

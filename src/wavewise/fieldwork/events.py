@@ -21,7 +21,7 @@ from wavewise.fieldwork.files.cells import (
 from wavewise.fieldwork.files.faults import MOST_SHOWN, FaultLog
 from wavewise.shared.results import IntArray, read_only
 
-__all__ = ["MOST_EVENTS", "check_events", "read_batch"]
+__all__ = ["MOST_EVENTS", "CheckedEvents", "check_events", "read_batch"]
 
 _EVENTS = {
     "event_id": pl.String,

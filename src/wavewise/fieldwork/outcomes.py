@@ -41,6 +41,11 @@ class OutcomeRule:
 
 
 IN_WINDOW = "in"
+# What helps where events that were kept are wrong.
+CORRECT = (
+    "deliver them again under the same ids with `wavewise observe DIR FILE --correct --reason "
+    "TEXT`, or take them out with `wavewise withdraw DIR FILE --reason TEXT`"
+)
 
 
 @dataclass(frozen=True)
@@ -252,7 +257,7 @@ class _Valued:
             f"{self._n_lacking:,} {self._rule.event!r} events of {int(self._lacks.sum()):,} units "
             "without a value",
             "a value for each",
-            "deliver them again under new event ids, or leave them out",
+            CORRECT,
         )
         return [values.set(pl.Series(self._lacks), None)], [fault]
 
@@ -333,7 +338,7 @@ def _too_many(counts: pl.Series, rule: OutcomeRule, trials: int) -> list[Fault]:
             f"outcome {rule.id!r}",
             f"{len(above):,} units with more than {trials} distinct items, at most {max(above)}",
             f"at most the {trials} trials",
-            "correct the trials in the study file, or the items of the events",
+            f"amend the trials in the study file, or {CORRECT}",
         )
     ]
 
@@ -346,6 +351,6 @@ def _itemless(n_events: int, rule: OutcomeRule) -> list[Fault]:
             f"outcome {rule.id!r}",
             f"{n_events:,} {rule.event!r} events without an item",
             "an item for each, to tell trials apart",
-            "deliver them again with a column 'item'",
+            f"{CORRECT} (with a column 'item')",
         )
     ]

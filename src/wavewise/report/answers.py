@@ -4,7 +4,7 @@ The words never say more than the numbers do: an interval that includes zero, ar
 differ significantly, and quantities that are not estimable are said as such.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from wavewise.report.contents import ReportContents, study_effects, study_posterior
@@ -107,7 +107,10 @@ class Findings:
 
 
 def findings(contents: ReportContents) -> Findings:
-    """The numbers behind the first screen."""
+    """The numbers behind the first screen; none where no message went out."""
+    if contents.nothing_sent:
+        reasons = tuple(wave.sent for wave in contents.waves if wave.nothing_sent)
+        return Findings(None, False, None, None, None, None, None, None, reasons, ())
     effects = min(study_effects(contents), key=_rank, default=None)
     posterior, reason = study_posterior(contents)
     by_effect = ranked_effects(effects) if effects else ()
@@ -152,6 +155,8 @@ class Answer:
 
 def answers(contents: ReportContents) -> tuple[Answer, ...]:
     """What works best, how sure, what a mistake would cost, what to do next."""
+    if contents.nothing_sent:
+        return tuple(_nothing_sent(contents))
     finding = findings(contents)
     step = next_step(contents, finding)
     return (
@@ -160,6 +165,17 @@ def answers(contents: ReportContents) -> tuple[Answer, ...]:
         *_of_policies(contents),
         Answer("What would it cost to be wrong?", *_cost(finding, contents.unit_name)),
         Answer("What to do next?", *step),
+    )
+
+
+def _nothing_sent(contents: ReportContents) -> Iterator[Answer]:
+    """Answers where arms differ in nothing that was sent."""
+    told = " ".join(wave.sent for wave in contents.waves if wave.nothing_sent)
+    yield Answer("What works best?", "This study cannot say: no message went out", told)
+    yield Answer(
+        "What to do next?",
+        "Send the messages",
+        "Find out why none went out (`wavewise status`), and open a wave whose sends are to come.",
     )
 
 
@@ -195,6 +211,8 @@ def facts(contents: ReportContents) -> str:
 
 def first_sentence(contents: ReportContents) -> str:
     """The main finding in one sentence, for a title or a message."""
+    if contents.nothing_sent:
+        return "No message went out, so this study cannot say what works best"
     lead, text = _what_works(findings(contents))
     return f"{lead}: {text}" if text else lead
 
@@ -527,7 +545,13 @@ def _compare(finding: Findings) -> str:
 
 
 def _cautions(contents: ReportContents, finding: Findings) -> list[str]:
-    cautions = []
+    cautions = [
+        f"Leave out wave {wave.id}: none of its messages went out."
+        for wave in contents.waves
+        if wave.nothing_sent and not contents.simulated
+    ]
+    if contents.decision is not None and contents.decision.made_from_former:
+        cautions.append(contents.decision.made_from_former)
     if finding.failed:
         n = len(finding.failed)
         cautions.append(f"First review the {'check' if n == 1 else f'{n} checks'} that failed.")

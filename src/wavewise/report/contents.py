@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArmRow",
     "DecisionContents",
+    "FormerOutcomes",
     "ReportContents",
     "TruthContents",
     "TruthRow",
@@ -41,6 +42,7 @@ __all__ = [
     "check_table",
     "design_table",
     "flow_table",
+    "former_table",
     "plain",
     "study_effects",
     "study_posterior",
@@ -50,7 +52,7 @@ __all__ = [
 CONTENTS_VERSION = 1
 MOST_WAVE_COLUMNS = 4
 ARM = Column("Arm", numeric=False)
-WaveState = Literal["planned", "open", "closed"]
+WaveState = Literal["planned", "open", "closed", "reopened"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,9 @@ class WaveContents:
     next_shares: Mapping[str, float] = field(default_factory=dict)
     exploratory: bool = False
     truth: "TruthContents | None" = None
+    sent: str = ""  # What was sent and received, a sentence.
+    nothing_sent: bool = False  # Whether messages were planned and none went out.
+    former: "tuple[FormerOutcomes, ...]" = ()  # Versions of the outcomes before this one.
 
     def __post_init__(self) -> None:
         _require_distinct(f"wave {self.id!r}", [row.arm for row in self.arms])
@@ -129,6 +134,18 @@ class WaveContents:
 
 
 @dataclass(frozen=True)
+class FormerOutcomes:
+    """The outcomes of a wave before it was reopened."""
+
+    version: int
+    closed_on: str  # Date.
+    reason: str  # Why they were made anew.
+    made_from: tuple[str, ...]  # Results that used them, in words.
+    means: Mapping[str, float | None]  # By arm: mean of the primary outcome.
+    means_now: Mapping[str, float | None]  # The same in the version that is used now.
+
+
+@dataclass(frozen=True)
 class DecisionContents:
     """What was decided, by which rule (in words, e.g. ``lowest expected regret``).
 
@@ -142,6 +159,8 @@ class DecisionContents:
         The next best arm.
     next_step : str
         What to do next, a sentence; empty lets the report make one.
+    made_from_former : str
+        That it was made from outcomes that have been made anew since, a sentence.
     """
 
     rule: str
@@ -150,6 +169,7 @@ class DecisionContents:
     policy_regret: float | None = None
     runner_up: str | None = None
     next_step: str = ""
+    made_from_former: str = ""  # That it used outcomes that were made anew since, a sentence.
 
     def __post_init__(self) -> None:
         require_finite(self, "decision")
@@ -213,7 +233,7 @@ class ReportContents:
         Label and value: hashes, seed, versions.
     amendments : tuple of str
         Changes since registration, a sentence each.
-    exploratory, simulated : bool
+    exploratory, simulated, rehearsal : bool
         A banner each.
     """
 
@@ -236,9 +256,16 @@ class ReportContents:
     amendments: tuple[str, ...] = ()
     exploratory: bool = False
     simulated: bool = False
+    rehearsal: bool = False
 
     def __post_init__(self) -> None:
         _require_distinct("report", [wave.id for wave in self.waves])
+
+    @property
+    def nothing_sent(self) -> bool:
+        """Whether no message went out of any wave that shows effects or a posterior."""
+        shown = [w for w in self.waves if w.effects or w.posterior is not None]
+        return bool(shown) and all(w.nothing_sent for w in shown) and not self.simulated
 
     def to_dict(self) -> dict[str, Any]:
         """The contents as plain values, for JSON."""
@@ -249,6 +276,18 @@ class ReportContents:
             model_facts(fit, score_table(fit, self.late_scores)) for fit in self.score_models
         ]
         return {"version": CONTENTS_VERSION, "posterior": None, **plain(shown)}
+
+
+def former_table(wave: WaveContents, former: FormerOutcomes) -> Table:
+    """Means of the primary outcome by arm in a former version of the outcomes, and now."""
+    rows = [
+        (arm, *(UNKNOWN if means.get(arm) is None else f"{means[arm]:.4g}" for means in
+                (former.means, former.means_now)))
+        for arm in (row.arm for row in wave.arms)
+    ]  # fmt: skip
+    caption = f"Mean of the primary outcome, version {former.version} and now"
+    columns = (ARM, Column(f"Version {former.version}"), Column("Now"))
+    return Table(caption, columns, tuple(rows))
 
 
 def study_effects(contents: ReportContents) -> "tuple[OutcomeEffects, ...]":

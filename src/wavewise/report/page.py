@@ -18,11 +18,13 @@ from wavewise.report.blocks import (
     figures_of,
 )
 from wavewise.report.contents import (
+    FormerOutcomes,
     ReportContents,
     WaveContents,
     check_table,
     design_table,
     flow_table,
+    former_table,
     study_effects,
     study_posterior,
     truth_table,
@@ -189,12 +191,27 @@ def _design(contents: ReportContents, names: Names) -> Iterator[Block]:
 
 def _units(contents: ReportContents) -> Iterator[Block]:
     for wave in contents.waves:
-        inner = (Note(_wave_facts(wave)), flow_table(wave, contents.unit_name))
+        versions = [block for one in wave.former for block in _former(wave, one)]
+        sent = [wave.sent] if wave.sent and not contents.simulated else []
+        inner = (Note(_wave_facts(wave)), *sent, flow_table(wave, contents.unit_name), *versions)
         if len(contents.waves) > MOST_OPEN_WAVES:
             yield Fold(wave.title, inner, "wave", is_open=wave is contents.waves[-1])
         else:
             yield Heading(wave.title)
             yield from inner
+
+
+def _former(wave: WaveContents, former: FormerOutcomes) -> Iterator[Block]:
+    """A version of the outcomes that is no longer used, beside the one that is."""
+    yield (
+        f"Outcomes of {wave.title} were made anew. Version {former.version}, frozen "
+        f"{former.closed_on}, is kept; reason: {former.reason}"
+    )
+    if former.made_from:
+        yield Bullets(
+            tuple(f"Made from version {former.version}: the {x}" for x in former.made_from)
+        )
+    yield former_table(wave, former)
 
 
 def _wave_facts(wave: WaveContents) -> str:
@@ -346,6 +363,7 @@ def _decision(contents: ReportContents, posterior: OutcomePosterior | None) -> I
     decision = contents.decision
     if decision is None:
         return
+    yield from filter(None, (decision.made_from_former, *_unsent(contents)))
     rows = {row.arm: row for row in posterior.rows} if posterior else {}
     row = rows.get(decision.arm or "")
     prob, regret = decision.prob_optimal, decision.policy_regret
@@ -360,6 +378,11 @@ def _decision(contents: ReportContents, posterior: OutcomePosterior | None) -> I
     if decision.runner_up:
         lines.append(("Next best", decision.runner_up))
     yield Pairs(tuple(lines))
+
+
+def _unsent(contents: ReportContents) -> tuple[str, ...]:
+    shown = () if contents.simulated else contents.waves
+    return tuple(wave.sent for wave in shown if wave.nothing_sent)
 
 
 def _truth(

@@ -63,7 +63,7 @@ async def key_holder(request: Request) -> Settings:
             401,
             "Unauthorized",
             "found no active key; needed the header X-API-Key with one that `wavewise keys make "
-            "DIR` printed",
+            "DIR --name NAME` printed",
         )
     return settings
 

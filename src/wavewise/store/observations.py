@@ -1,10 +1,12 @@
-"""Events: kept as they came, each once."""
+"""Events and scores: kept as they came, each once; corrected or withdrawn with a reason."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Any, Literal
 
 import polars as pl
-from sqlalchemy import Connection, Table, case, delete, func, or_, select, true
+from sqlalchemy import Connection, Table, and_, case, delete, func, or_, select, true, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from wavewise.errors import Fault, InputError
@@ -13,6 +15,7 @@ from wavewise.store.frames import (
     BATCH_ROWS,
     append,
     batches,
+    encode_json_rows,
     insert_into,
     n_inserted,
     ready,
@@ -20,9 +23,9 @@ from wavewise.store.frames import (
     staged,
 )
 from wavewise.store.rows import AddedEvents, AddedScores, to_us
-from wavewise.store.schema import event, frozen_score, score_delivery, unit
+from wavewise.store.schema import correction, event, frozen_score, score_delivery, unit
 
-__all__ = ["Events", "Scores", "append_frozen"]
+__all__ = ["Corrections", "Events", "Scores", "append_frozen"]
 
 # From here on it pays to try a plain insert first, and to count units outside of the database.
 MANY_ROWS = 20_000
@@ -47,25 +50,30 @@ class Events(Part):
     def add(self, frame: pl.DataFrame, received_at: datetime) -> AddedEvents:
         """Add a delivery of events; an event id that is known already adds nothing."""
         rows = ready(frame, _TYPES, optional=["value", "item"])
-        rows = rows.with_columns(received_at_utc_us=pl.lit(to_us(received_at), pl.Int64))
         with self._writing() as connection, staged(connection, event) as stage:
-            units = None
-            if rows.height >= MANY_ROWS:
-                units = _unit_ids(connection)
-                give_large_cache(connection)
-            counts = [
-                count
-                for run in rows.with_row_index("place").iter_slices(RUN_ROWS)
-                for count in _add_run(connection, stage, run, units)
-            ]
-        n_new = sum(new for new, _, _ in counts)
-        n_conflicting = sum(conflicting for _, conflicting, _ in counts)
-        return AddedEvents(
-            n_new=n_new,
-            n_repeated=rows.height - n_new - n_conflicting,
-            n_conflicting=n_conflicting,
-            n_unknown_unit=sum(unknown for _, _, unknown in counts),
-        )
+            return _add_events(connection, stage, rows, received_at)
+
+    def correct(self, frame: pl.DataFrame, reason: str, now: datetime) -> AddedEvents:
+        """Add a delivery; known ids take its content, and their former content stays as a trace.
+
+        A withdrawn event counts again. Where an id comes twice, its last row is taken.
+        """
+        rows = ready(frame, _TYPES, optional=["value", "item"])
+        rows = rows.unique("event_id", keep="last", maintain_order=True)
+        with self._writing() as connection, staged(connection, event) as stage:
+            n_corrected = _correct(connection, stage, event, ("event_id",), rows, reason, now)
+            added = _add_events(connection, stage, rows, now)
+        n_repeated = added.n_repeated - n_corrected
+        return replace(added, n_repeated=n_repeated, n_corrected=n_corrected)
+
+    def withdraw(self, event_ids: pl.Series, reason: str, now: datetime) -> tuple[int, int]:
+        """Withdraw events: numbers withdrawn now, and of ids that are not known.
+
+        They no longer count, and a delivery that brings them again adds nothing.
+        """
+        keys = pl.DataFrame({"event_id": event_ids}).unique(maintain_order=True)
+        with self._writing() as connection:
+            return _withdraw(connection, event, keys, reason, now)
 
     def all(
         self,
@@ -73,9 +81,11 @@ class Events(Part):
         start_us: int | None = None,
         end_us: int | None = None,
     ) -> pl.DataFrame:
-        """Events in the order of time, then of ids."""
+        """Events that count, in the order of time, then of ids."""
         types = {**_TYPES, "received_at_utc_us": pl.Int64}
-        query = select(*(event.c[name] for name in types))
+        query = select(*(event.c[name] for name in types)).where(
+            event.c.withdrawn_at_utc_us.is_(None)
+        )
         if kinds is not None:
             query = query.where(event.c.kind.in_(list(kinds)))
         if start_us is not None:
@@ -86,16 +96,20 @@ class Events(Part):
             return scan(connection, query, types).sort("at_utc_us", "event_id")
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """All events in no order, a batch at a time."""
+        """All events that count, in no order, a batch at a time."""
         types = {name: _TYPES[name] for name in columns}
+        query = select(*(event.c[name] for name in types)).where(
+            event.c.withdrawn_at_utc_us.is_(None)
+        )
         with self._reading() as connection:
-            yield from batches(connection, select(*(event.c[name] for name in types)), types)
+            yield from batches(connection, query, types)
 
     def by_unit_and_kind(self) -> pl.DataFrame:
         """Number of events by unit and kind: unit_id, kind, n."""
         types = {"unit_id": pl.String, "kind": pl.String, "n": pl.Int64}
         keys = (event.c.unit_id, event.c.kind)
-        query = select(*keys, func.count().label("n")).group_by(*keys)
+        counts = event.c.withdrawn_at_utc_us.is_(None)
+        query = select(*keys, func.count().label("n")).where(counts).group_by(*keys)
         with self._reading() as connection:
             return scan(connection, query, types)
 
@@ -106,15 +120,41 @@ class Events(Part):
         counts["after"] = at >= end_us
         columns = [func.sum(case((rule, 1), else_=0)).label(name) for name, rule in counts.items()]
         times = (func.min(at).label("first_us"), func.max(at).label("last_us"))
-        query = select(event.c.unit_id, *columns, *times).where(event.c.kind.in_(list(kinds)))
+        query = select(event.c.unit_id, *columns, *times).where(
+            event.c.kind.in_(list(kinds)), event.c.withdrawn_at_utc_us.is_(None)
+        )
         types = {"unit_id": pl.String} | dict.fromkeys((*counts, "first_us", "last_us"), pl.Int64)
         with self._reading() as connection:
             return scan(connection, query.group_by(event.c.unit_id), types)
 
     def count(self) -> int:
-        """Number of events."""
+        """Number of events that count."""
+        query = select(func.count()).where(event.c.withdrawn_at_utc_us.is_(None))
         with self._reading() as connection:
-            return connection.scalar(select(func.count()).select_from(event)) or 0
+            return connection.scalar(query) or 0
+
+
+def _add_events(
+    connection: Connection, stage: Table, rows: pl.DataFrame, received_at: datetime
+) -> AddedEvents:
+    rows = rows.with_columns(received_at_utc_us=pl.lit(to_us(received_at), pl.Int64))
+    units = None
+    if rows.height >= MANY_ROWS:
+        units = _unit_ids(connection)
+        give_large_cache(connection)
+    counts = [
+        count
+        for run in rows.with_row_index("place").iter_slices(RUN_ROWS)
+        for count in _add_run(connection, stage, run, units)
+    ]
+    n_new = sum(new for new, _, _ in counts)
+    n_conflicting = sum(conflicting for _, conflicting, _ in counts)
+    return AddedEvents(
+        n_new=n_new,
+        n_repeated=rows.height - n_new - n_conflicting,
+        n_conflicting=n_conflicting,
+        n_unknown_unit=sum(unknown for _, _, unknown in counts),
+    )
 
 
 def _unit_ids(connection: Connection) -> pl.Series:
@@ -208,17 +248,29 @@ class Scores(Part):
 
     def add(self, frame: pl.DataFrame, received_at: datetime) -> AddedScores:
         """Add deliveries of scores: all or none; what is known already adds nothing."""
-        rows = ready(frame, _SCORE_TYPES).with_columns(
-            received_at_utc_us=pl.lit(to_us(received_at), pl.Int64), place=frame["row"]
-        )
+        rows = _with_places(frame)
         with self._writing() as connection, staged(connection, score_delivery) as stage:
-            counts = [_add(connection, stage, batch) for batch in rows.iter_slices(BATCH_ROWS)]
-        n_new = sum(new for new, _ in counts)
-        return AddedScores(n_new, rows.height - n_new, sum(unknown for _, unknown in counts))
+            return _add_scores(connection, stage, rows, received_at)
+
+    def correct(self, frame: pl.DataFrame, reason: str, now: datetime) -> AddedScores:
+        """Add deliveries of scores; a known one takes the new score and date, with a trace."""
+        rows = _with_places(frame)
+        with self._writing() as connection, staged(connection, score_delivery) as stage:
+            n_corrected = _correct(connection, stage, score_delivery, _KEY, rows, reason, now)
+            added = _add_scores(connection, stage, rows, now)
+        n_repeated = added.n_repeated - n_corrected
+        return replace(added, n_repeated=n_repeated, n_corrected=n_corrected)
+
+    def withdraw(self, keys: pl.DataFrame, reason: str, now: datetime) -> tuple[int, int]:
+        """Withdraw delivered scores: numbers withdrawn now, and of those that are not known."""
+        with self._writing() as connection:
+            return _withdraw(connection, score_delivery, keys.select(_KEY).unique(), reason, now)
 
     def deliveries(self, outcome_ids: Sequence[str] | None = None) -> pl.DataFrame:
-        """Every delivered score, in the order of units, periods and dates."""
-        query = select(*(score_delivery.c[name] for name in _KEPT_TYPES))
+        """Every delivered score that counts, in the order of units, periods and dates."""
+        query = select(*(score_delivery.c[name] for name in _KEPT_TYPES)).where(
+            score_delivery.c.withdrawn_at_utc_us.is_(None)
+        )
         if outcome_ids is not None:
             query = query.where(score_delivery.c.outcome_id.in_(list(outcome_ids)))
         with self._reading() as connection:
@@ -231,6 +283,19 @@ class Scores(Part):
         with self._reading() as connection:
             frozen = scan(connection, query.where(frozen_score.c.wave_id == wave_id), FROZEN_SCORES)
         return frozen.sort("outcome_id", "unit_id", "period")
+
+
+def _with_places(frame: pl.DataFrame) -> pl.DataFrame:
+    return ready(frame, _SCORE_TYPES).with_columns(place=frame["row"])
+
+
+def _add_scores(
+    connection: Connection, stage: Table, rows: pl.DataFrame, received_at: datetime
+) -> AddedScores:
+    rows = rows.with_columns(received_at_utc_us=pl.lit(to_us(received_at), pl.Int64))
+    counts = [_add(connection, stage, batch) for batch in rows.iter_slices(BATCH_ROWS)]
+    n_new = sum(new for new, _ in counts)
+    return AddedScores(n_new, rows.height - n_new, sum(unknown for _, unknown in counts))
 
 
 def append_frozen(connection: Connection, wave_id: str, scores: pl.DataFrame | None) -> None:
@@ -278,7 +343,7 @@ def _refuse_conflicts(connection: Connection, stage: Table) -> None:
             if new != old
             else "another date for a delivery that is known",
             "the same again, or a delivery of its own",
-            "give the revision its own date",
+            "give the revision its own date, or replace what is kept with --correct --reason TEXT",
             row=row,
         )
         for row, new, old in found[:_MOST_SHOWN]
@@ -295,3 +360,99 @@ def _n_scores_of_unknown_units(connection: Connection, stage: Table) -> int:
     has_unit = select(unit.c.unit_id).where(unit.c.unit_id == stage.c.unit_id).exists()
     query = select(func.count()).select_from(stage).where(~is_known, ~has_unit)
     return connection.scalar(query) or 0
+
+
+# Corrections of what was kept: the former content stays, with the reason.
+
+_FORMER: dict[str, tuple[Literal["event", "score"], Mapping[str, Any]]] = {
+    "event": ("event", {**_TYPES, "received_at_utc_us": pl.Int64}),
+    "score_delivery": ("score", _KEPT_TYPES),
+}
+
+
+class Corrections(Part):
+    """What events and scores said before they were corrected or withdrawn."""
+
+    def all(self) -> pl.DataFrame:
+        """Every correction, the first one first; `former_json` is what stood there before."""
+        types = {
+            "correction_id": pl.Int64,
+            **dict.fromkeys(
+                ("observation", "action", "unit_id", "former_json", "reason"), pl.String
+            ),
+            "at_utc_us": pl.Int64,
+        }
+        with self._reading() as connection:
+            query = select(*(correction.c[name] for name in types))
+            return scan(connection, query, types).sort("correction_id")
+
+
+def _correct(
+    connection: Connection,
+    stage: Table,
+    table: Table,
+    key: Sequence[str],
+    rows: pl.DataFrame,
+    reason: str,
+    now: datetime,
+) -> int:
+    """Give known rows the content of new ones where it differs; number of those rows."""
+    changed = [name for name in _FORMER[table.name][1] if name not in (*key, "received_at_utc_us")]
+    same = [stage.c[name] == table.c[name] for name in key]
+    differs = or_(
+        *(stage.c[name].is_distinct_from(table.c[name]) for name in changed),
+        table.c.withdrawn_at_utc_us.is_not(None),
+    )
+    new = {n: select(stage.c[n]).where(*same).limit(1).scalar_subquery() for n in changed}
+    hit = select(stage.c.place).where(*same, differs).exists()
+    placed = rows if "place" in rows.columns else rows.with_row_index("place")
+    n_corrected = 0
+    for batch in placed.iter_slices(BATCH_ROWS):
+        append(connection, stage, batch)
+        found = _trace(connection, table, [*same, differs], "corrected", reason, now)
+        if found:
+            connection.execute(update(table).where(hit).values(**new, withdrawn_at_utc_us=None))
+        n_corrected += found
+        connection.execute(delete(stage))
+    return n_corrected
+
+
+def _withdraw(
+    connection: Connection, table: Table, keys: pl.DataFrame, reason: str, now: datetime
+) -> tuple[int, int]:
+    n_withdrawn = n_known = 0
+    with staged(connection, table) as stage:
+        same = [stage.c[name] == table.c[name] for name in keys.columns]
+        counts = table.c.withdrawn_at_utc_us.is_(None)
+        for batch in keys.with_row_index("place").iter_slices(BATCH_ROWS):
+            append(connection, stage, batch)
+            known = select(func.count()).select_from(stage.join(table, and_(*same)))
+            n_known += connection.scalar(known) or 0
+            n_withdrawn += _trace(connection, table, [*same, counts], "withdrawn", reason, now)
+            hit = select(stage.c.place).where(*same).exists()
+            done = update(table).where(hit, counts).values(withdrawn_at_utc_us=to_us(now))
+            connection.execute(done)
+            connection.execute(delete(stage))
+    return n_withdrawn, keys.height - n_known
+
+
+def _trace(
+    connection: Connection,
+    table: Table,
+    where: Sequence[Any],
+    action: Literal["corrected", "withdrawn"],
+    reason: str,
+    now: datetime,
+) -> int:
+    """Write down what rows say now; gives their number."""
+    observation, types = _FORMER[table.name]
+    found = scan(connection, select(*(table.c[name] for name in types)).where(*where), types)
+    if found.height:
+        rows = found.select("unit_id", former_json=encode_json_rows(found)).with_columns(
+            observation=pl.lit(observation),
+            action=pl.lit(action),
+            reason=pl.lit(reason),
+            at_utc_us=pl.lit(to_us(now), pl.Int64),
+        )
+        append(connection, correction, rows)
+    return found.height

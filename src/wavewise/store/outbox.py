@@ -25,9 +25,17 @@ from wavewise.store.engine import Part
 from wavewise.store.frames import BATCH_ROWS, append, insert_into, n_inserted, ready, scan, staged
 from wavewise.store.receipts import apply_waiting, write_changes
 from wavewise.store.rows import OutboxRow, Recorded, moved, outbox_row, select_rows, to_us
-from wavewise.store.schema import channel_rate, opt_in, opt_out, outbox, paused_wave
+from wavewise.store.schema import channel_rate, opt_in, opt_out, outbox, paused_wave, wave
 
-__all__ = ["AT_PROVIDER", "START_KEYWORD", "Outbox", "is_reversed", "set_columns"]
+__all__ = [
+    "AT_PROVIDER",
+    "START_KEYWORD",
+    "UNSENT",
+    "Outbox",
+    "cancel_messages",
+    "is_reversed",
+    "set_columns",
+]
 
 ALL_WAVES = ""
 QUEUED = {
@@ -48,6 +56,7 @@ QUEUED = {
 }
 _IDS_A_STATEMENT = 5_000
 _OPEN = ("queued", "leased")
+UNSENT = (*_OPEN, "cancelled")  # states in which no call of the provider was begun, at 0 attempts
 
 
 class Outbox(Part):
@@ -90,6 +99,7 @@ class Outbox(Part):
             select_rows()
             .where(outbox.c.channel == channel, outbox.c.state == "queued")
             .where(outbox.c.next_at_utc_us <= at, _not_expired(at), _not_paused(), ~_is_refused())
+            .where(_is_sending())
             .order_by(outbox.c.next_at_utc_us, outbox.c.outbox_id)
             .limit(limit)
             .with_for_update(of=outbox, skip_locked=True)
@@ -144,7 +154,8 @@ class Outbox(Part):
     def sweep_leases(self, now: datetime) -> tuple[int, int]:
         """Leases that ended: numbers of rows that are free again, and of those unknown now.
 
-        Messages whose units refuse, and whose opt-out did not see them, are cancelled.
+        Messages whose units refuse, and whose opt-out did not see them, are cancelled; so are those
+        of closed waves.
         """
         at = to_us(now)
         over = outbox.c.lease_until_utc_us < at
@@ -163,6 +174,10 @@ class Outbox(Part):
             waiting = update(outbox).where(outbox.c.state == "queued", _is_refused())
             connection.execute(
                 waiting.values(state="cancelled", reason="refused", ended_at_utc_us=at)
+            )
+            ended = update(outbox).where(outbox.c.state == "queued", ~_is_sending())
+            connection.execute(
+                ended.values(state="cancelled", reason="the wave was closed", ended_at_utc_us=at)
             )
             return freed.rowcount, lost.rowcount
 
@@ -186,9 +201,10 @@ class Outbox(Part):
     ) -> int:
         """Queue unknown messages again, when somebody asks for it; gives their number.
 
-        Otherwise only where the provider drops a message whose key it has seen.
+        Otherwise only where the provider drops a message whose key it has seen. Closed waves send
+        nothing.
         """
-        statement = update(outbox).where(outbox.c.state == "unknown")
+        statement = update(outbox).where(outbox.c.state == "unknown", _is_sending())
         if wave_id is not None:
             statement = statement.where(outbox.c.wave_id == wave_id)
         if ids is not None:
@@ -302,6 +318,12 @@ def _not_paused() -> Any:
     return ~select(names).where(or_(names == outbox.c.wave_id, names == ALL_WAVES)).exists()
 
 
+def _is_sending() -> Any:
+    """A closed wave sends nothing; nor does one that was reopened for its outcomes."""
+    is_open = (wave.c.state == "open") & wave.c.reopened_at_utc_us.is_(None)
+    return select(wave.c.wave_id).where(wave.c.wave_id == outbox.c.wave_id, is_open).exists()
+
+
 def _is_refused() -> Any:
     """An opt-out that came while its unit's messages were written did not see them."""
     same = [
@@ -330,7 +352,8 @@ def _begin(
     wanted = sorted(ids)
     mine = (outbox.c.state == "leased", outbox.c.lease_owner == owner)
     lock = select(outbox.c.outbox_id).where(outbox.c.outbox_id.in_(wanted), *mine)
-    free = lock.where(_not_paused(), _not_expired(at), ~_is_refused()).order_by(outbox.c.outbox_id)
+    free = lock.where(_not_paused(), _not_expired(at), ~_is_refused(), _is_sending())
+    free = free.order_by(outbox.c.outbox_id)
     begun = list(connection.scalars(free.with_for_update(of=outbox)))
     set_columns(
         connection,

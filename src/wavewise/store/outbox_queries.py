@@ -122,7 +122,7 @@ class Calls(Part):
             func.sum(case((~known, 1), else_=0)),
             func.sum(case((early, 1), else_=0)),
             func.sum(case((event.c.kind == flash, 1), else_=0)),
-        ).select_from(event)
+        ).where(event.c.withdrawn_at_utc_us.is_(None))
         with self._reading() as connection:
             n, *sums = connection.execute(query).one()
         names = ("n_unknown_unit", "n_future", "n_missed_calls")

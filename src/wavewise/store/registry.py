@@ -13,7 +13,7 @@ from wavewise.store.frames import plain_json
 from wavewise.store.rows import ResultRow, VersionRow, from_us, to_us
 from wavewise.store.schema import api_key, result, study_version
 
-__all__ = ["ApiKeys", "Results", "Versions"]
+__all__ = ["ApiKeys", "Results", "Versions", "put_result"]
 
 
 def latest_version(connection: Connection) -> int | None:
@@ -132,21 +132,28 @@ class ApiKeys(Part):
 # Results of waves: all are kept, the latest of a kind counts.
 
 
+def put_result(
+    connection: Connection, wave_id: str, kind: str, payload: Mapping[str, Any], now: datetime
+) -> int:
+    """Keep a result in the caller's transaction; gives its id."""
+    values = {
+        "wave_id": wave_id,
+        "kind": kind,
+        "created_at_utc_us": to_us(now),
+        "payload_json": plain_json(payload),
+    }
+    version = latest_version(connection)
+    done = connection.execute(insert(result).values(**values, version=version))
+    return int(cast("Row[Any]", done.inserted_primary_key)[0])
+
+
 class Results(Part):
     """The results' table."""
 
     def put(self, wave_id: str, kind: str, payload: Mapping[str, Any], created_at: datetime) -> int:
         """Keep a result, with the active version of the spec; gives its id."""
-        values = {
-            "wave_id": wave_id,
-            "kind": kind,
-            "created_at_utc_us": to_us(created_at),
-            "payload_json": plain_json(payload),
-        }
         with self._writing() as connection:
-            version = latest_version(connection)
-            done = connection.execute(insert(result).values(**values, version=version))
-            return int(cast("Row[Any]", done.inserted_primary_key)[0])
+            return put_result(connection, wave_id, kind, payload, created_at)
 
     def latest(self, wave_id: str, kind: str) -> ResultRow | None:
         """The newest result of a wave and kind; None where there is none."""

@@ -116,10 +116,12 @@ class WaveRow:
         Start of the outcome window in the study's own time zone.
     details : mapping
         Whatever describes the draw (arms, shares, seed, hash of the assignment): plain JSON values.
-    state : {'open', 'closed'}
-        Closed once its outcomes are frozen.
+    state : {'open', 'closed', 'reopened'}
+        Closed once its outcomes are frozen; reopened while they are made anew, unsent.
     closed_at : datetime or None
         When they were.
+    outcome_version : int
+        Number of the outcomes that the wave has, or gets when it is closed.
     """
 
     wave_id: str
@@ -128,8 +130,9 @@ class WaveRow:
     exploratory: bool = False
     starts_at: datetime | None = None
     details: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    state: Literal["open", "closed"] = "open"
+    state: Literal["open", "closed", "reopened"] = "open"
     closed_at: datetime | None = None
+    outcome_version: int = 1
 
 
 @dataclass(frozen=True)
@@ -174,12 +177,15 @@ class AddedEvents:
         Events whose id was known with other content; the first content was kept.
     n_unknown_unit : int
         Among the new ones, events of units that were not imported; they are kept.
+    n_corrected : int
+        Known events that took the delivery's content, where that was asked for.
     """
 
     n_new: int
     n_repeated: int
     n_conflicting: int
     n_unknown_unit: int = 0
+    n_corrected: int = 0
 
 
 @dataclass(frozen=True)
@@ -194,11 +200,14 @@ class AddedScores:
         Scores that were known already.
     n_unknown_unit : int
         Among the new ones, scores of units that were not imported; they are kept.
+    n_corrected : int
+        Known scores that took the delivery's score and date, where that was asked for.
     """
 
     n_new: int
     n_repeated: int
     n_unknown_unit: int = 0
+    n_corrected: int = 0
 
 
 # What the outbox hands out and takes, and how far receipts move a message.

@@ -24,7 +24,11 @@ __all__ = [
     "channel_rate",
     "contact",
     "contact_change",
+    "correction",
     "event",
+    "former_outcome",
+    "former_score",
+    "former_unit",
     "frozen_score",
     "metadata",
     "opt_in",
@@ -41,7 +45,7 @@ __all__ = [
 ]
 
 # The newest migration. A file that is already there opens without loading Alembic.
-HEAD = "0009"
+HEAD = "0010"
 # Every constraint has a name, so that a later migration can change it on both databases.
 metadata = MetaData(
     naming_convention={
@@ -74,6 +78,20 @@ unit = Table(
     Column("fields_json", Text, nullable=False),
     Column("imported_at_utc_us", BigInteger, nullable=False),
 )
+# Units as they were before an import replaced them: waves that were drawn before keep these.
+former_unit = Table(
+    "former_unit",
+    metadata,
+    Column("former_id", Integer, primary_key=True),  # grows: the order of replacements
+    Column("unit_id", Text, nullable=False),
+    Column("cluster", Text),
+    Column("time_zone", Text),
+    Column("language", Text),
+    Column("fields_json", Text, nullable=False),
+    Column("imported_at_utc_us", BigInteger, nullable=False),
+    Column("replaced_at_utc_us", BigInteger, nullable=False),
+    Index(None, "unit_id"),
+)
 
 wave = Table(
     "wave",
@@ -86,6 +104,9 @@ wave = Table(
     Column("exploratory", Boolean, nullable=False),
     Column("starts_at_utc_us", BigInteger),
     Column("details_json", Text, nullable=False),
+    # An open wave that was closed before: its outcomes are made anew, and nothing is sent.
+    Column("reopened_at_utc_us", BigInteger),
+    Column("outcome_version", Integer),  # null: 1
     CheckConstraint("state IN ('open', 'closed')", name="state"),
 )
 
@@ -114,7 +135,22 @@ event = Table(
     Column("value", Double),
     Column("item", Text),
     Column("received_at_utc_us", BigInteger, nullable=False),
+    Column("withdrawn_at_utc_us", BigInteger),  # it no longer counts; its id stays known
     # No other index: waves close by one pass over all events, and each index halves intake.
+)
+# What an event or a score said before it was corrected or withdrawn, and why it was.
+correction = Table(
+    "correction",
+    metadata,
+    Column("correction_id", Integer, primary_key=True),
+    Column("observation", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("unit_id", Text, nullable=False),  # as it was named before
+    Column("former_json", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at_utc_us", BigInteger, nullable=False),
+    CheckConstraint("observation IN ('event', 'score')", name="observation"),
+    CheckConstraint("action IN ('corrected', 'withdrawn')", name="action"),
 )
 
 outcome = Table(
@@ -124,6 +160,17 @@ outcome = Table(
     Column("unit_id", Text, primary_key=True),
     Column("values_json", Text, nullable=False),
     ForeignKeyConstraint(["wave_id", "unit_id"], ["assignment.wave_id", "assignment.unit_id"]),
+    sqlite_with_rowid=False,
+)
+
+# Outcomes of a wave before it was reopened.
+former_outcome = Table(
+    "former_outcome",
+    metadata,
+    Column("wave_id", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("unit_id", Text, primary_key=True),
+    Column("values_json", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -301,6 +348,7 @@ score_delivery = Table(
     Column("delivered_at_utc_us", BigInteger, nullable=False),
     Column("score", Double, nullable=False),
     Column("received_at_utc_us", BigInteger, nullable=False),
+    Column("withdrawn_at_utc_us", BigInteger),
     Index(None, "unit_id"),
     sqlite_with_rowid=False,
 )
@@ -316,5 +364,20 @@ frozen_score = Table(
     Column("delivery", Text, nullable=False),
     Column("delivered_at_utc_us", BigInteger, nullable=False),
     Index(None, "unit_id"),
+    sqlite_with_rowid=False,
+)
+
+# The scores of a wave before it was reopened.
+former_score = Table(
+    "former_score",
+    metadata,
+    Column("wave_id", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("outcome_id", Text, primary_key=True),
+    Column("unit_id", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("score", Double, nullable=False),
+    Column("delivery", Text, nullable=False),
+    Column("delivered_at_utc_us", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 
 from wavewise.store.contacts import Contacts
 from wavewise.store.engine import Database, current_revision, engine_for, make_ready
-from wavewise.store.observations import Events, Scores
+from wavewise.store.observations import Corrections, Events, Scores
 from wavewise.store.opt_outs import OptOuts
 from wavewise.store.outbox import Outbox
 from wavewise.store.outbox_queries import Calls, Deliveries
@@ -40,6 +40,7 @@ class Store(Database):
         self.waves = Waves(self)
         self.events = Events(self)
         self.scores = Scores(self)
+        self.corrections = Corrections(self)
         self.results = Results(self)
         self.contacts = Contacts(self)
         self.opt_outs = OptOuts(self)

@@ -1,12 +1,25 @@
 """Units: who can be randomized, with what was known of them before."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from types import MappingProxyType
 
 import polars as pl
-from sqlalchemy import Connection, Insert, Table, delete, func, or_, select, true, update
+from sqlalchemy import (
+    Connection,
+    Insert,
+    Table,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from wavewise.errors import InputError
 from wavewise.store.contacts import put_contacts
@@ -15,7 +28,15 @@ from wavewise.store.frames import append, insert_into, ready, scan, staged
 from wavewise.store.opt_outs import add_opt_outs
 from wavewise.store.outbox import cancel_messages
 from wavewise.store.rows import to_us
-from wavewise.store.schema import contact, contact_change, opt_out, outbox, receipt, unit
+from wavewise.store.schema import (
+    contact,
+    contact_change,
+    former_unit,
+    opt_out,
+    outbox,
+    receipt,
+    unit,
+)
 
 __all__ = ["WHAT_ERASURE_DOES", "Units"]
 
@@ -49,7 +70,7 @@ class Units(Part):
         rows = rows.with_columns(imported_at_utc_us=pl.lit(to_us(imported_at), pl.Int64))
         with self._writing() as connection:
             if replace:
-                _replace(connection, rows)
+                _replace(connection, rows, to_us(imported_at))
             else:
                 _refuse_known(connection, rows)
                 append(connection, unit, rows)
@@ -70,6 +91,28 @@ class Units(Part):
         with self._reading() as connection:
             return scan(connection, select(unit.c.unit_id), {"unit_id": pl.String})["unit_id"]
 
+    def last_replacement(self) -> int:
+        """Number of the last replacement of a unit's row; 0 where none was replaced."""
+        with self._reading() as connection:
+            return connection.scalar(select(func.max(former_unit.c.former_id))) or 0
+
+    def as_of(self, replacement: int) -> pl.DataFrame:
+        """Units that were replaced after that replacement, as they stood at it."""
+        names = [*_TYPES, "imported_at_utc_us"]
+        types = {**_TYPES, "imported_at_utc_us": pl.Int64, "former_id": pl.Int64}
+        query = select(*(former_unit.c[name] for name in (*names, "former_id")))
+        with self._reading() as connection:
+            later = scan(connection, query.where(former_unit.c.former_id > replacement), types)
+        first = later.sort("former_id").unique("unit_id", keep="first", maintain_order=True)
+        return first.drop("former_id").sort("unit_id")
+
+    def replaced(self) -> pl.DataFrame:
+        """Every row that an import replaced, the first replaced first, with the time of it."""
+        types = {**_TYPES, "imported_at_utc_us": pl.Int64, "replaced_at_utc_us": pl.Int64}
+        query = select(*(former_unit.c[name] for name in types)).order_by(former_unit.c.former_id)
+        with self._reading() as connection:
+            return scan(connection, query, types)
+
     def time_zones(self) -> set[str]:
         """Time zones that units bring."""
         query = select(unit.c.time_zone).where(unit.c.time_zone.is_not(None)).distinct()
@@ -81,10 +124,12 @@ class Units(Part):
         with self._reading() as connection:
             return connection.scalar(select(func.count()).select_from(unit)) or 0
 
-    def erase(self, unit_id: str, fields_json: str, erased_at: datetime) -> int:
+    def erase(
+        self, unit_id: str, fields_json: str, erased_at: datetime, kept: Collection[str] = ()
+    ) -> int:
         """Take out a unit's contact details, leave these fields, and refuse messages for it.
 
-        Gives the number of contact details that were taken out.
+        Of its former rows the kept columns are left. Gives the number of contact details gone.
         """
         values = {
             "opt_out_id": f"{ERASED}:{unit_id}",
@@ -107,6 +152,7 @@ class Units(Part):
             connection.execute(
                 update(unit).where(unit.c.unit_id == unit_id).values(fields_json=fields_json)
             )
+            _erase_former(connection, unit_id, kept)
             add_opt_outs(connection, row, erased_at)
             cancel_messages(connection, ERASED, erased_at, unit_ids=[unit_id])
             _empty_messages(connection, unit_id)
@@ -136,14 +182,26 @@ def _refuse_known(connection: Connection, rows: pl.DataFrame) -> None:
     if n_known:
         raise InputError(
             f"found {n_known} of {rows.height} units imported already; needed new ones; "
-            "nothing was imported; leave them out, or replace them on purpose"
+            "nothing was imported; leave them out, or replace them with --replace"
         )
 
 
-def _replace(connection: Connection, rows: pl.DataFrame) -> None:
+def _replace(connection: Connection, rows: pl.DataFrame, at: int) -> None:
     with staged(connection, unit) as stage:
         append(connection, stage, rows)
+        _keep_former(connection, stage, at)
         connection.execute(_upsert(connection, stage, rows.columns))
+
+
+def _keep_former(connection: Connection, stage: Table, at: int) -> None:
+    """Rows that the stage changes stay as they were, as of the time of their replacement."""
+    names = [column.name for column in unit.columns]
+    differs = or_(*(stage.c[name].is_distinct_from(unit.c[name]) for name in _TYPES))
+    changed = select(*(unit.c[name] for name in names), literal(at)).where(
+        stage.c.unit_id == unit.c.unit_id, differs
+    )
+    target = [*names, "replaced_at_utc_us"]
+    connection.execute(insert(former_unit).from_select(target, changed.order_by(unit.c.unit_id)))
 
 
 def _upsert(connection: Connection, stage: Table, names: list[str]) -> Insert:
@@ -163,6 +221,7 @@ WHAT_ERASURE_DOES: Mapping[str, str] = MappingProxyType(
         "contact": "deleted",
         "contact_change": "deleted",
         "unit": "columns that only messages show are emptied",
+        "former_unit": "columns that only messages show are emptied",
         "outbox": "text and the provider's name for the message are emptied; its fate stays",
         "opt_out": "stays, so that nothing is sent or imported again",
         "opt_in": "stays; it takes back no erasure",
@@ -171,8 +230,23 @@ WHAT_ERASURE_DOES: Mapping[str, str] = MappingProxyType(
         "outcome": "stays: the comparison needs it",
         "score_delivery": "stays: a number and a date, of which outcomes are made",
         "frozen_score": "stays: the outcome of a closed wave is made of it",
+        "former_outcome": "stays: an earlier version of the outcomes of a wave",
+        "former_score": "stays: an earlier version of the outcomes is made of it",
+        "correction": "stays: what an event or a score said before it was corrected",
     }
 )
+
+
+def _erase_former(connection: Connection, unit_id: str, kept: Collection[str]) -> None:
+    own = former_unit.c.unit_id == unit_id
+    query = select(former_unit.c.former_id, former_unit.c.fields_json).where(own)
+    for former_id, text in connection.execute(query).all():
+        left = {name: x if name in kept else None for name, x in json.loads(text).items()}
+        connection.execute(
+            update(former_unit)
+            .where(former_unit.c.former_id == former_id)
+            .values(fields_json=json.dumps(left, ensure_ascii=False))
+        )
 
 
 def _empty_messages(connection: Connection, unit_id: str) -> None:

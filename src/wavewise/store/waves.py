@@ -1,11 +1,12 @@
 """Waves: opened with all their assignments, closed with all their outcomes."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, literal, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from wavewise.errors import InputError, StateError
@@ -20,10 +21,24 @@ from wavewise.store.frames import (
     scan,
 )
 from wavewise.store.observations import append_frozen
+from wavewise.store.outbox import UNSENT, cancel_messages
+from wavewise.store.registry import put_result
 from wavewise.store.rows import WaveRow, from_us, to_us
-from wavewise.store.schema import assignment, outcome, wave
+from wavewise.store.schema import (
+    assignment,
+    former_outcome,
+    former_score,
+    frozen_score,
+    outbox,
+    outcome,
+    wave,
+)
 
-__all__ = ["Waves"]
+__all__ = ["DISCARDED", "REOPENED", "WAVE_CLOSED", "Waves"]
+
+# Kinds of result under which the ways back of a wave are kept, and why its messages end.
+DISCARDED, REOPENED = "discarded", "reopened"
+WAVE_CLOSED = "the wave was closed"
 
 _ASSIGNMENT = {
     "unit_id": pl.String,
@@ -58,13 +73,69 @@ class Waves(Part):
         closed_at: datetime,
         outcomes: pl.DataFrame | None = None,
         scores: pl.DataFrame | None = None,
-    ) -> None:
-        """Freeze one outcome row per unit, and scores, and close the wave: all or nothing."""
+    ) -> int:
+        """Freeze one outcome row per unit, and scores, and close the wave: all or nothing.
+
+        Messages that were not begun are cancelled; gives their number.
+        """
         rows = None if outcomes is None else _one_a_unit(ready(outcomes, _OUTCOME))
         with self._writing() as connection:
             _close(connection, wave_id, closed_at)
             _append_outcomes(connection, wave_id, rows)
             append_frozen(connection, wave_id, scores)
+            return cancel_messages(connection, WAVE_CLOSED, closed_at, wave_id=wave_id)
+
+    def reopen(self, wave_id: str, now: datetime, record: Mapping[str, Any]) -> int:
+        """Set a closed wave's outcomes aside, so that closing it makes the next version.
+
+        Gives the number of that version. The record, with its number, is kept as a result.
+        """
+        with self._writing() as connection:
+            there = _find(connection, wave_id)
+            if there is None:
+                raise _never_opened(wave_id)
+            closed = wave.c.wave_id == wave_id, wave.c.state == "closed"
+            version = there.outcome_version
+            done = connection.execute(
+                update(wave)
+                .where(*closed)
+                .values(
+                    state="open",
+                    closed_at_utc_us=None,
+                    reopened_at_utc_us=to_us(now),
+                    outcome_version=version + 1,
+                )
+            )
+            if done.rowcount != 1:
+                raise StateError(
+                    f"wave {wave_id!r} is {_state(there)}; needed one that is closed; nothing was "
+                    "changed; correct events as long as it is open, then close it"
+                )
+            _set_aside(connection, wave_id, version)
+            put_result(connection, wave_id, REOPENED, {"version": version, **record}, now)
+            return version + 1
+
+    def discard(self, wave_id: str, now: datetime, record: Mapping[str, Any]) -> None:
+        """Take a wave back whose messages were never begun, with its assignment.
+
+        The record is kept as a result; the wave can be opened anew.
+        """
+        with self._writing() as connection:
+            there = _find(connection, wave_id)
+            if there is None:
+                raise _never_opened(wave_id)
+            # Begun now, or after this look: a worker's beginning waits for this transaction.
+            cancel_messages(connection, DISCARDED, now, wave_id=wave_id)
+            _require_unsent(connection, wave_id)
+            if there.state == "closed":
+                raise StateError(
+                    f"wave {wave_id!r} is {_state(there)}; needed one that is open; nothing was "
+                    f"changed; run `wavewise wave reopen DIR {wave_id} --reason TEXT` first"
+                )
+            for table in (outbox, outcome, frozen_score, assignment, wave):
+                connection.execute(delete(table).where(table.c.wave_id == wave_id))
+            put_result(connection, wave_id, "queued-slots", {"slots": []}, now)
+            put_result(connection, wave_id, DISCARDED, record, now)
 
     def all(self) -> tuple[WaveRow, ...]:
         """All waves, the first opened first."""
@@ -81,14 +152,20 @@ class Waves(Part):
         """A wave's assignments in the order of unit ids."""
         return self._rows_of(wave_id, assignment, _ASSIGNMENT)
 
-    def outcomes(self, wave_id: str) -> pl.DataFrame:
-        """A wave's frozen outcomes in the order of unit ids."""
-        frame = self._rows_of(wave_id, outcome, _OUTCOME)
+    def outcomes(self, wave_id: str, version: int | None = None) -> pl.DataFrame:
+        """A wave's frozen outcomes in the order of unit ids; of a former version by its number."""
+        if version is None:
+            frame = self._rows_of(wave_id, outcome, _OUTCOME)
+        else:
+            of_version = former_outcome.c.version == version
+            frame = self._rows_of(wave_id, former_outcome, _OUTCOME, of_version)
         columns = [frame["unit_id"], *decode_json_rows(frame["values_json"]).iter_columns()]
         return pl.DataFrame(columns)
 
-    def _rows_of(self, wave_id: str, table: Any, types: dict[str, Any]) -> pl.DataFrame:
-        query = select(*(table.c[name] for name in types)).where(table.c.wave_id == wave_id)
+    def _rows_of(
+        self, wave_id: str, table: Any, types: dict[str, Any], *where: Any
+    ) -> pl.DataFrame:
+        query = select(*(table.c[name] for name in types)).where(table.c.wave_id == wave_id, *where)
         with self._reading() as connection:
             if _find(connection, wave_id) is None:
                 raise _never_opened(wave_id)
@@ -129,8 +206,30 @@ def _close(connection: Connection, wave_id: str, closed_at: datetime) -> None:
         raise _never_opened(wave_id)
     raise StateError(
         f"wave {wave_id!r} is already {_state(there)}; its outcomes are frozen; "
-        "nothing was changed; analyse it"
+        "nothing was changed; analyse it, or set them aside with `wavewise wave reopen DIR "
+        f"{wave_id} --reason TEXT`"
     )
+
+
+def _set_aside(connection: Connection, wave_id: str, version: int) -> None:
+    for table, former in ((outcome, former_outcome), (frozen_score, former_score)):
+        names = [column.name for column in table.columns]
+        rows = select(literal(version), *(table.c[name] for name in names))
+        of_wave = table.c.wave_id == wave_id
+        connection.execute(insert(former).from_select(["version", *names], rows.where(of_wave)))
+        connection.execute(delete(table).where(of_wave))
+
+
+def _require_unsent(connection: Connection, wave_id: str) -> None:
+    begun = outbox.c.state.not_in(UNSENT) | (outbox.c.attempts > 0)
+    query = select(func.count()).where(outbox.c.wave_id == wave_id, begun)
+    n_begun = connection.scalar(query) or 0
+    if n_begun:
+        raise StateError(
+            f"wave {wave_id!r}: found {n_begun:,} messages that went out or may have; needed a "
+            "wave of which nothing was sent; nothing was changed; close it when its window has "
+            "ended"
+        )
 
 
 def _append_outcomes(connection: Connection, wave_id: str, rows: pl.DataFrame | None) -> None:
@@ -177,6 +276,8 @@ def _never_opened(wave_id: str) -> StateError:
 def _state(row: WaveRow | None) -> str:
     if row is None:
         return "being opened by another process"
+    if row.state == "reopened":
+        return f"reopened (its outcomes become version {row.outcome_version})"
     if row.closed_at is not None:
         return f"closed (closed {row.closed_at:%Y-%m-%d %H:%M} UTC)"
     return f"open (opened {row.opened_at:%Y-%m-%d %H:%M} UTC)"
@@ -190,6 +291,7 @@ def _wave(row: Row[Any]) -> WaveRow:
         exploratory=row.exploratory,
         starts_at=None if row.starts_at_utc_us is None else from_us(row.starts_at_utc_us),
         details=json.loads(row.details_json),
-        state=row.state,
+        state="reopened" if row.state == "open" and row.reopened_at_utc_us else row.state,
+        outcome_version=row.outcome_version or 1,
         closed_at=None if row.closed_at_utc_us is None else from_us(row.closed_at_utc_us),
     )

@@ -13,14 +13,15 @@ import polars as pl
 
 from wavewise.design.spec import STRATUM_SEPARATOR, Outcome, StudySpec
 from wavewise.design.waves import UnitsShare, UnitsWhere, Wave
-from wavewise.errors import StateError
+from wavewise.errors import InputError, StateError
 from wavewise.store import WaveRow
-from wavewise.store.frames import decode_json_rows
+from wavewise.store.frames import decode_json_rows, encode_json_rows
 from wavewise.workflow.intake import score_outcomes, wave_scores
 from wavewise.workflow.study import Study
 
 __all__ = [
     "HELD_OUT",
+    "UNITS_AS_OF",
     "ClosedWave",
     "ClosedWaves",
     "UnitData",
@@ -28,6 +29,7 @@ __all__ = [
     "WaveData",
     "closed_waves",
     "control_of",
+    "encoded_outcomes",
     "forget_units",
     "n_units_of_wave",
     "outcome_values",
@@ -43,6 +45,7 @@ __all__ = [
 ONE_STRATUM = "all"
 HELD_OUT = "held out"
 UNITS = "units:"  # no wave has this id
+UNITS_AS_OF = "units_as_of"  # number of the last replacement of a unit before a wave was opened
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class UnitData:
     time_zone: pl.Series
     # (n_units,): The columns of the people file, one JSON object a unit.
     encoded_fields: pl.Series
+    # Columns that the study first imported after the wave of these units was opened.
+    later: tuple[str, ...] = ()
 
     @cached_property
     def fields(self) -> pl.DataFrame:
@@ -74,20 +79,32 @@ class UnitData:
             self.cluster.filter(mask),
             self.time_zone.filter(mask),
             self.encoded_fields.filter(mask),
+            self.later,
         )
+
+    def select(self, *names: Any) -> pl.DataFrame:
+        """Columns of the people file; one that was never imported is named."""
+        lacking = [name for name in names if name not in self.fields.columns]
+        if lacking:
+            raise InputError(
+                f"found no column {', '.join(map(repr, lacking))} among the imported units; needed "
+                "what the study file names; import it with `wavewise people import DIR FILE "
+                "--replace`"
+            )
+        return self.fields.select(names)
 
     def stratum(self, spec: StudySpec) -> pl.Series:
         """Stratum of each unit: the values of the strata columns, joined by ``|``."""
-        columns = [pl.col(name).cast(pl.String) for name in spec.units.strata]
-        if not columns:
+        if not spec.units.strata:
             return pl.repeat(ONE_STRATUM, len(self), eager=True)
-        joined = pl.concat_str(columns, separator=STRATUM_SEPARATOR).alias("stratum")
-        return self.fields.select(joined)["stratum"]
+        columns = self.select(*spec.units.strata)
+        joined = pl.concat_str(pl.all().cast(pl.String), separator=STRATUM_SEPARATOR)
+        return columns.select(joined.alias("stratum"))["stratum"]
 
     def groups(self, spec: StudySpec) -> pl.Series | None:
         """Group that is randomized as a whole, where there is one."""
         column = spec.units.randomize_by
-        return None if column is None else self.fields[column]
+        return None if column is None else self.select(column)[column]
 
     def design(self, spec: StudySpec) -> "UnitDesign":
         """What a design uses of the units."""
@@ -96,7 +113,7 @@ class UnitData:
     def covariates(self, spec: StudySpec) -> pl.DataFrame:
         """The covariates that the spec names; whole numbers and truth values as floats."""
         whole = pl.col(pl.Boolean, pl.Int64, pl.Int32, pl.UInt32)
-        return self.fields.select(spec.units.covariates).with_columns(whole.cast(pl.Float64))
+        return self.select(*spec.units.covariates).with_columns(whole.cast(pl.Float64))
 
 
 @dataclass(frozen=True)
@@ -165,9 +182,47 @@ def remember_units(study: Study, units: pl.DataFrame) -> None:
     )
 
 
+def units_as_of(study: Study, row: WaveRow) -> UnitData:
+    """All units as they stood when a wave was opened.
+
+    A column that was first imported later is taken as it was imported then, and is named.
+    """
+    former = study.store.units.as_of(row.details.get(UNITS_AS_OF, 0))
+    if former.is_empty():
+        return unit_data(study)
+    now = study.store.units.all()
+    current, known = decode_json_rows(now["fields_json"]), decode_json_rows(former["fields_json"])
+    later = tuple(
+        name
+        for name in study.spec.units.columns()
+        if name in current.columns and name not in known.columns
+    )
+    if later:
+        fields = known.with_columns(_first_known(study, now, former["unit_id"], later))
+        former = former.with_columns(fields_json=encode_json_rows(fields))
+    unchanged = now.join(former.select("unit_id"), on="unit_id", how="anti")
+    rows = pl.concat([unchanged, former.select(now.columns)]).sort("unit_id")
+    return UnitData(rows["unit_id"], rows["cluster"], rows["time_zone"], rows["fields_json"], later)
+
+
+def _first_known(
+    study: Study, now: pl.DataFrame, ids: pl.Series, names: Sequence[str]
+) -> list[pl.Series]:
+    """The first values that were imported of columns, in the order of ids."""
+    rows = pl.concat([study.store.units.replaced().select("unit_id", "fields_json"),
+                      now.select("unit_id", "fields_json")])  # fmt: skip
+    fields, wanted = decode_json_rows(rows["fields_json"]), pl.DataFrame({"unit_id": ids})
+    found = []
+    for name in names:
+        values = pl.DataFrame([rows["unit_id"], fields[name]]).drop_nulls()
+        first = values.unique("unit_id", keep="first", maintain_order=True)
+        found.append(wanted.join(first, on="unit_id", how="left", maintain_order="left")[name])
+    return found
+
+
 def forget_units(study: Study) -> None:
-    """Read the units anew the next time, since some were imported."""
-    study.cache.pop(UNITS, None)
+    """Read units and their waves anew the next time, since some units were imported."""
+    study.cache.clear()
 
 
 def wave_data(study: Study, wave_id: str) -> WaveData:
@@ -183,14 +238,14 @@ def wave_data(study: Study, wave_id: str) -> WaveData:
 
 def _read_wave(study: Study, wave_id: str) -> WaveData:
     assignment = study.store.waves.assignment(wave_id).sort("unit_id")
-    everybody = unit_data(study)
+    row = study.store.waves.get(wave_id)
+    everybody = unit_data(study) if row is None else units_as_of(study, row)
     members = everybody.where(everybody.ids.is_in(assignment["unit_id"].implode()))
     frozen = study.store.waves.outcomes(wave_id)
     outcomes = pl.DataFrame({"unit_id": members.ids}).join(
         frozen, on="unit_id", how="left", maintain_order="left"
     )
     values = outcomes.drop("unit_id") if frozen.height else pl.DataFrame()
-    row = study.store.waves.get(wave_id)
     if row is not None and row.state == "closed":
         scores = wave_scores(study, wave_id, members.ids)
         values = values.with_columns(s for s in scores if s.name not in values.columns)
@@ -221,6 +276,7 @@ def stack(waves: dict[str, WaveData]) -> WaveData:
             pl.concat([part.cluster for part in units]),
             pl.concat([part.time_zone for part in units]),
             pl.concat([part.encoded_fields for part in units]),
+            tuple(dict.fromkeys(name for part in units for name in part.later)),
         ),
         pl.concat([part.stratum for part in parts]),
         pl.concat([part.arm for part in parts]),
@@ -326,7 +382,7 @@ def units_of_wave(study: Study, wave: Wave, units: UnitData) -> UnitData:
     if isinstance(wave.units, UnitsWhere):
         for column, wanted in wave.units.where.items():
             values = [str(value) for value in (wanted if isinstance(wanted, tuple) else (wanted,))]
-            units = units.where(units.fields[column].cast(pl.String).is_in(values))
+            units = units.where(units.select(column)[column].cast(pl.String).is_in(values))
         return units
     if wave.units == "rest" or isinstance(wave.units, UnitsShare):
         taken = [
@@ -352,6 +408,12 @@ def n_units_of_wave(study: Study, wave: Wave) -> int:
 def control_of(wave: Wave) -> str | None:
     """The condition that effects of a wave are against: its control, or its held-out units."""
     return wave.control_id or (HELD_OUT if wave.held_out_share else None)
+
+
+def encoded_outcomes(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Outcomes as the store freezes them: unit_id and values_json."""
+    values = encode_json_rows(outcomes.drop("unit_id"))
+    return pl.DataFrame({"unit_id": outcomes["unit_id"], "values_json": values})
 
 
 def outcome_values(data: WaveData, outcome: Outcome) -> pl.Series:

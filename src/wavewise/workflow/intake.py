@@ -19,8 +19,8 @@ from wavewise.fieldwork.scores import (
     used_scores,
 )
 from wavewise.shared.text_tables import text_table
-from wavewise.store.rows import to_us
-from wavewise.workflow.files import FileRead, file_read, matched_ids, read_data
+from wavewise.store.rows import AddedEvents, AddedScores, to_us
+from wavewise.workflow.files import FileRead, Table, file_read, matched_ids, read_data
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.study import Study
 
@@ -30,8 +30,10 @@ __all__ = [
     "delivered_scores",
     "ingest_events",
     "ingest_scores",
+    "matched_scores",
     "n_future",
     "observe_scores",
+    "read_scores",
     "score_outcomes",
     "scores_to_freeze",
     "wave_scores",
@@ -50,11 +52,16 @@ def ingest_events(study: Study, objects: Sequence[Any]) -> dict[str, Any]:
     batch = read_batch(objects, default_time_zone=study.spec.study.time_zone)
     added = study.store.events.add(batch.events, received_at=study.clock())
     return {
-        **vars(added),
+        **_counts(added),
         "n_future": n_future(study, batch.events),
         "n_bad": batch.n_bad,
         "faults": [fault.to_dict() for fault in batch.faults],
     }
+
+
+def _counts(added: AddedEvents | AddedScores) -> dict[str, int]:
+    """What a request added; it corrects nothing."""
+    return {name: n for name, n in vars(added).items() if name != "n_corrected"}
 
 
 def n_future(study: Study, events: pl.DataFrame) -> int:
@@ -77,6 +84,7 @@ class ObservedScores(VerbResult):
     n_new: int
     n_repeated: int  # Known already.
     n_unknown_unit: int
+    n_corrected: int  # Known ones that took the new score, where that was asked for.
     n_missing: int  # Rows without a score.
     deliveries: tuple[Mapping[str, Any], ...]  # outcome_id, period, delivery, n_scores, mean
     source: str  # The file's name, or that it was a frame.
@@ -85,14 +93,16 @@ class ObservedScores(VerbResult):
     def facts(self) -> dict[str, Any]:
         """Numbers and deliveries."""
         names = ("n_new", "n_repeated", "n_unknown_unit", "n_missing", "deliveries")
-        return {name: getattr(self, name) for name in names}
+        facts = {name: getattr(self, name) for name in names}
+        return facts | ({"n_corrected": self.n_corrected} if self.n_corrected else {})
 
     def summary(self) -> str:
         """Numbers, and a table of the deliveries."""
+        corrected = f"{self.n_corrected:,} corrected, " if self.n_corrected else ""
         lines = [
             f"{self.source}: {self.n_new:,} new scores, {self.n_repeated:,} known already, "
-            f"{self.n_missing:,} rows without a score, {self.n_unknown_unit:,} of units that were "
-            "not imported (kept, not counted)."
+            f"{corrected}{self.n_missing:,} rows without a score, {self.n_unknown_unit:,} of units "
+            "that were not imported (kept, not counted)."
         ]
         if self.deliveries:
             rows = [list(row.values()) for row in self.deliveries]
@@ -108,12 +118,42 @@ def observe_scores(
     data: Any,
     *,
     delivered: str | None = None,
+    correct_for: str | None = None,
     reading: Reading | None = None,
     dry_run: bool = False,
     match_ids: bool = False,
     keep_unmatched: bool = False,
 ) -> ObservedScores | FileRead:
-    """Scores from a file or frame: deliveries, which may come many times and in any order."""
+    """Scores from a file or frame: deliveries, which may come many times and in any order.
+
+    With a reason to correct, known deliveries take the new score and date.
+    """
+    checked, table = read_scores(study, data, delivered=delivered, reading=reading)
+    if dry_run:
+        faults = () if checked.error is None else checked.error.faults
+        return file_read(table, checked.reads, faults, len(faults))
+    scores = matched_scores(
+        study, checked, table, match_ids=match_ids, keep_unmatched=keep_unmatched
+    )
+    kept, now = study.store.scores, study.clock()
+    added = (
+        kept.add(scores, received_at=now)
+        if correct_for is None
+        else kept.correct(scores, correct_for, now)
+    )
+    return ObservedScores(
+        **vars(added),
+        n_missing=checked.n_missing,
+        deliveries=tuple(_by_delivery(checked)),
+        source=table.name,
+        after_closing=tuple(after_closing(study)),
+    )
+
+
+def read_scores(
+    study: Study, data: Any, *, delivered: str | None = None, reading: Reading | None = None
+) -> tuple[CheckedScores, Table]:
+    """The scores of a file or frame, checked."""
     periods, table = _periods(study), read_data(data, reading)
     checked = check_scores(
         table.frame,
@@ -127,9 +167,13 @@ def observe_scores(
         reading=table.reading,
         separator=table.separator,
     )
-    if dry_run:
-        faults = () if checked.error is None else checked.error.faults
-        return file_read(table, checked.reads, faults, len(faults))
+    return checked, table
+
+
+def matched_scores(
+    study: Study, checked: CheckedScores, table: Table, *, match_ids: bool, keep_unmatched: bool
+) -> pl.DataFrame:
+    """The scores of a file without a fault, by units' own ids."""
     checked.raise_if_bad()
     ids = matched_ids(
         checked.scores["unit_id"],
@@ -139,15 +183,7 @@ def observe_scores(
         match_ids=match_ids,
         keep_unmatched=keep_unmatched,
     )
-    scores = checked.scores.with_columns(ids.alias("unit_id"))
-    added = study.store.scores.add(scores, received_at=study.clock())
-    return ObservedScores(
-        **vars(added),
-        n_missing=checked.n_missing,
-        deliveries=tuple(_by_delivery(checked)),
-        source=table.name,
-        after_closing=tuple(after_closing(study)),
-    )
+    return checked.scores.with_columns(ids.alias("unit_id"))
 
 
 def ingest_scores(study: Study, value: Any) -> dict[str, Any]:
@@ -168,7 +204,7 @@ def ingest_scores(study: Study, value: Any) -> dict[str, Any]:
         added = study.store.scores.add(checked.scores, received_at=study.clock())
     except InputError as error:
         raise named_by_place(error) from None
-    return {**vars(added), "n_missing": checked.n_missing}
+    return {**_counts(added), "n_missing": checked.n_missing}
 
 
 def _periods(study: Study) -> dict[str, tuple[str, ...]]:

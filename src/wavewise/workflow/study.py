@@ -68,13 +68,14 @@ class Study:
             raise InputError(f"found wave '{wave_id}'; needed one of the study file: {wave_ids}")
         return wave
 
-    def require_state(self, wave_id: str, state: str, to_do: str) -> None:
-        """Raise unless a wave is in a state."""
+    def require_state(self, wave_id: str, states: tuple[str, ...], to_do: str) -> None:
+        """Raise unless a wave is in one of these states; the first one is asked for."""
         self.wave(wave_id)
         row = self.store.waves.get(wave_id)
         found = row.state if row is not None else "not open yet"
-        if found != state:
-            raise StateError(f"wave '{wave_id}' is {found}; needed one that is {state}; {to_do}")
+        if found not in states:
+            needed = f"needed one that is {states[0]}"
+            raise StateError(f"wave '{wave_id}' is {found}; {needed}; {to_do}")
 
     def require_registered(self, *, exploratory: bool) -> int | None:
         """The active version; a spec that is not the registered one is an error."""

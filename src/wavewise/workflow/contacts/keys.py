@@ -74,7 +74,7 @@ class ApiKeys(VerbResult):
     def summary(self) -> str:
         """A table of them."""
         if not self.keys:
-            return "No keys yet: `wavewise keys make DIR`."
+            return "No keys yet: `wavewise keys make DIR --name NAME`."
         return text_table(
             list(self.keys[0]), [[x or "-" for x in key.values()] for key in self.keys]
         )

@@ -1,7 +1,7 @@
 """``analyze``: effects and checks of a closed wave, printed and kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -25,6 +25,7 @@ from wavewise.workflow.learn.effects import (
 )
 from wavewise.workflow.learn.posteriors import score_fits
 from wavewise.workflow.result import VerbResult
+from wavewise.workflow.send.status import sent_messages
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
@@ -45,13 +46,15 @@ class Analysis(VerbResult):
     score_models: tuple[ScoreFit, ...] = ()
     # The wave with those that its shares were learned on; None where they were not learned.
     adaptive: AdaptiveWaves | None = None
+    sent: str = ""  # What was sent and received, a sentence.
     late_scores: tuple[str, ...] = ()  # What came after the last closing, a sentence.
     redrawn: tuple[str, ...] = ()  # Waves whose assignment was drawn again for the test.
     randomization_test: "RandomizationTest | None" = None
 
     def summary(self) -> str:
-        """Tables of effects, models, and the line of every check."""
-        parts = [item.text for item in self.effects]
+        """What was sent and received; tables of effects, models, and the line of every check."""
+        parts = [self.sent] if self.sent else []
+        parts += [item.text for item in self.effects]
         parts += [] if self.adaptive is None else [self.adaptive.text]
         parts += [fit.text for fit in self.score_models]
         parts += self.late_scores
@@ -64,6 +67,7 @@ class Analysis(VerbResult):
         """The analysis as it is printed for machines, and kept."""
         facts: dict[str, Any] = {
             "wave": self.wave,
+            "sent": self.sent,
             "effects": [item.facts() for item in self.effects],
             "checks": [check.facts() for check in self.checks],
             "score_models": [fit.to_dict() for fit in self.score_models],
@@ -93,10 +97,13 @@ def analyze(study: Study, wave_id: str, *, randomization_draws: int | None = Non
 
     A wave whose shares were learned on earlier ones is compared together with these as well.
     """
-    study.require_state(wave_id, "closed", f"close it with `wavewise wave close {study.folder}`")
+    study.require_state(
+        wave_id, ("closed",), f"close it with `wavewise wave close {study.folder} {wave_id}`"
+    )
     closed = read_closed(study, waves_so_far(study, wave_id))
     records, late = read_field_records(study, [wave_id]), after_closing(study)
     analysis = analysis_of(closed, wave_id, records, late, randomization_draws)
+    analysis = replace(analysis, sent=sent_messages(study, study.wave(wave_id)).text)
     study.store.results.put(wave_id, "analysis", analysis.facts(), study.clock())
     return analysis
 

@@ -1,7 +1,7 @@
 """``decide``: the next wave's shares or policies, or the arm to choose."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -30,6 +30,7 @@ from wavewise.workflow.learn.policies import (
 )
 from wavewise.workflow.learn.posteriors import learned_shares, posterior_of, score_fits
 from wavewise.workflow.result import VerbResult
+from wavewise.workflow.send.status import sent_messages
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
@@ -96,12 +97,13 @@ class ArmDecision(VerbResult):
     runner_up: str | None
     learned_on: tuple[str, ...]
     text: str  # Why, in words.
+    sent: tuple[str, ...] = ()  # Of waves none of whose messages went out, a sentence each.
     direction: str = ""  # That the lowest outcome is best, where it is.
     score_models: tuple[ScoreFit, ...] = ()
 
     def summary(self) -> str:
         """The arm, why it was chosen, and the models of scores."""
-        choice = [f"Chosen by {self.rule}: {self.arm}.", self.text, self.direction]
+        choice = [*self.sent, f"Chosen by {self.rule}: {self.arm}.", self.text, self.direction]
         return "\n\n".join(["\n".join(filter(None, choice)), *(f.text for f in self.score_models)])
 
     def facts(self) -> dict[str, Any]:
@@ -113,7 +115,7 @@ class ArmDecision(VerbResult):
             "prob_optimal": self.prob_optimal,
             "runner_up": self.runner_up,
             "learned_on": list(self.learned_on),
-            "text": " ".join(filter(None, (self.text, self.direction))),
+            "text": " ".join(filter(None, (*self.sent, self.text, self.direction))),
         }
         if self.score_models:
             facts["score_models"] = [fit.to_dict() for fit in self.score_models]
@@ -127,7 +129,7 @@ class ArmDecision(VerbResult):
 def decide(study: Study, wave_id: str) -> SharesDecision | FrozenPolicies | ArmDecision:
     """What follows from a wave: shares or policies of the next one, or the final choice."""
     close = f"close it with `wavewise wave close {study.folder} {wave_id}`"
-    study.require_state(wave_id, "closed", close)
+    study.require_state(wave_id, ("closed",), close)
     following = wave_that_learns(study.spec, wave_id)
     if following is not None:
         return _decide_shares(study, following)
@@ -184,7 +186,11 @@ def _decide_arm(study: Study, plan: Decision, wave_id: str) -> ArmDecision:
     so_far = closed_waves(study)
     so_far = so_far[: so_far.index(wave_id) + 1]
     closed = read_closed(study, tuple(dict.fromkeys([*so_far, *plan.learned_on])))
-    decision = chosen_arm(closed, plan, wave_id, so_far)
+    sent = [sent_messages(study, study.wave(name)) for name in plan.learned_on]
+    decision = replace(
+        chosen_arm(closed, plan, wave_id, so_far),
+        sent=tuple(one.text for one in sent if one.nothing),
+    )
     study.store.results.put(wave_id, "decision", decision.facts(), study.clock())
     return decision
 

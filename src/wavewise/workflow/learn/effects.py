@@ -97,7 +97,7 @@ def _comparison(
         outcome_values(data, outcome),
         control,
         (*arms, HELD_OUT) if waves[-1].held_out_share else arms,
-        covariates=data.units.fields.select(plan.covariates) if plan.covariates else None,
+        covariates=data.units.select(*plan.covariates) if plan.covariates else None,
         cluster=data.units.cluster if spec.units.error_cluster else None,
         several=len(waves) > 1,
         observed=data.units.covariates(spec) if not_randomized(waves) else None,
@@ -310,7 +310,22 @@ def _exposure(of: Checked) -> Iterator[CheckResult]:
     )
 
 
-_CHECKS = (_missing, _scores, _late, _drift, _exposure)
+def _later(of: Checked) -> Iterator[CheckResult]:
+    """Covariates that were measured after the draw: what they adjust for may be an effect."""
+    plan = of.closed.spec
+    used = {*plan.units.covariates, *plan.analysis.effects.covariates}
+    later = [name for name in of.data.units.later if name in used]
+    if later:
+        yield CheckResult(
+            "covariates measured after the draw",
+            f"waves {', '.join(of.wave_ids)}",
+            None,
+            f"{', '.join(later)}: first imported after the wave was opened. Where messages can "
+            "change a covariate, adjusting for it, or learning policies from it, is biased.",
+        )
+
+
+_CHECKS = (_missing, _later, _scores, _late, _drift, _exposure)
 
 
 def _or_reason(name: str, scope: str, check: Callable[[], CheckResult]) -> CheckResult:

@@ -258,7 +258,7 @@ class RememberedPolicy:
 def read_fresh_wave(study: Study, wave_id: str) -> FreshWave:
     """A closed wave of policies, with what they learned from."""
     close = f"close it with `wavewise wave close {study.folder} {wave_id}`"
-    study.require_state(wave_id, "closed", close)
+    study.require_state(wave_id, ("closed",), close)
     waves, wave = read_closed(study, (wave_id,)), study.wave(wave_id)
     policies = frozen_policies(study, wave)
     arms = study.spec.arms_of(wave)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from wavewise.errors import InputError
 from wavewise.fieldwork.files.faults import MOST_SHOWN
 from wavewise.fieldwork.people import check_people
 from wavewise.fieldwork.rendering import matched_language
@@ -122,8 +121,7 @@ def import_people(
         people.raise_if_bad()
     if ring is not None:
         contacts.log.raise_if_any(f"{table.name}: nothing was imported")
-    if replace:
-        _require_same_design(study, people.units)
+    remeasured = _remeasured_note(study, people.units) if replace else []
     addresses = _of_good_rows(contacts.addresses, table, people)
     encrypted = encrypted_contacts(people.units["unit_id"], addresses, ring) if ring else None
     if encrypted is not None:
@@ -156,6 +154,7 @@ def import_people(
             *people.notes,
             *language_notes(study, people),
             *(contacts.notes if ring else ()),
+            *remeasured,
         ),
         columns=column_facts((*people.reads, *(contacts.reads if ring else ()))),
     )
@@ -194,26 +193,30 @@ def _of_good_rows(
     return {channel: column.filter(is_good) for channel, column in addresses.items()}
 
 
-def _require_same_design(study: Study, units: pl.DataFrame) -> None:
-    """Strata, covariates and groups of units that were randomized on them must stay."""
+def _remeasured_note(study: Study, units: pl.DataFrame) -> list[str]:
+    """That units of drawn waves have other strata, covariates or groups than they had."""
     drawn = [
         study.store.waves.assignment(row.wave_id)["unit_id"] for row in study.store.waves.all()
     ]
     if not drawn:
-        return
+        return []
     members = pl.concat(drawn).unique()
     new = units.filter(pl.col("unit_id").is_in(members.implode()))
     old = study.store.units.all().join(new.select("unit_id"), on="unit_id", how="semi")
     named = study.spec.units
     fixed = [*named.strata, *named.covariates, *filter(None, [named.randomize_by])]
     before, after = (_design_columns(frame, fixed) for frame in (old, new))
-    n_changed = after.join(before, on=after.columns, how="anti", nulls_equal=True).height
+    both = [name for name in after.columns if name in before.columns]
+    added = [name for name in fixed if f"f{fixed.index(name)}" not in before.columns]
+    n_changed = after.join(before, on=both, how="anti", nulls_equal=True).height
+    notes = [f"New for waves that were drawn before: {', '.join(added)}."] if added else []
     if n_changed:
-        raise InputError(
-            f"found other strata, covariates or groups for {n_changed:,} {named.name} of waves "
-            "that were randomized on them; needed them as they were; nothing was imported; to "
-            "change addresses alone use `wavewise contacts import`"
+        notes.append(
+            f"{n_changed:,} {named.name} of drawn waves have other strata, covariates or groups: "
+            "those waves keep what they were drawn with, later ones take the new values as of "
+            f"{study.clock():%Y-%m-%d}."
         )
+    return notes
 
 
 def _design_columns(frame: pl.DataFrame, fixed: list[str]) -> pl.DataFrame:

@@ -119,7 +119,7 @@ def _freeze(
     reason: str,
     changes: tuple[Mapping[str, Any], ...] | None = None,
 ) -> FrozenPlan:
-    seen = tuple(row.wave_id for row in study.store.waves.all() if row.state == "closed")
+    seen = tuple(row.wave_id for row in study.store.waves.all() if row.state != "open")
     now = study.clock()
     digest = spec_hash(study.spec)
     study.store.versions.add(

@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from wavewise.errors import EstimationError
 from wavewise.report.contents import (
     ArmRow,
     DecisionContents,
+    FormerOutcomes,
     ReportContents,
     TruthContents,
     WaveContents,
@@ -30,6 +31,7 @@ from wavewise.report.posteriors import OutcomePosterior
 from wavewise.shared.results import CheckResult, NotEstimable
 from wavewise.shared.version import __version__
 from wavewise.store import ResultRow, VersionRow, WaveRow
+from wavewise.store.waves import REOPENED
 from wavewise.workflow.frames import ClosedWaves, closed_waves, read_closed
 from wavewise.workflow.frozen_policies import policy_rules
 from wavewise.workflow.intake import after_closing
@@ -51,6 +53,7 @@ from wavewise.workflow.learn.posteriors import (
 )
 from wavewise.workflow.send.status import (
     Delivered,
+    SentMessages,
     delivered,
     delivery_table,
     dose_table,
@@ -58,6 +61,7 @@ from wavewise.workflow.send.status import (
     failure_table,
     opt_out_table,
     ratio_of_delivered,
+    sent_messages,
 )
 from wavewise.workflow.study import Study
 
@@ -88,6 +92,9 @@ class Records:
     delivered: Mapping[str, Delivered]  # What each unit of an opened wave received.
     results: Mapping[str, Sequence[ResultRow]]  # By kind, the latest last.
     versions: Sequence[VersionRow]
+    sent: Mapping[str, SentMessages]  # Of opened waves.
+    reopened: Sequence[ResultRow]
+    former: Mapping[tuple[str, int], pl.DataFrame]  # By wave and version: outcomes, as they were.
 
     def result(self, kind: str, wave_id: str) -> Mapping[str, Any] | None:
         """The latest result of a kind for a wave."""
@@ -141,6 +148,15 @@ def read_records(study: Study) -> Records:
         delivered={w.id: delivered(study, w.id) for w in study.spec.waves if w.id in rows},
         results={kind: store.results.all(kind) for kind in ("decision", "next-shares")},
         versions=store.versions.all(),
+        sent={w.id: sent_messages(study, w) for w in study.spec.waves if w.id in rows},
+        reopened=(reopened := store.results.all(REOPENED)),
+        former={
+            (row.wave_id, row.payload["version"]): store.waves.outcomes(
+                row.wave_id, row.payload["version"]
+            )
+            for row in reopened
+            if row.wave_id in rows
+        },
     )
 
 
@@ -181,7 +197,37 @@ def _wave(records: Records, wave: Wave, truth: TruthContents | None) -> WaveCont
         next_shares={} if shares is None else {a: float(s) for a, s in shares["shares"].items()},
         exploratory=row.exploratory if row is not None else False,
         truth=truth,
+        sent=records.sent[wave.id].text if is_closed else "",
+        nothing_sent=is_closed and records.sent[wave.id].nothing,
+        former=tuple(_former(records, wave)) if is_closed else (),
     )
+
+
+def _former(records: Records, wave: Wave) -> Iterator[FormerOutcomes]:
+    """Versions of a wave's outcomes that are no longer used."""
+    data, primary = records.closed.data(wave.id), records.spec.primary
+    for row in records.reopened:
+        before = records.former.get((wave.id, row.payload["version"]))
+        if row.wave_id != wave.id or before is None:
+            continue
+        joined = pl.DataFrame({"unit_id": data.units.ids, "arm": data.arm}).join(
+            before, on="unit_id", how="left", maintain_order="left"
+        )
+        yield FormerOutcomes(
+            row.payload["version"],
+            str(row.payload["closed_at"])[:10],
+            row.payload["reason"],
+            tuple(one["text"] for one in row.payload["made_from"]),
+            _means(data.arm, joined.get_column(primary.id, default=None)),
+            _means(data.arm, data.outcomes.get_column(primary.id, default=None)),
+        )
+
+
+def _means(arm: pl.Series, values: pl.Series | None) -> dict[str, float | None]:
+    if values is None:
+        return {}
+    means = pl.DataFrame([arm.alias("arm"), values.cast(pl.Float64).alias("mean")])
+    return dict(means.group_by("arm").agg(pl.col("mean").mean()).iter_rows())
 
 
 def _arms(records: Records, wave: Wave, row: WaveRow | None) -> tuple[ArmRow, ...]:
@@ -421,7 +467,16 @@ def _decision(records: Records) -> DecisionContents | None:
     if not decided:
         return None
     names = ("rule", "arm", "prob_optimal", "policy_regret", "runner_up")
-    return DecisionContents(**{name: decided[-1].payload[name] for name in names})
+    last = decided[-1]
+    former = [
+        f"It was made from version {row.payload['version']} of the outcomes of wave {row.wave_id}, "
+        "which have been made anew since: decide again."
+        for row in records.reopened
+        if last.id in {one["id"] for one in row.payload["made_from"]}
+    ]
+    return DecisionContents(
+        **{name: last.payload[name] for name in names}, made_from_former=" ".join(former)
+    )
 
 
 def _registration(versions: Sequence[VersionRow]) -> str:

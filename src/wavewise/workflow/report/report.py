@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,10 +69,12 @@ def write_report(
     study: Study,
     *,
     simulated: bool = False,
+    rehearsal: bool = False,
     truth: "SimulatedTruth | None" = None,
 ) -> WrittenReport:
     """Write ``report/index.html`` and its figures, made anew from the frozen data."""
-    rendered = render(report_contents(study, simulated=simulated, truth=truth))
+    contents = report_contents(study, simulated=simulated, truth=truth)
+    rendered = render(replace(contents, rehearsal=rehearsal))
     folder = study.folder / REPORT_FOLDER
     shutil.rmtree(folder / "figures", ignore_errors=True)
     files = [write_whole(folder / name, content) for name, content in rendered.files.items()]

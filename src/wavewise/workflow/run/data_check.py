@@ -123,7 +123,7 @@ def require_accepted(
 
 
 def _open_waves(study: Study) -> list[Wave]:
-    open_ids = {row.wave_id for row in study.store.waves.all() if row.state == "open"}
+    open_ids = {row.wave_id for row in study.store.waves.all() if row.state != "closed"}
     return [wave for wave in study.spec.waves if wave.id in open_ids and wave.imported is None]
 
 

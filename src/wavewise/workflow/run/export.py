@@ -32,6 +32,10 @@ FILES: dict[str, str | None] = {
     "opt_in": "opt_ins",
     "contact_change": "contact_changes",
     "contact": None,
+    "former_unit": "former_units",
+    "former_outcome": "former_outcomes",
+    "former_score": None,  # made of the scores' deliveries and corrections
+    "correction": "corrections",
 }
 # Of a message its fate, never its text or what a provider calls it.
 _MESSAGE = ("wave_id", "unit_id", "slot", "arm", "message_id", "channel", "state", "reason")
@@ -115,6 +119,7 @@ def _tables(study: Study) -> dict[str, pl.DataFrame]:
     times = ["at_utc_us", "received_at_utc_us"]
     messages = study.store.deliveries.rows().select(*_MESSAGE, *_MESSAGE_TIMES)
     frozen = {wave: study.store.scores.frozen(wave) for wave in waves}
+    former = study.store.units.replaced()
     tables = {
         "units": _units(study),
         "assignment": _by_wave({wave: study.store.waves.assignment(wave) for wave in waves}),
@@ -130,6 +135,9 @@ def _tables(study: Study) -> dict[str, pl.DataFrame]:
         "scores": _readable(
             study.store.scores.deliveries(), ["delivered_at_utc_us", "received_at_utc_us"]
         ),
+        "former_units": _readable(_unit_columns(study, former), ["replaced_at_utc_us"]),
+        "former_outcomes": _former_outcomes(study),
+        "corrections": _readable(study.store.corrections.all(), ["at_utc_us"]),
         "frozen_scores": _readable(_by_wave(frozen), ["delivered_at_utc_us"]),
     }
     return {name: frame for name, frame in tables.items() if frame.width}
@@ -137,13 +145,14 @@ def _tables(study: Study) -> dict[str, pl.DataFrame]:
 
 def _units(study: Study) -> pl.DataFrame:
     """Units with strata, covariates and groups; columns that only messages show stay behind."""
-    named, rows = study.spec.units, study.store.units.all()
-    kept = dict.fromkeys(
-        [*named.strata, *named.covariates, *filter(None, [named.error_cluster, named.randomize_by])]
-    )
+    return _unit_columns(study, study.store.units.all())
+
+
+def _unit_columns(study: Study, rows: pl.DataFrame) -> pl.DataFrame:
     fields = decode_json_rows(rows["fields_json"])
-    columns = [fields[name] for name in kept if name in fields.columns and name != "unit_id"]
-    unit_columns = rows.select("unit_id", "time_zone", "language")
+    kept = [name for name in _design_columns(study) if name != "unit_id"]
+    columns = [fields[name] for name in kept if name in fields.columns]
+    unit_columns = rows.drop("cluster", "fields_json", "imported_at_utc_us")
     taken = {column.name for column in columns}
     return pl.DataFrame(
         [*(c for c in unit_columns.iter_columns() if c.name not in taken), *columns]
@@ -153,6 +162,17 @@ def _units(study: Study) -> pl.DataFrame:
 def _by_wave(frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
     parts = [frame.insert_column(0, _named(wave, frame)) for wave, frame in frames.items()]
     parts = [part for part in parts if part.height]
+    return pl.concat(parts, how="diagonal_relaxed") if parts else pl.DataFrame()
+
+
+def _former_outcomes(study: Study) -> pl.DataFrame:
+    parts = [
+        study.store.waves.outcomes(row.wave_id, version).select(
+            pl.lit(row.wave_id).alias("wave"), pl.lit(version).alias("version"), pl.all()
+        )
+        for row in study.store.waves.all()
+        for version in range(1, row.outcome_version)
+    ]
     return pl.concat(parts, how="diagonal_relaxed") if parts else pl.DataFrame()
 
 
@@ -175,7 +195,7 @@ def erase(study: Study, unit_id: str) -> ErasedUnit:
     named, everybody = study.spec.units, study.store.units.all()
     row = everybody.filter(unit_id=unit_id)
     fields = json.dumps(_kept_fields(study, row) if row.height else {}, ensure_ascii=False)
-    n_gone = study.store.units.erase(unit_id, fields, study.clock())
+    n_gone = study.store.units.erase(unit_id, fields, study.clock(), _design_columns(study))
     forget_units(study)
     dry_runs = study.folder / "outbox"
     return ErasedUnit(
@@ -186,7 +206,13 @@ def erase(study: Study, unit_id: str) -> ErasedUnit:
 
 
 def _kept_fields(study: Study, row: pl.DataFrame) -> dict[str, Any]:
-    named = study.spec.units
-    kept = {*named.strata, *named.covariates, named.error_cluster, named.randomize_by}
+    kept = _design_columns(study)
     fields: dict[str, Any] = json.loads(row["fields_json"][0])
     return {name: value if name in kept else None for name, value in fields.items()}
+
+
+def _design_columns(study: Study) -> dict[str, None]:
+    """Strata, covariates and groups: what a comparison needs of a unit."""
+    named = study.spec.units
+    groups = filter(None, [named.error_cluster, named.randomize_by])
+    return dict.fromkeys([*named.strata, *named.covariates, *groups])

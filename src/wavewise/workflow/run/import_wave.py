@@ -25,7 +25,13 @@ from wavewise.workflow.files import (
     reading_of,
     unmatched_ids,
 )
-from wavewise.workflow.frames import UnitData, remember_units, unit_data, units_of_wave
+from wavewise.workflow.frames import (
+    UNITS_AS_OF,
+    UnitData,
+    remember_units,
+    unit_data,
+    units_of_wave,
+)
 from wavewise.workflow.prepare.people import checked_people, read_people
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.run.open_wave import opening_checks, window_start
@@ -286,6 +292,7 @@ def _wave_row(
         "spec_hash": spec_hash(study.spec),
         "assignment_hash": hash_arrays(unit=drawn["unit_id"], arm=drawn["arm"]),
         "checks": [check.facts() for check in checks],
+        UNITS_AS_OF: study.store.units.last_replacement(),
     }
     return WaveRow(
         wave_id=wave.id,

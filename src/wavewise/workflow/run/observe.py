@@ -6,14 +6,16 @@ from typing import Any, Literal
 
 import polars as pl
 
-from wavewise.design.spec import Outcome
+from wavewise.design.spec import Outcome, Reading
 from wavewise.design.waves import Wave
 from wavewise.errors import InputError, StateError
-from wavewise.fieldwork.events import check_events, made_ids
+from wavewise.fieldwork.events import CheckedEvents, check_events, made_ids
 from wavewise.fieldwork.outcomes import EventFlow, OutcomeRule, columns_needed, outcome_values
 from wavewise.shared.text_tables import text_table
+from wavewise.store import WaveRow
 from wavewise.workflow.files import (
     FileRead,
+    Table,
     column_facts,
     columns_table,
     file_read,
@@ -22,7 +24,7 @@ from wavewise.workflow.files import (
     reading_of,
     unmatched_ids,
 )
-from wavewise.workflow.frames import wave_data
+from wavewise.workflow.frames import encoded_outcomes, wave_data
 from wavewise.workflow.intake import (
     ObservedScores,
     n_future,
@@ -31,9 +33,18 @@ from wavewise.workflow.intake import (
     scores_to_freeze,
 )
 from wavewise.workflow.result import VerbResult
+from wavewise.workflow.send.status import sent_messages
 from wavewise.workflow.study import Study
 
-__all__ = ["close_wave", "observe"]
+__all__ = [
+    "SCORES",
+    "close_wave",
+    "closed_note",
+    "matched_events",
+    "observe",
+    "read_events",
+    "require_reason",
+]
 
 SCORES = "scores"
 
@@ -46,25 +57,32 @@ class ObservedEvents(VerbResult):
     n_repeated: int  # Known already.
     n_conflicting: int  # With a known id and other content.
     n_unknown_unit: int
+    n_corrected: int  # Known ones that took the new content, where that was asked for.
     n_future: int
     source: str  # The file's name, or that it was a frame.
     columns: tuple[Mapping[str, Any], ...] = ()  # How each column was read.
     notes: tuple[str, ...] = ()
+    note: str = ""  # What closed waves make of a correction.
 
     def facts(self) -> dict[str, Any]:
-        """The numbers, and how each column was read."""
-        return {name: value for name, value in super().facts().items() if name != "source"}
+        """The numbers, and how each column was read; corrections where they were asked for."""
+        left_out = {"source", "note", *(() if self.n_corrected else ("n_corrected",))}
+        return {name: x for name, x in super().facts().items() if name not in left_out}
 
     def summary(self) -> str:
         """The numbers, in a sentence, and how each column was read."""
+        corrected = f"{self.n_corrected:,} corrected, " if self.n_corrected else ""
         numbers = (
-            f"{self.source}: {self.n_new:,} new events, {self.n_repeated:,} known already, "
-            f"{self.n_conflicting:,} with a known id and other content (the first was kept), "
-            f"{self.n_unknown_unit:,} of units that were not imported (kept, not counted), "
+            f"{self.source}: {self.n_new:,} new events, {corrected}{self.n_repeated:,} known "
+            f"already, {self.n_conflicting:,} with a known id and other content (the first was "
+            f"kept), {self.n_unknown_unit:,} of units that were not imported (kept, not counted), "
             f"{self.n_future:,} dated in the future (kept)."
         )
+        if self.n_conflicting:
+            numbers += " To take the other content instead, add --correct --reason TEXT."
         notes = [f"Note: {note}." for note in self.notes]
-        return "\n".join([numbers, *notes, columns_table(self.columns)])
+        lines = [f"{numbers} {self.note}".rstrip(), *notes, columns_table(self.columns)]
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,18 +97,30 @@ class ClosedWave(VerbResult):
     outcome: str  # Id of the primary outcome, whose mean it is.
     events: str  # Which events counted, in a sentence.
     has_scores: bool  # Whether scores come as deliveries.
+    version: int  # Of the outcomes: one more each time that the wave was reopened.
+    n_cancelled: int  # Messages that were still queued.
+    sent: str  # What was sent and received, in a sentence.
 
     def facts(self) -> dict[str, Any]:
         """The wave and its arms."""
-        return {name: getattr(self, name) for name in ("wave", "n_units", "n_scores", "arms")}
+        names = ("wave", "n_units", "n_scores", "arms", "version", "n_cancelled")
+        return {name: getattr(self, name) for name in names}
 
     def summary(self) -> str:
         """What was frozen, by arm."""
         head = ["arm", self.units, "with outcome", f"mean {self.outcome}"]
         scores = [f"Scores that count: {self.n_scores:,}, frozen."] if self.has_scores else []
+        version = f" as version {self.version}" if self.version > 1 else ""
+        cancelled = (
+            [f"{self.n_cancelled:,} messages that were still queued are cancelled."]
+            if self.n_cancelled
+            else []
+        )
         return "\n".join(
             [
-                f"Closed wave {self.wave}: {self.n_units:,} outcomes frozen.",
+                f"Closed wave {self.wave}: {self.n_units:,} outcomes frozen{version}.",
+                *filter(None, [self.sent]),
+                *cancelled,
                 self.events,
                 *scores,
                 text_table(head, [list(row.values()) for row in self.arms]),
@@ -107,43 +137,48 @@ def observe(
     *,
     kind: str | None = None,
     delivered: str | None = None,
+    correct: bool = False,
+    reason: str | None = None,
     match_ids: bool = False,
     keep_unmatched: bool = False,
     dry_run: bool = False,
     encoding: str | None = None,
     reading: Mapping[str, Any] | None = None,
 ) -> ObservedEvents | ObservedScores | FileRead:
-    """Events or scores from a file or frame. The same ones may come again; they count once."""
+    """Events or scores from a file or frame. The same ones may come again; they count once.
+
+    Those that are corrected take the place of known ones with the same id.
+    """
+    if reason is not None and not correct:
+        raise InputError("found a reason; needed --correct beside it; nothing was added")
+    why = require_reason(reason, "what was kept is corrected") if correct else None
     what: Literal["scores", "events"] = "scores" if kind == SCORES else "events"
     how = reading_of(study, what, encoding, reading)
     matching = {"match_ids": match_ids, "keep_unmatched": keep_unmatched}
     if kind == SCORES:
         return observe_scores(
-            study, data, delivered=delivered, reading=how, dry_run=dry_run, **matching
+            study,
+            data,
+            delivered=delivered,
+            correct_for=why,
+            reading=how,
+            dry_run=dry_run,
+            **matching,
         )
     if delivered is not None:
         raise InputError("found a date of delivery for events; needed --kind scores beside it")
-    table = read_data(data, how)
-    checked = check_events(
-        table.frame,
-        kind=kind,
-        default_time_zone=study.spec.study.time_zone,
-        first_row=table.first_row,
-        name=f"{table.name}: nothing was added",
-        reading=table.reading,
-        separator=table.separator,
-    )
-    ids, known = checked.events["unit_id"], study.store.units.ids()
+    checked, table = read_events(study, data, kind, how, "added")
     if dry_run:
         return file_read(
-            table, checked.reads, checked.faults, checked.n_faults, *_id_notes(ids, known)
+            table,
+            checked.reads,
+            checked.faults,
+            checked.n_faults,
+            *_id_notes(checked.events["unit_id"], study.store.units.ids()),
         )
-    checked.raise_if_bad()
-    ids = matched_ids(ids, known, table, "unit_id", **matching)
-    events = checked.events.with_columns(ids.alias("unit_id"))
-    if checked.has_made_ids:
-        events = events.with_columns(event_id=made_ids(events))
-    added = study.store.events.add(events, received_at=study.clock())
+    events = matched_events(study, checked, table, **matching)
+    kept, now = study.store.events, study.clock()
+    added = kept.add(events, received_at=now) if why is None else kept.correct(events, why, now)
     made = ("events have no event_id: ids were made from their content",)
     return ObservedEvents(
         **vars(added),
@@ -151,6 +186,54 @@ def observe(
         source=table.name,
         columns=column_facts(checked.reads),
         notes=(*table.notes, *(made if checked.has_made_ids else ())),
+        note=closed_note(study) if added.n_corrected else "",
+    )
+
+
+def read_events(
+    study: Study, data: Any, kind: str | None, reading: Reading | None, done: str
+) -> tuple[CheckedEvents, Table]:
+    """The events of a file or frame, checked."""
+    table = read_data(data, reading)
+    checked = check_events(
+        table.frame,
+        kind=kind,
+        default_time_zone=study.spec.study.time_zone,
+        first_row=table.first_row,
+        name=f"{table.name}: nothing was {done}",
+        reading=table.reading,
+        separator=table.separator,
+    )
+    return checked, table
+
+
+def matched_events(
+    study: Study, checked: CheckedEvents, table: Table, *, match_ids: bool, keep_unmatched: bool
+) -> pl.DataFrame:
+    """The events of a file without a fault, by units' own ids; ids made where it brings none."""
+    checked.raise_if_bad()
+    ids = checked.events["unit_id"]
+    matching = {"match_ids": match_ids, "keep_unmatched": keep_unmatched}
+    ids = matched_ids(ids, study.store.units.ids(), table, "unit_id", **matching)
+    events = checked.events.with_columns(ids.alias("unit_id"))
+    return events.with_columns(event_id=made_ids(events)) if checked.has_made_ids else events
+
+
+def require_reason(reason: str | None, step: str) -> str:
+    """A reason that says something."""
+    if reason is None or not reason.strip():
+        raise InputError(f"{step}: found no reason; needed why; add --reason TEXT")
+    return reason.strip()
+
+
+def closed_note(study: Study) -> str:
+    """That closed waves keep their outcomes, and how they take what has changed; else nothing."""
+    closed = [row.wave_id for row in study.store.waves.all() if row.state == "closed"]
+    if not closed:
+        return ""
+    return (
+        f"Closed waves ({', '.join(closed)}) keep the outcomes that were frozen; to make them "
+        f"anew: `wavewise wave reopen {study.folder} {closed[-1]} --reason TEXT`."
     )
 
 
@@ -167,11 +250,13 @@ def _id_notes(ids: pl.Series, known: pl.Series) -> list[str]:
 def close_wave(study: Study, wave_id: str) -> ClosedWave:
     """Freeze one outcome row per unit, from the events in the wave's window."""
     wave = study.wave(wave_id)
-    study.require_state(
-        wave_id, "open", f"open it with `wavewise wave open {study.folder} {wave_id}`"
-    )
-    if wave.imported is not None:
-        study.store.waves.close(wave_id, study.clock(), scores=scores_to_freeze(study, wave_id))
+    row = study.store.waves.get(wave_id)
+    study.require_state(wave_id, ("open", "reopened"), _before_closing(study, wave_id, row))
+    if row is not None and wave.imported is not None:
+        former = row.outcome_version - 1
+        kept = encoded_outcomes(study.store.waves.outcomes(wave_id, former)) if former else None
+        scores = scores_to_freeze(study, wave_id)
+        study.store.waves.close(wave_id, study.clock(), kept, scores)
         return _closed(study, wave, "Outcomes as imported.")
     _require_ended(study, wave)
     members = wave_data(study, wave_id).units
@@ -187,8 +272,17 @@ def close_wave(study: Study, wave_id: str) -> ClosedWave:
     )
     made.raise_if_bad()
     scores = scores_to_freeze(study, wave_id)
-    study.store.waves.close(wave_id, study.clock(), made.to_store(), scores)
-    return _closed(study, wave, _flow_text(made.flow, rules))
+    n_cancelled = study.store.waves.close(wave_id, study.clock(), made.to_store(), scores)
+    return _closed(study, wave, _flow_text(made.flow, rules), n_cancelled)
+
+
+def _before_closing(study: Study, wave_id: str, row: WaveRow | None) -> str:
+    if row is None:
+        return f"open it with `wavewise wave open {study.folder} {wave_id}`"
+    return (
+        "its outcomes are frozen; to make them anew: "
+        f"`wavewise wave reopen {study.folder} {wave_id} --reason TEXT`"
+    )
 
 
 def _flow_text(flow: EventFlow, rules: Sequence[OutcomeRule]) -> str:
@@ -222,8 +316,9 @@ def _rule(study: Study, wave: Wave, outcome: Outcome) -> OutcomeRule:
     return OutcomeRule(outcome.id, outcome.kind, outcome.event or outcome.id, trials)
 
 
-def _closed(study: Study, wave: Wave, events: str) -> ClosedWave:
+def _closed(study: Study, wave: Wave, events: str, n_cancelled: int = 0) -> ClosedWave:
     primary, data = study.spec.primary, wave_data(study, wave.id)
+    row = study.store.waves.get(wave.id)
     nothing = pl.repeat(None, len(data), dtype=pl.Float64, eager=True)
     frozen = data.outcomes.get_column(primary.id, default=nothing).cast(pl.Float64)
     rows = []
@@ -243,4 +338,7 @@ def _closed(study: Study, wave: Wave, events: str) -> ClosedWave:
         outcome=primary.id,
         events=events,
         has_scores=bool(score_outcomes(study.spec)),
+        version=1 if row is None else row.outcome_version,
+        n_cancelled=n_cancelled,
+        sent=sent_messages(study, wave).text,
     )

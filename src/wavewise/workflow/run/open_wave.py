@@ -21,10 +21,10 @@ from wavewise.shared.results import CheckResult
 from wavewise.shared.streams import stream
 from wavewise.shared.text_tables import text_table
 from wavewise.store import WaveRow
-from wavewise.workflow.frames import UnitDesign, unit_data, units_of_wave
+from wavewise.workflow.frames import UNITS_AS_OF, UnitDesign, unit_data, units_of_wave
 from wavewise.workflow.frozen_policies import frozen_policies
 from wavewise.workflow.result import VerbResult
-from wavewise.workflow.send.preview import delivery_plan
+from wavewise.workflow.send.preview import DeliveryPlan, delivery_plan
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
@@ -113,12 +113,17 @@ class Opening:
     version: int | None  # Of the spec; None: not registered.
     spec_hash: str
     exploratory: bool
+    units_as_of: int  # Number of the last replacement of a unit before.
 
 
-def open_wave(study: Study, wave_id: str, *, exploratory: bool = False) -> OpenedWave:
+def open_wave(
+    study: Study, wave_id: str, *, exploratory: bool = False, accept_late: bool = False
+) -> OpenedWave:
     """Assign every unit of a wave to an arm, and keep it with its probability."""
     opening = read_opening(study, study.wave(wave_id), exploratory=exploratory)
     plan = delivery_plan(study, opening.wave, opening.units.ids)
+    if not accept_late:
+        _require_in_time(study, opening.wave, plan)
     drawn = draw_wave(opening)
     checks = opening_checks(opening.units, drawn.rows["arm"], opening.shares)
     row = wave_row(opening, drawn, checks, study.clock())
@@ -138,6 +143,18 @@ def open_wave(study: Study, wave_id: str, *, exploratory: bool = False) -> Opene
     )
 
 
+def _require_in_time(study: Study, wave: Wave, plan: DeliveryPlan) -> None:
+    """Refuse a draw all of whose messages are late already: none would ever go out."""
+    if not plan.due or not all(one["is_late"] for one in plan.due):
+        return
+    raise StateError(
+        f"wave '{wave.id}': found all {len(plan.due)} sends late already (the first was due "
+        f"{plan.due[0]['first']}); needed one to come, since late ones are skipped and no message "
+        f"would go out; nothing was drawn; move `starts` in the study file and run `wavewise amend "
+        f"{study.folder} --reason TEXT`, or add --accept-late"
+    )
+
+
 def window_start(study: Study, wave: Wave) -> datetime:
     """Beginning of the outcome window, in the study's own time zone."""
     return _starts_at(study.spec, wave)
@@ -153,7 +170,8 @@ def read_opening(study: Study, wave: Wave, *, exploratory: bool) -> Opening:
     if row is not None:
         raise StateError(
             f"wave '{wave.id}' is {row.state}, opened {row.opened_at:%Y-%m-%d %H:%M} UTC; it is "
-            "drawn once; nothing was changed"
+            "drawn once; nothing was changed; as long as nothing is sent, take it back with "
+            f"`wavewise wave discard {study.folder} {wave.id} --reason TEXT`"
         )
     if wave.imported is not None:
         raise StateError(
@@ -161,6 +179,7 @@ def read_opening(study: Study, wave: Wave, *, exploratory: bool) -> Opening:
             f"{study.folder} {wave.id} FILE`, or take `imported` out of the study file"
         )
     version = study.require_registered(exploratory=exploratory)
+    as_of = study.store.units.last_replacement()  # before units are read
     policies = frozen_policies(study, wave)
     shares = _shares(study, wave)
     return Opening(
@@ -172,6 +191,7 @@ def read_opening(study: Study, wave: Wave, *, exploratory: bool) -> Opening:
         version=version,
         spec_hash=spec_hash(study.spec),
         exploratory=version is None or study.is_exploratory,
+        units_as_of=as_of,
     )
 
 
@@ -327,6 +347,7 @@ def wave_row(
         "spec_hash": opening.spec_hash,
         "assignment_hash": _hash(drawn),
         "checks": [check.facts() for check in checks],
+        UNITS_AS_OF: opening.units_as_of,
     }
     if opening.wave.held_out_share:
         details["held_out_share"] = opening.wave.held_out_share

@@ -57,7 +57,7 @@ class Readiness:
 def readiness(study: Study) -> Readiness:
     """Every message of the waves that are not closed, written out for all people."""
     units = message_context(study)
-    closed = {row.wave_id for row in study.store.waves.all() if row.state == "closed"}
+    closed = {row.wave_id for row in study.store.waves.all() if row.state != "open"}
     waves = [
         wave
         for wave in study.spec.waves
@@ -177,6 +177,7 @@ def _due_slot(slot: int, sends: list[Send], zones: list[str]) -> dict[str, objec
         "first": first.isoformat(),
         "last": last.isoformat(),
         "n_zones_late": n_late,
+        "is_late": n_late == len(zones),
         "text": f"{text}.",
     }
 

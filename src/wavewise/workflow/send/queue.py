@@ -21,6 +21,7 @@ from wavewise.store.frames import decode_json_rows
 from wavewise.workflow.study import Study
 
 __all__ = [
+    "NO_PROVIDER",
     "MessageContext",
     "message_context",
     "message_faults",

@@ -19,10 +19,12 @@ from wavewise.workflow.frames import control_of, outcome_values, wave_data
 from wavewise.workflow.intake import CLOCK_SLACK
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.send.calls import FLASH, VOICE
+from wavewise.workflow.send.queue import NO_PROVIDER, messages_of
 from wavewise.workflow.study import Study
 
 __all__ = [
     "Delivered",
+    "SentMessages",
     "delivered",
     "delivery_table",
     "dose_table",
@@ -30,6 +32,7 @@ __all__ = [
     "failure_table",
     "opt_out_table",
     "ratio_of_delivered",
+    "sent_messages",
     "status",
 ]
 
@@ -74,6 +77,40 @@ def delivered(study: Study, wave_id: str) -> Delivered:
     doses = drawn.join(sums, on="unit_id", how="left", maintain_order="left")
     counts = pl.col("n_messages", "n_received")
     return Delivered(doses.with_columns(counts.fill_null(0)), with_receipts, without)
+
+
+@dataclass(frozen=True)
+class SentMessages:
+    """What went out of a wave's messages and what was received, before anything is read from it."""
+
+    text: str  # A sentence or two; empty where no message of the wave is sent from here.
+    nothing: bool  # Whether messages were planned, and none of them can have gone out.
+
+
+def sent_messages(study: Study, wave: Wave) -> SentMessages:
+    """What went out of a wave's messages; empty for letters and waves without a schedule."""
+    channels = {message.channel for message in messages_of(study, wave)} - {NO_PROVIDER}
+    if wave.schedule is None or wave.imported is not None or not channels:
+        return SentMessages("", nothing=False)
+    counts = study.store.deliveries.counts().filter(wave_id=wave.id)
+    n = dict(counts.group_by("state").agg(pl.col("n").sum()).iter_rows())
+    n_out, n_unknown = sum(n.get(state, 0) for state in OUT), n.get("unknown", 0)
+    text = (
+        f"Messages of wave {wave.id}: {sum(n.values()):,} planned so far, {n_out:,} sent, "
+        f"{sum(n.get(state, 0) for state in ARRIVED):,} with a receipt of delivery."
+    )
+    unsent = counts.filter(pl.col("state").is_in(["failed", "unknown", "cancelled"]))
+    reasons = unsent.group_by("state", "reason").agg(pl.col("n").sum())
+    for state, reason, many in reasons.sort("n", descending=True).head(3).iter_rows():
+        text += f" {many:,} {state}: {reason or 'no reason was given'}."
+    if n_out or n_unknown:
+        return SentMessages(text, nothing=False)
+    return SentMessages(
+        f"{text} No message of this wave went out, so differences between its arms say nothing "
+        "about messages. If they were sent by other means, take `schedule` out of the wave and "
+        f"run `wavewise amend {study.folder} --reason TEXT`.",
+        nothing=True,
+    )
 
 
 def ratio_of_delivered(found: Delivered) -> CheckResult:

@@ -12,6 +12,7 @@ from study_folders import STUDY, people
 from wavewise.design.parse import parse_spec
 from wavewise.errors import InputError, RegistrationError
 from wavewise.shared.results import Result
+from wavewise.workflow.frames import wave_data
 from wavewise.workflow.prepare.init_check import check, init, schema
 from wavewise.workflow.prepare.people import import_people
 from wavewise.workflow.prepare.registration import amend, register, show_history
@@ -90,9 +91,13 @@ def test_bad_rows_import_nothing_unless_they_are_skipped(tmp_path: Path) -> None
 def test_units_that_were_randomized_keep_their_strata(tmp_path: Path) -> None:
     with memory_study(tmp_path, n_people=40) as desk:
         open_wave(desk.study, "one")
+        before = wave_data(desk.study, "one")
         other = people(40).with_columns(active=pl.lit("no"))
-        with pytest.raises(InputError, match="found other strata"):
-            import_people(desk.study, other, replace=True)
+        told = import_people(desk.study, other, replace=True)
+        assert "those waves keep what they were drawn with" in told.summary()
+        after = wave_data(desk.study, "one")
+        assert after.units.fields["active"].equals(before.units.fields["active"])
+        assert after.stratum.equals(before.stratum)
         desk.clock.now = AFTER
         again = import_people(desk.study, people(40), replace=True)
         assert again.n_imported == 40
