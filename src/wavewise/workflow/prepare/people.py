@@ -209,12 +209,12 @@ def _remeasured_note(study: Study, units: pl.DataFrame) -> list[str]:
     both = [name for name in after.columns if name in before.columns]
     added = [name for name in fixed if f"f{fixed.index(name)}" not in before.columns]
     n_changed = after.join(before, on=both, how="anti", nulls_equal=True).height
-    notes = [f"New for waves that were drawn before: {', '.join(added)}."] if added else []
+    notes = [f"new for waves that were drawn before: {', '.join(added)}"] if added else []
     if n_changed:
         notes.append(
             f"{n_changed:,} {named.name} of drawn waves have other strata, covariates or groups: "
             "those waves keep what they were drawn with, later ones take the new values as of "
-            f"{study.clock():%Y-%m-%d}."
+            f"{study.clock():%Y-%m-%d}"
         )
     return notes
 

@@ -300,7 +300,7 @@ def test_a_covariate_added_by_amend_is_taken_and_its_date_is_told(tmp_path: Path
             analyze(amended, "one")
         added = people(40).with_columns(phones=pl.Series([i % 3 for i in range(40)]))
         told = import_people(amended, added, replace=True)
-        assert "New for waves that were drawn before: phones." in told.summary()
+        assert "new for waves that were drawn before: phones." in told.summary()
         found = analyze(amended, "one")
         (check,) = [c for c in found.checks if c.name == "covariates measured after the draw"]
         assert (check.passed, "phones" in check.text, "grade" in check.text) == (None, True, False)
