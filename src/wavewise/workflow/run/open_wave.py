@@ -25,6 +25,7 @@ from wavewise.workflow.frames import UNITS_AS_OF, UnitDesign, unit_data, units_o
 from wavewise.workflow.frozen_policies import frozen_policies
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.send.preview import DeliveryPlan, delivery_plan
+from wavewise.workflow.send.queue import messages_of
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def open_wave(
     opening = read_opening(study, study.wave(wave_id), exploratory=exploratory)
     plan = delivery_plan(study, opening.wave, opening.units.ids)
     if not accept_late:
-        _require_in_time(study, opening.wave, plan)
+        _require_in_time(study, opening.wave, plan, len(opening.units.ids))
     drawn = draw_wave(opening)
     checks = opening_checks(opening.units, drawn.rows["arm"], opening.shares)
     row = wave_row(opening, drawn, checks, study.clock())
@@ -143,9 +144,14 @@ def open_wave(
     )
 
 
-def _require_in_time(study: Study, wave: Wave, plan: DeliveryPlan) -> None:
-    """Refuse a draw all of whose messages are late already: none would ever go out."""
-    if not plan.due or not all(one["is_late"] for one in plan.due):
+def _require_in_time(study: Study, wave: Wave, plan: DeliveryPlan, n_units: int) -> None:
+    """Refuse a draw all of whose messages are late already: none would ever go out.
+
+    Where nobody has an address, lateness is not what keeps them.
+    """
+    is_late = bool(plan.due) and all(one["is_late"] for one in plan.due)
+    channels = {str(message.channel) for message in messages_of(study, wave)}
+    if not is_late or all(plan.without_address.get(name) == n_units for name in channels):
         return
     raise StateError(
         f"wave '{wave.id}': found all {len(plan.due)} sends late already (the first was due "
