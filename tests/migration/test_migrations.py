@@ -207,3 +207,72 @@ def test_opt_outs_and_contact_details_of_an_older_database_keep_their_rows(url: 
         assert [i["name"] for i in inspect(connection).get_indexes("opt_out")] == [
             "ix_opt_out_unit_id"
         ]
+
+
+def test_waves_and_events_of_an_older_database_have_ways_back(url: str) -> None:
+    """0010 adds columns and tables: what was kept before can be withdrawn, reopened, replaced."""
+    unit_row = {"unit_id": "a", "fields_json": '{"x":1}', "imported_at_utc_us": 1}
+    event_row = {"event_id": "e1", "unit_id": "a", "kind": "login", "at_utc_us": 5}
+    wave_row = {
+        "wave_id": "w1",
+        "state": "closed",
+        "opened_at_utc_us": 2,
+        "closed_at_utc_us": 9,
+        "exploratory": False,
+        "details_json": "{}",
+    }
+    own = {"wave_id": "w1", "unit_id": "a"}
+    with connected(url) as connection:
+        command.upgrade(configured(connection), "0009")
+        tables = MetaData()
+        tables.reflect(connection)
+        old = tables.tables
+        connection.execute(old["unit"].insert(), [unit_row])
+        connection.execute(old["event"].insert(), [{**event_row, "received_at_utc_us": 6}])
+        connection.execute(old["wave"].insert(), [wave_row])
+        connection.execute(old["assignment"].insert(), [{**own, "stratum": "all", "arm": "b"}])
+        connection.execute(old["outcome"].insert(), [{**own, "values_json": '{"y":1}'}])
+    with Store.open(url) as store:
+        assert store.waves.get("w1").outcome_version == 1
+        assert store.events.count() == 1
+        assert store.events.withdraw(pl.Series(["e1", "e9"]), "why", NOW) == (1, 1)
+        assert store.events.withdraw(pl.Series(["e1"]), "why", NOW) == (0, 0)
+        assert store.events.add(pl.DataFrame([event_row]), NOW).n_repeated == 1
+        assert store.events.all().is_empty()
+        corrected = store.events.correct(pl.DataFrame([{**event_row, "unit_id": "b"}]), "x", NOW)
+        assert (corrected.n_corrected, corrected.n_new) == (1, 0)
+        assert store.events.all()["unit_id"].to_list() == ["b"]
+        assert store.corrections.all()["action"].to_list() == ["withdrawn", "corrected"]
+        assert store.waves.reopen("w1", NOW, {"reason": "why"}) == 2
+        assert store.waves.get("w1").state == "reopened"
+        assert store.waves.outcomes("w1").is_empty()
+        assert store.waves.outcomes("w1", 1)["y"].to_list() == [1]
+        again = pl.DataFrame({"unit_id": ["a"], "values_json": ['{"y":0}']})
+        store.waves.close("w1", NOW, again)
+        assert (store.waves.get("w1").state, store.waves.get("w1").outcome_version) == ("closed", 2)
+        new = pl.DataFrame({"unit_id": ["a"], "fields_json": ['{"x":2}']})
+        before = store.units.last_replacement()
+        store.units.add(new, NOW, replace=True)
+        assert store.units.as_of(before)["fields_json"].to_list() == ['{"x":1}']
+        assert store.units.as_of(store.units.last_replacement()).is_empty()
+        store.waves.reopen("w1", NOW, {"reason": "why"})
+        store.waves.discard("w1", NOW, {"reason": "why"})
+        assert store.waves.get("w1") is None
+        assert store.results.latest("w1", "discarded").payload == {"reason": "why"}
+
+
+def test_scores_of_an_older_database_have_ways_back(url: str) -> None:
+    key = {"outcome_id": "reading", "unit_id": "a", "period": "p", "delivery": "d"}
+    row = {**key, "delivered_at_utc_us": 5, "score": 1.0}
+    with connected(url) as connection:
+        command.upgrade(configured(connection), "0009")
+        tables = MetaData()
+        tables.reflect(connection)
+        delivered = tables.tables["score_delivery"]
+        connection.execute(delivered.insert(), [{**row, "received_at_utc_us": 6}])
+    with Store.open(url) as store:
+        new = pl.DataFrame([{**row, "score": 2.0, "row": 2}])
+        assert store.scores.correct(new, "why", NOW).n_corrected == 1
+        assert store.scores.deliveries()["score"].to_list() == [2.0]
+        assert store.scores.withdraw(pl.DataFrame([key]), "why", NOW) == (1, 0)
+        assert store.scores.deliveries().is_empty()
