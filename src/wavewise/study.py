@@ -391,7 +391,7 @@ class OpenStudy:
         reason : str
             Why; it is kept, and the report shows it.
         """
-        from wavewise.workflow.run.ways_back import reopen_wave
+        from wavewise.workflow.run.observe import reopen_wave
 
         return reopen_wave(self._study, wave, reason)
 
@@ -405,7 +405,7 @@ class OpenStudy:
         reason : str
             Why; it is kept with the record of the draw.
         """
-        from wavewise.workflow.run.ways_back import discard_wave
+        from wavewise.workflow.run.observe import discard_wave
 
         return discard_wave(self._study, wave, reason)
 
@@ -562,7 +562,7 @@ class OpenStudy:
         reading : mapping, optional
             How the file is read, as for :meth:`observe`.
         """
-        from wavewise.workflow.run.ways_back import withdraw
+        from wavewise.workflow.run.observe import withdraw
 
         return withdraw(
             self._study,

@@ -170,7 +170,7 @@ def rehearse(
     ] = None,
     store: StoreUrl = None,
 ) -> None:
-    """Run the whole study on a copy, to its report; nobody is messaged."""
+    """Run the whole study on a copy, to its report."""
 
 
 @verb("register", "wavewise register my-study")

@@ -18,9 +18,14 @@ from wavewise.workflow.prepare.people import import_people
 from wavewise.workflow.prepare.registration import amend
 from wavewise.workflow.report.contents import report_contents
 from wavewise.workflow.report.report import write_report
-from wavewise.workflow.run.observe import close_wave, observe
+from wavewise.workflow.run.observe import (
+    close_wave,
+    discard_wave,
+    observe,
+    reopen_wave,
+    withdraw,
+)
 from wavewise.workflow.run.open_wave import open_wave
-from wavewise.workflow.run.ways_back import discard_wave, reopen_wave, withdraw
 from wavewise.workflow.send.queue import queue_wave
 from wavewise.workflow.study import Study
 
