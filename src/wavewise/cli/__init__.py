@@ -3,7 +3,7 @@
 Verbs load what they need when they run, so that ``--help`` answers at once.
 """
 
-from wavewise.cli import learn, plan, run, send, serve  # noqa: F401  (declare the verbs)
+from wavewise.cli import plan, run, send, serve  # noqa: F401  (declare the verbs)
 from wavewise.cli.verbs import app, version_option
 
 __all__ = ["app", "main"]
