@@ -109,8 +109,9 @@ def made_ids(events: pl.DataFrame) -> pl.Series:
     Examples
     --------
     >>> rows = {"unit_id": ["7", "7"], "kind": ["login"] * 2, "at_utc_us": [0, 0]}
-    >>> made_ids(pl.DataFrame({**rows, "value": [None, None], "item": [None, None]})).to_list()
-    ['made-5a1c', 'made-5a1c']
+    >>> made = made_ids(pl.DataFrame({**rows, "value": [None, None], "item": [None, None]}))
+    >>> [name[:13] for name in made]
+    ['made-3be3fb5f', 'made-593242c3']
     """
     content = ["unit_id", "kind", "at_utc_us", "value", "item"]
     place = events.select(pl.int_range(pl.len()).over(content)).to_series()

@@ -59,8 +59,8 @@ def read_times(
     --------
     >>> read_times(pl.Series(["1970-01-01T01:00:01+01:00"]), None).at_utc_us.to_list()
     [1000000]
-    >>> read_times(pl.Series(["25/3/1970 5:02 PM", "3/4/1970"]), "UTC").at_utc_us.to_list()
-    [7232520000000, 8078400000000]
+    >>> read_times(pl.Series(["25/3/1970 5:02 PM", "3/4/1970 0:00"]), "UTC").at_utc_us.to_list()
+    [7232520000000, 7948800000000]
     >>> read_times(pl.Series(["5/3/1970", "3/4/1970"]), "UTC").doubt[:40]
     'dates such as 5/3/1970 have day or month'
     """
