@@ -1,6 +1,6 @@
 """The stack on published designs: half the forest's error where effects are smooth.
 
-The study is `benchmarks/bench_effect_learner.py error`, its output docs/evidence/effect-learners.md.
+The study is `benchmarks/bench_effect_learner.py error`; see docs/evidence/effect-learners.md.
 """
 
 import importlib.util
