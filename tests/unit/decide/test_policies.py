@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -243,3 +244,13 @@ def test_policies_name_what_they_need() -> None:
         personalize(model).assign({"x": X["x"]})
     assert "Needs x, z" in personalize(model).summary()
     assert uniform("sms").to_dict()["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("forest", "eae71b9db837"), ("neighbours", "c841565d9e4f")]
+)
+def test_policies_frozen_by_an_earlier_version_load_with_their_hash(name, begins) -> None:
+    folder = Path(__file__).parents[2] / "fixtures/earlier_version/peru/policies"
+    policy = load_policy(folder / f"phase-2.{name}.npz")  # refuses another hash
+    assert policy.hash.startswith(begins)
+    assert load_policy(BytesIO(policy.to_bytes())).hash == policy.hash

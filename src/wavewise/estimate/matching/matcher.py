@@ -64,7 +64,7 @@ class Matcher:
     @property
     def weighted(self) -> bool:
         """Whether units have weights, one over their propensity."""
-        return self.points[0].units.shape[1] == 4
+        return bool(self.points[0].units.shape[1] == 4)
 
     @property
     def totals(self) -> FloatArray:
@@ -318,7 +318,7 @@ def learn(matcher: Matcher, sample: Sample, units: IntArray, propensity: FloatAr
 def _clearly_lower(one: FloatArray, other: FloatArray) -> bool:
     """Whether a loss is lower than another by more than two standard errors of the difference."""
     gap = other - one
-    return fsum(gap) / gap.size > 2.0 * float(gap.std()) / np.sqrt(gap.size)
+    return bool(fsum(gap) / gap.size > 2.0 * float(gap.std()) / np.sqrt(gap.size))
 
 
 def _averages(sample: Sample, n_arms: int) -> Any:
@@ -359,4 +359,4 @@ def _shrunk(
     out = product(root, axes)
     keep = np.linalg.solve(root.T, product(out * kept, axes.T).T).T
     variance = whole[1:] + whole[0] + ((out**2) * kept).sum(axis=1)
-    return Shrunk(averages, centre, np.sqrt(variance), keep)
+    return Shrunk(averages, centre, np.sqrt(variance), np.asarray(keep, np.float64))
