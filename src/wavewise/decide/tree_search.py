@@ -136,7 +136,8 @@ class _Grower:
     def grow(self, units: IntArray, depth: int) -> tuple[Question | Leaf, int]:
         """The best tree that was found over these units, and its gain."""
         trees = [self._ask(units, depth, *root) for root in self._roots(units, depth)]
-        return max(trees, key=lambda tree: tree[1])  # the first of equals
+        best: tuple[Question | Leaf, int] = max(trees, key=lambda tree: tree[1])  # first of equals
+        return best
 
     def _ask(self, units: IntArray, depth: int, covariate: int, cut: int) -> Any:
         if covariate < 0:

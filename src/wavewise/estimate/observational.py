@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -322,12 +322,12 @@ def may_be_estimated(function: Callable[_P, _R]) -> Callable[_P, _R]:
                     f"propensity: found {found!r}; needed probabilities, or 'estimate' where arms "
                     "were not randomized"
                 )
-            options = {name: given.get(name) for name in ("cluster", "arms")}
+            options: dict[str, Any] = {name: given.get(name) for name in ("cluster", "arms")}
             found = propensity(given["X"], given["arm"], **options)
         given["outcome"] = found.leave_out_trimmed(given["outcome"])
         given["propensity"] = pl.DataFrame(dict(zip(found.arms, found.values.T, strict=True)))
         result: Any = function(**given)  # type: ignore[call-arg]
-        return marked(result, found)
+        return cast("_R", marked(result, found))
 
     return call
 

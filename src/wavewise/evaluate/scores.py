@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -180,7 +180,8 @@ class DoublyRobustScores(Result, kind="doubly robust scores"):
         """Scores of one arm's effect against the control, shape (n_units,)."""
         if label_text(arm) not in self.treated:
             raise InputError(f"found no arm '{arm}'; needed one of {', '.join(self.treated)}")
-        return self.effects[:, self.treated.index(label_text(arm))]  # type: ignore[no-any-return]
+        column: Any = self.effects[:, self.treated.index(label_text(arm))]
+        return cast("Traced", column)
 
     @property
     def n_missing(self) -> int:

@@ -199,8 +199,9 @@ def numbers_as_text(fields: pl.DataFrame, covariates: Sequence[str]) -> DataFind
     if not rows:
         return DataFinding("numbers-as-text", "pass", 0, "Covariates were read as what they are.")
     told = "; ".join(
-        row["column"]
-        + (f" ({row['not_numbers']} cells such as {row['examples']})" if row["examples"] else "")
+        f"{row['column']} ({row['not_numbers']} cells such as {row['examples']})"
+        if row["examples"]
+        else f"{row['column']}"
         for row in rows
     )
     return DataFinding(

@@ -32,7 +32,8 @@ class ShareTable:
 
 def arms_named(shares: Shares) -> tuple[str, ...]:
     """Arms in the order in which shares name them."""
-    rows = [row for row in shares.values() if isinstance(row, Mapping)] or [shares]
+    nested: list[Mapping[Any, Any]] = [r for r in shares.values() if isinstance(r, Mapping)]
+    rows = nested or [shares]
     return tuple(dict.fromkeys(str(arm) for row in rows for arm in row))
 
 

@@ -119,7 +119,9 @@ class _Addresses:
 
     def __init__(self, study: Study) -> None:
         known = {c: study.store.contacts.units(c) for c in study.spec.units.address}
-        self._known = {c: set(ids) for c, ids in known.items() if len(ids)}
+        self._known: dict[str, set[str]] = {
+            str(c): set(ids) for c, ids in known.items() if len(ids)
+        }
 
     def addresses(self, channel: str, unit_ids: Sequence[str]) -> dict[str, str]:
         """Address of each unit on a channel."""
@@ -338,7 +340,9 @@ class _Run:
             )
             for period in due
         ]
-        return observe_scores(self._study, pl.concat(parts)).n_new if parts else 0
+        if not parts:
+            return 0
+        return int(observe_scores(self._study, pl.concat(parts)).facts()["n_new"])
 
     def _learn(self, wave: Wave) -> None:
         """What the plan learns from a wave, once all that it learns on is closed."""

@@ -580,8 +580,8 @@ def winner(
     _check_n_best(n_best, ranked, method)
     used, corrected = str(method), None
     if method == "one-sided":
-        used, *ends = _one_sided(ranked, level, n_best)
-        ends.insert(1, 0.0)
+        used, least, most = _one_sided(ranked, level, n_best)
+        ends = (least, 0.0, most)
         corrected = ranked.value - bootstrap_curse(ranked)
     elif method == "projection":
         ends = _projection(ranked, level)

@@ -181,7 +181,8 @@ def _quantiles(
     ])  # fmt: skip
     order = np.argsort(values, kind="stable")
     upto = np.maximum.accumulate(np.cumsum(mass[order]) - 0.5 / reference.size)
-    return np.interp(probs, upto, values[order])
+    ends: FloatArray = np.interp(probs, upto, values[order])
+    return ends
 
 
 def cred_int(

@@ -114,7 +114,8 @@ def _known(message: dict[str, Any]) -> SendResult:
     if status in _FAILED:
         code = message.get("error_code")
         words = str(message.get("error_message") or "")
-        return NotSent(told("Twilio", code or status, TWILIO.get(code), words))
+        meaning = TWILIO.get(code) if isinstance(code, int) else None
+        return NotSent(told("Twilio", code or status, meaning, words))
     return Accepted(sid, "delivered" if status in _DELIVERED else "sent")
 
 

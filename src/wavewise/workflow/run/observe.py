@@ -505,9 +505,9 @@ def _learned_on(spec: StudySpec, wave_id: str) -> set[str]:
     wave = spec.wave(wave_id)
     if wave is None:
         return set()
-    rules = [wave.shares] if isinstance(wave.shares, AllocationRule) else []
-    policies = [arm.policy for arm in spec.arms_of(wave) if arm.policy is not None]
-    return {name for rule in (*rules, *policies) for name in rule.learned_on}
+    rules: list[Any] = [wave.shares] if isinstance(wave.shares, AllocationRule) else []
+    rules += [arm.policy for arm in spec.arms_of(wave) if arm.policy is not None]
+    return {name for rule in rules for name in rule.learned_on}
 
 
 def withdraw(
