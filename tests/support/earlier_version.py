@@ -54,6 +54,11 @@ MOVED = {
 }
 # The same within a function on arrays.
 MOVED_IN = {
+    # averages without the unit, posterior shares, empirical-Bayes averages
+    "causal_forest": r"^\[\d\]",
+    # rules and values of policies that a forest or a matcher of today learns
+    **dict.fromkeys(("policies", "personalization_power", "values_of_policies"), "."),
+    "neighbours": r"^\[1\]|^\[0\]\[0\]",
     # standard errors are HC2 and CR2, intervals those of Anderson and Rubin
     "cace": r"\.(cov|df|conf_\w+|p_value|std_error|first_stage_f|itt_\w+|se)\b",
 }
