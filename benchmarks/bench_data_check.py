@@ -69,7 +69,7 @@ def main() -> None:
         with ww.open_study(folder, clock=lambda: datetime(2024, 3, 1, tzinfo=UTC)) as study:
             study.register()
             study.people_import(people)
-            study.wave_open("w1")
+            study.wave_open("w1", accept_late=True)
             study.observe(events)
         with ww.open_study(folder) as study:
             began = time.perf_counter()

@@ -375,11 +375,23 @@ class OpenStudy:
 
         return open_wave(self._study, wave, exploratory=exploratory, accept_late=accept_late)
 
-    def wave_close(self, wave: str) -> "Result":
-        """Freeze a wave's outcomes: one row per unit."""
+    def wave_close(
+        self, wave: str, *, accept: Sequence[str] | None = None, reason: str = ""
+    ) -> "Result":
+        """Freeze a wave's outcomes: one row per unit.
+
+        Parameters
+        ----------
+        wave : str
+            Id of an open wave whose window has ended.
+        accept : sequence of str, optional
+            Checks of `data_check` that fail and are accepted.
+        reason : str
+            Why they are accepted; it is kept, and the report shows it.
+        """
         from wavewise.workflow.run.observe import close_wave
 
-        return close_wave(self._study, wave)
+        return close_wave(self._study, wave, accept or (), reason)
 
     def wave_reopen(self, wave: str, reason: str) -> "Result":
         """Set the outcomes of a closed wave aside; closing it again makes the next version.

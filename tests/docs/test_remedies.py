@@ -61,8 +61,6 @@ def test_there_are_many() -> None:
 
 @pytest.mark.parametrize("place", sorted(FOUND))
 def test_a_command_in_a_message_can_be_called(place: str) -> None:
-    if place.startswith("data_check: wave close"):
-        pytest.xfail("`wave close` does not take --accept yet, and nothing prints this yet")
     command, words = resolved(shlex.split(FOUND[place]))
     if words in (["--help"], ["--version"]) or not (words or hasattr(command, "commands")):
         return  # a command that is only named says nothing of its arguments

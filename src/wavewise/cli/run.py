@@ -70,7 +70,16 @@ def wave_open(
 
 
 @verb("wave close", "wavewise wave close my-study phase-1")
-def wave_close(folder: Folder, wave: Wave, store: StoreUrl = None) -> None:
+def wave_close(
+    folder: Folder,
+    wave: Wave,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHECK", help="A check of `data-check` to accept though it fails."),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why it is accepted; it goes on record.")] = "",
+    store: StoreUrl = None,
+) -> None:
     """Freeze a wave's outcomes: one row per unit."""
 
 

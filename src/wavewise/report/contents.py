@@ -115,6 +115,8 @@ class WaveContents:
     truth: "TruthContents | None" = None
     sent: str = ""  # What was sent and received, a sentence.
     nothing_sent: bool = False  # Whether messages were planned and none went out.
+    # Checks of the data that failed and were accepted when it was closed, and why; sentences.
+    accepted: tuple[str, ...] = ()
     former: "tuple[FormerOutcomes, ...]" = ()  # Versions of the outcomes before this one.
 
     def __post_init__(self) -> None:

@@ -193,7 +193,16 @@ def _units(contents: ReportContents) -> Iterator[Block]:
     for wave in contents.waves:
         versions = [block for one in wave.former for block in _former(wave, one)]
         sent = [wave.sent] if wave.sent and not contents.simulated else []
-        inner = (Note(_wave_facts(wave)), *sent, flow_table(wave, contents.unit_name), *versions)
+        if wave.accepted:
+            sent.append("Closed although checks of its data failed:")
+        accepted = [Bullets(wave.accepted)] if wave.accepted else []
+        inner = (
+            Note(_wave_facts(wave)),
+            *sent,
+            *accepted,
+            flow_table(wave, contents.unit_name),
+            *versions,
+        )
         if len(contents.waves) > MOST_OPEN_WAVES:
             yield Fold(wave.title, inner, "wave", is_open=wave is contents.waves[-1])
         else:

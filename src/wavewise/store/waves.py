@@ -34,10 +34,11 @@ from wavewise.store.schema import (
     wave,
 )
 
-__all__ = ["DISCARDED", "REOPENED", "WAVE_CLOSED", "Waves"]
+__all__ = ["ACCEPTED", "DISCARDED", "REOPENED", "WAVE_CLOSED", "Waves"]
 
-# Kinds of result under which the ways back of a wave are kept, and why its messages end.
+# Kinds of result: the ways back of a wave, and checks that were accepted when it was closed.
 DISCARDED, REOPENED = "discarded", "reopened"
+ACCEPTED = "accepted checks"
 WAVE_CLOSED = "the wave was closed"
 
 _ASSIGNMENT = {
@@ -73,9 +74,11 @@ class Waves(Part):
         closed_at: datetime,
         outcomes: pl.DataFrame | None = None,
         scores: pl.DataFrame | None = None,
+        accepted: Mapping[str, Any] | None = None,
     ) -> int:
         """Freeze one outcome row per unit, and scores, and close the wave: all or nothing.
 
+        ``accepted`` says which failed checks of the data were accepted and why; it is kept.
         Messages that were not begun are cancelled; gives their number.
         """
         rows = None if outcomes is None else _one_a_unit(ready(outcomes, _OUTCOME))
@@ -83,6 +86,8 @@ class Waves(Part):
             _close(connection, wave_id, closed_at)
             _append_outcomes(connection, wave_id, rows)
             append_frozen(connection, wave_id, scores)
+            if accepted is not None:
+                put_result(connection, wave_id, ACCEPTED, accepted, closed_at)
             return cancel_messages(connection, WAVE_CLOSED, closed_at, wave_id=wave_id)
 
     def reopen(self, wave_id: str, now: datetime, record: Mapping[str, Any]) -> int:

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 import wavewise as ww
+from wavewise.errors import InputError
 
 STUDY = """
 [study]
@@ -77,7 +78,7 @@ def test_people_alone(study):
 
 
 def test_ids_without_zeros_and_a_kind_with_a_typo(study):
-    study.wave_open("w1")
+    study.wave_open("w1", accept_late=True)
     study.observe(login([f"{i:03d}" for i in range(40)]))
     assert verdicts(study.data_check())["unmatched-ids"] == "pass"
     study.observe(login([str(i) for i in range(40, 60)], start=40), keep_unmatched=True)
@@ -89,7 +90,7 @@ def test_ids_without_zeros_and_a_kind_with_a_typo(study):
 
 
 def test_a_typo_in_the_kind(study):
-    study.wave_open("w1")
+    study.wave_open("w1", accept_late=True)
     study.observe(login([f"{i:03d}" for i in range(40)], kind="logins"))
     found = study.data_check()
     assert verdicts(found)["event-kinds"] == "fail"
@@ -97,8 +98,35 @@ def test_a_typo_in_the_kind(study):
 
 
 def test_dates_of_another_year(study):
-    study.wave_open("w1")
+    study.wave_open("w1", accept_late=True)
     study.observe(login([f"{i:03d}" for i in range(40)], at="2023-01-10T08:00:00Z"))
     found = study.data_check()
     assert verdicts(found)["event-dates"] == "fail"
     assert "Moved by a year they would be in it" in found.summary()
+
+
+def close(study, **options):
+    study.wave_open("w1", accept_late=True)
+    study.observe(login([f"{i:03d}" for i in range(40)], kind="logins"))
+    return study.wave_close("w1", **options)
+
+
+def test_outcomes_of_a_kind_that_was_never_seen_are_not_frozen(study):
+    with pytest.raises(InputError, match="nearest kind seen is 'logins'") as told:
+        close(study)
+    assert "--accept event-kinds --reason TEXT" in str(told.value)
+    assert study.status().facts()["waves"][0]["state"] == "open"
+    study.observe(login([f"{i:03d}" for i in range(40)], start=40))
+    assert study.wave_close("w1").facts()["n_units"] == 60
+
+
+def test_an_accepted_check_goes_on_record(study):
+    with pytest.raises(InputError, match="without --reason"):
+        close(study, accept=["event-kinds"])
+    with pytest.raises(InputError, match="needed a check that fails: event-kinds"):
+        study.wave_close("w1", accept=["event-kinds", "languages"], reason="none came")
+    study.wave_close("w1", accept=["event-kinds"], reason="none came")
+    study.report()
+    page = (study.folder / "report" / "index.html").read_text()
+    assert "none came" in page
+    assert "No event of kind" in page

@@ -31,7 +31,7 @@ from wavewise.report.posteriors import OutcomePosterior
 from wavewise.shared.results import CheckResult, NotEstimable
 from wavewise.shared.version import __version__
 from wavewise.store import ResultRow, VersionRow, WaveRow
-from wavewise.store.waves import REOPENED
+from wavewise.store.waves import ACCEPTED, REOPENED
 from wavewise.workflow.frames import ClosedWaves, closed_waves, read_closed
 from wavewise.workflow.frozen_policies import policy_rules
 from wavewise.workflow.intake import after_closing
@@ -93,6 +93,7 @@ class Records:
     results: Mapping[str, Sequence[ResultRow]]  # By kind, the latest last.
     versions: Sequence[VersionRow]
     sent: Mapping[str, SentMessages]  # Of opened waves.
+    accepted: Mapping[str, ResultRow]  # By wave, the last one.
     reopened: Sequence[ResultRow]
     former: Mapping[tuple[str, int], pl.DataFrame]  # By wave and version: outcomes, as they were.
 
@@ -149,6 +150,7 @@ def read_records(study: Study) -> Records:
         results={kind: store.results.all(kind) for kind in ("decision", "next-shares")},
         versions=store.versions.all(),
         sent={w.id: sent_messages(study, w) for w in study.spec.waves if w.id in rows},
+        accepted={row.wave_id: row for row in store.results.all(ACCEPTED)},
         reopened=(reopened := store.results.all(REOPENED)),
         former={
             (row.wave_id, row.payload["version"]): store.waves.outcomes(
@@ -199,8 +201,18 @@ def _wave(records: Records, wave: Wave, truth: TruthContents | None) -> WaveCont
         truth=truth,
         sent=records.sent[wave.id].text if is_closed else "",
         nothing_sent=is_closed and records.sent[wave.id].nothing,
+        accepted=_accepted(records, wave) if is_closed else (),
         former=tuple(_former(records, wave)) if is_closed else (),
     )
+
+
+def _accepted(records: Records, wave: Wave) -> tuple[str, ...]:
+    """What was accepted when the wave was last closed."""
+    row = records.accepted.get(wave.id)
+    if row is None or row.created_at != records.rows[wave.id].closed_at:
+        return ()
+    checks = tuple(f"{one['check']}: {one['text']}" for one in row.payload["checks"])
+    return (*checks, f"Reason given: {row.payload['reason']}")
 
 
 def _former(records: Records, wave: Wave) -> Iterator[FormerOutcomes]:

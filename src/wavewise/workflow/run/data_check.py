@@ -1,6 +1,6 @@
 """``data-check``: what people and events look like, before anything is frozen."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from wavewise.fieldwork.outcomes import window_us
 from wavewise.shared.text_tables import text_table
 from wavewise.workflow.files import unmatched_ids as unmatched
 from wavewise.workflow.frames import unit_data, wave_data
+from wavewise.workflow.intake import score_outcomes
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.send.preview import readiness
 from wavewise.workflow.study import Study
@@ -101,10 +102,14 @@ def close_findings(study: Study, wave: Wave) -> list[DataFinding]:
 
 
 def require_accepted(
-    findings: list[DataFinding], accept: Mapping[str, str], study: Study, wave_id: str
-) -> dict[str, str]:
-    """Failed findings that were accepted, by name with their reason; an error for the others."""
+    study: Study, wave_id: str, findings: list[DataFinding], accept: Sequence[str], reason: str
+) -> dict[str, Any] | None:
+    """What was accepted and why, as a record; an error for failed findings that were not."""
     failed = {f.name: f for f in findings if f.verdict == "fail"}
+    if accept and not reason.strip():
+        raise InputError(
+            "found --accept without --reason; needed why; add --reason TEXT, which goes on record"
+        )
     idle = sorted(set(accept) - set(failed))
     if idle:
         known = ", ".join(failed) or "none; leave out --accept"
@@ -114,12 +119,15 @@ def require_accepted(
         told = "\n".join(f"- {f.name}: {f.text} {f.advice}" for f in left)
         names = " ".join(f"--accept {f.name}" for f in left)
         raise InputError(
-            f"wave '{wave_id}' was not closed, since freezing outcomes cannot be undone without a "
-            f"trace, and these checks of its data fail:\n{told}\nPut it right, or close it all the "
-            f'same: `wavewise wave close {study.folder} {wave_id} {names} --reason "..."`; the '
-            "reason goes on record"
+            f"wave '{wave_id}' was not closed, since these checks of its data fail:\n{told}\n"
+            "Correct the data, or close it all the same: "
+            f"`wavewise wave close {study.folder} {wave_id} {names} --reason TEXT`; the reason "
+            "goes on record"
         )
-    return {name: accept[name] for name in failed}
+    if not failed:
+        return None
+    told_of = [{"check": f.name, "count": f.count, "text": f.text} for f in failed.values()]
+    return {"reason": reason.strip(), "checks": told_of}
 
 
 def _open_waves(study: Study) -> list[Wave]:
@@ -131,8 +139,9 @@ def kinds_in_use(spec: StudySpec) -> KindsInUse:
     """Kinds of events and the outcomes that are made of them."""
     kinds: dict[str, tuple[str, ...]] = {}
     for outcome in spec.outcomes:
-        if outcome.event is not None:
-            kinds[outcome.event] = (*kinds.get(outcome.event, ()), outcome.id)
+        kind = outcome.event or (outcome.id if outcome.kind == "score" else None)
+        if kind is not None and outcome not in score_outcomes(spec):
+            kinds[kind] = (*kinds.get(kind, ()), outcome.id)
     return kinds
 
 

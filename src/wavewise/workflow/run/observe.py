@@ -36,6 +36,7 @@ from wavewise.workflow.intake import (
     scores_to_freeze,
 )
 from wavewise.workflow.result import VerbResult
+from wavewise.workflow.run.data_check import close_findings, require_accepted
 from wavewise.workflow.send.status import sent_messages
 from wavewise.workflow.study import Study
 
@@ -242,8 +243,13 @@ def _id_notes(ids: pl.Series, known: pl.Series) -> list[str]:
     ]
 
 
-def close_wave(study: Study, wave_id: str) -> ClosedWave:
-    """Freeze one outcome row per unit, from the events in the wave's window."""
+def close_wave(
+    study: Study, wave_id: str, accept: Sequence[str] = (), reason: str = ""
+) -> ClosedWave:
+    """Freeze one outcome row per unit, from the events in the wave's window.
+
+    Checks of the data that fail stop it unless they are accepted by name with a reason.
+    """
     wave = study.wave(wave_id)
     row = study.store.waves.get(wave_id)
     study.require_state(wave_id, ("open", "reopened"), _before_closing(study, wave_id, row))
@@ -254,6 +260,8 @@ def close_wave(study: Study, wave_id: str) -> ClosedWave:
         study.store.waves.close(wave_id, study.clock(), kept, scores)
         return _closed(study, wave, "Outcomes as imported.")
     _require_ended(study, wave)
+    findings = close_findings(study, wave)
+    accepted = require_accepted(study, wave_id, findings, accept, reason)
     members = wave_data(study, wave_id).units
     by_period = score_outcomes(study.spec)
     rules = [_rule(study, wave, o) for o in study.spec.outcomes if o not in by_period]
@@ -267,7 +275,7 @@ def close_wave(study: Study, wave_id: str) -> ClosedWave:
     )
     made.raise_if_bad()
     scores = scores_to_freeze(study, wave_id)
-    n_cancelled = study.store.waves.close(wave_id, study.clock(), made.to_store(), scores)
+    n_cancelled = study.store.waves.close(wave_id, study.clock(), made.to_store(), scores, accepted)
     return _closed(study, wave, _flow_text(made.flow, rules), n_cancelled)
 
 
