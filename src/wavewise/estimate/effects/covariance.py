@@ -10,7 +10,7 @@ import numpy as np
 from wavewise.errors import EstimationError, InputError
 from wavewise.estimate.effects.least_squares import Fit, Rows, collapse, scaled_deviations
 from wavewise.estimate.effects.sample import Sample
-from wavewise.shared.labels import compress, group_sum
+from wavewise.shared.labels import compress, group_sum, renumber
 from wavewise.shared.results import BoolArray, FloatArray, IntArray, NotEstimable, Record
 
 __all__ = [
@@ -443,12 +443,22 @@ def _meat(rows: Rows, fit: Fit, model: WorkingModel) -> FloatArray:
     """Sum over groups of the outer product of ``Z_g'A_g e_g``, shape (n_effects, n_effects)."""
     loading = model.loading
     if rows.cluster is None:
-        squares = (rows.within + fit.residual**2) / model.root**2
-        like: FloatArray = loading.T @ (loading * squares[:, None])
+        like: FloatArray = loading.T @ (loading * _squares(rows, fit, model)[:, None])
         return like
     scores = group_scores(rows, model, loading, fit.residual)
     meat: FloatArray = scores.T @ scores
     return meat
+
+
+def _squares(rows: Rows, fit: Fit, model: WorkingModel) -> FloatArray:
+    """Squared residuals of the groups that a row stands for, summed; in units of variance 1."""
+    squares: FloatArray = (rows.within + fit.residual**2) / model.root**2
+    return squares
+
+
+def _starts(cluster: IntArray) -> IntArray:
+    """The first row of each cluster."""
+    return np.flatnonzero(np.diff(cluster, prepend=-1))
 
 
 def group_scores(
@@ -458,8 +468,7 @@ def group_scores(
     scores = loading * (residual / model.root)[:, None]
     if rows.cluster is None:
         return scores
-    starts = np.flatnonzero(np.diff(rows.cluster, prepend=-1))
-    summed: FloatArray = np.add.reduceat(scores, starts, axis=0)
+    summed: FloatArray = np.add.reduceat(scores, _starts(rows.cluster), axis=0)
     return summed
 
 
@@ -528,31 +537,49 @@ def arm_means(sample: Sample, kind: StdErrorKind, working_model: WorkingModelNam
 
     Notes
     -----
-    Under HC2 without weights the variance is ``s^2 / n``.
+    Residuals of different arms have no covariance, so that a cluster's units in each arm are a
+    group of their own. Under HC2 without weights the variance is ``s^2 / n``.
     """
     codes, n_present = compress(sample.arm)
     none = dict.fromkeys(sample.arms, NotEstimable("not compared"))
-    alone = replace(sample, strata=codes, covariates=None, covariate_names=(), not_estimable=none)
+    alone = replace(
+        sample,
+        strata=codes,
+        cluster=None if sample.cluster is None else renumber(sample.cluster * n_present + codes)[0],
+        covariates=None,
+        covariate_names=(),
+        not_estimable=none,
+    )
     rows = collapse(alone, interact=False)
-    weight = rows.root**2
-    own = rows.stratum[:, None] == np.arange(n_present)
-    total = rows.stratum_weight
-    mean = group_sum(rows.stratum, weight * rows.outcome, n_present) / total
+    if sample.cluster is not None:
+        rows = replace(rows, n_clusters=int(sample.cluster.max()) + 1)
+    arm, total = rows.stratum, rows.stratum_weight
+    mean = group_sum(arm, rows.root**2 * rows.outcome, n_present) / total
+    loading = (rows.root / total[arm])[:, None]  # of each row in its own arm
+    if rows.cluster is not None:
+        loading = loading * (arm[:, None] == np.arange(n_present))
     fit = Fit(
         effects=mean,
         basis=rows.x,
-        loading=own * rows.root[:, None] / total,
+        loading=loading,
         residual=scaled_deviations(rows, rows.outcome[:, None])[:, 0],
     )
     found = influence(_model(rows, fit, kind, working_model), _POWER.get(kind, 0.0))
-    factor = small_sample_factor(rows, "CR1S" if kind == "CR1" else kind)
-    variance = factor * np.diag(_meat(rows, fit, found.model))
-    single = np.array([_n_groups(rows, member) for member in own.T]) < 2
-    silent = np.abs(found.silent).max(axis=0, initial=0.0) > _SILENT
-    usable = (variance > _NO_VARIANCE * mean**2) & ~single & ~silent
+    model = replace(found.model, loading=found.model.loading.sum(axis=1)[:, None])
+    first = np.arange(arm.size) if rows.cluster is None else _starts(rows.cluster)
+    n_groups = group_sum(arm[first], rows.copies[first])
+    if rows.cluster is None:
+        variance = group_sum(arm, _squares(rows, fit, model) * model.loading[:, 0] ** 2)
+        silent = np.bincount(arm[1 + model.taken < _FITTED], minlength=n_present) > 0
+    else:
+        scores = group_scores(rows, model, model.loading, fit.residual)[:, 0]
+        variance = group_sum(arm[first], scores**2)
+        silent = np.abs(found.silent).max(axis=0, initial=0.0) > _SILENT
+    variance = small_sample_factor(rows, "CR1S" if kind == "CR1" else kind) * variance
+    usable = (variance > _NO_VARIANCE * mean**2) & (n_groups > 1) & ~silent
     df = np.full(n_present, _fixed_df(rows, kind))
     if kind in {"HC2", "CR2"}:
-        df = _df_of_means(found.model, usable)
+        df = _df_of_means(model, usable)
     every = np.full((3, len(sample.arms)), np.nan)
     present = np.flatnonzero(sample.counts)
     every[0, present] = mean
@@ -562,17 +589,17 @@ def arm_means(sample: Sample, kind: StdErrorKind, working_model: WorkingModelNam
 
 def _df_of_means(model: WorkingModel, usable: BoolArray) -> FloatArray:
     """Satterthwaite degrees of freedom of each arm's mean; not-a-number where it has none."""
-    n_arms, copies, arm = usable.size, model.copies, model.stratum
+    q, arm = model.loading[:, 0], model.stratum
+    d, v = q**2, q[:, None] * model.shares
     if model.cluster is not None:
-        df = np.full(n_arms, np.nan)
-        for k in np.flatnonzero(usable):
-            df[k] = model.degrees_of_freedom(np.eye(n_arms)[k])
-        return df
-    d = model.loading[np.arange(arm.size), arm] ** 2
-    mean = group_sum(arm, copies * d * (1 + model.taken))
-    square = group_sum(arm, copies * d**2 * (1 + 2 * model.taken))
-    for t_a, a in zip(model.share_signs, model.shares.T, strict=True):
-        for t_b, b in zip(model.share_signs, model.shares.T, strict=True):
-            square += t_a * t_b * group_sum(arm, copies * d * a * b) ** 2
-    found: FloatArray = np.divide(mean**2, square, out=np.full(n_arms, np.nan), where=usable)
+        starts = _starts(model.cluster)
+        d, v, arm = np.add.reduceat(d, starts), np.add.reduceat(v, starts, axis=0), arm[starts]
+    copies = model.copies[: d.size]  # 1 each where groups are several rows
+    own = v**2 @ model.share_signs
+    mean = group_sum(arm, copies * (d + own))
+    square = group_sum(arm, copies * (d**2 + 2 * d * own))
+    for t_a, a in zip(model.share_signs, v.T, strict=True):
+        for t_b, b in zip(model.share_signs, v.T, strict=True):
+            square += t_a * t_b * group_sum(arm, copies * a * b) ** 2
+    found: FloatArray = np.divide(mean**2, square, out=np.full(usable.size, np.nan), where=usable)
     return found
