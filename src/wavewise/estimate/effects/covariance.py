@@ -88,10 +88,11 @@ class WorkingModel(Record):
         mass = rows.copies * share * root
         common = _sums(rows.stratum, mass, right)
         left, own_left = basis / root[:, None], share / root
-        right = right - own_left[:, None] * common[rows.stratum] - left @ square / 2
+        right -= own_left[:, None] * common[rows.stratum] + left @ (square / 2)
         twice = group_sum(rows.stratum, rows.copies * (share * root) ** 2, rows.n_strata)
         own_right = share * root - twice[rows.stratum] * own_left / 2
-        factors = np.hstack([left + right, left - right]) / np.sqrt(2)
+        left, right = left / np.sqrt(2), right / np.sqrt(2)
+        factors = np.hstack([left + right, left - right])
         shares = np.column_stack([own_left + own_right, own_left - own_right]) / np.sqrt(2)
         signs = np.repeat([-1.0, 1.0], basis.shape[1])
         plus_minus = np.array([-1.0, 1.0])
@@ -161,7 +162,7 @@ def _gram_square(v: Any, signs: FloatArray) -> float:
     by_row = np.diff(v.indptr).astype(np.float64)
     by_column = np.bincount(v.indices).astype(np.float64)
     if by_row @ by_row <= by_column @ by_column:
-        gram = (v.T @ v).tocsr()
+        gram = v.T @ v
         gram.data = gram.data**2
         return float(signs @ (gram @ signs))
     signed = v.copy()
@@ -181,6 +182,8 @@ def _matched(copies: FloatArray, d: FloatArray, own: FloatArray, double: float) 
 _FITTED = 1e-10
 # loadings below this, relative to the effect's, are rounding
 _ROUNDING = 1e-9
+# a determinant below this, relative to the squared trace, is left to the eigenvectors
+_NEAR = 1e-3
 # entries of the blocks that are held at once
 _CHUNK = 4_000_000
 # side of the largest dense block
@@ -208,7 +211,7 @@ def influence(model: WorkingModel, power: float) -> Influence:
     if power == 0 and model.cluster is not None:
         return Influence(model, np.zeros((0, plain.shape[1])))
     if model.cluster is None:
-        loading, quiet = _single(model, np.arange(plain.shape[0]), power)
+        loading, quiet = _single(model, slice(None), power)
         return Influence(replace(model, loading=loading), _relative(model, quiet))
     loading, silent = np.empty_like(plain), []
     for members in _batches(model.cluster):
@@ -234,12 +237,14 @@ def _batches(cluster: IntArray) -> Iterator[IntArray]:
             yield first[begin : begin + step, None] + np.arange(size)
 
 
-def _single(model: WorkingModel, row: IntArray, power: float) -> tuple[FloatArray, FloatArray]:
+def _single(
+    model: WorkingModel, row: IntArray | slice, power: float
+) -> tuple[FloatArray, FloatArray]:
     """Groups that are one row: the variance of their residual is a number."""
     free = 1 + model.taken[row]
     fitted = free < _FITTED
-    scale = np.where(fitted, 0.0, np.where(fitted, 1.0, free) ** -power)
     loading = model.loading[row]
+    scale = np.where(fitted, 0.0, np.where(fitted, 1.0, free) ** -power)
     return loading * scale[:, None], (loading / model.root[row, None])[fitted]
 
 
@@ -272,6 +277,8 @@ def _adjust_block(model: WorkingModel, members: IntArray) -> tuple[FloatArray, F
     block = (shares * model.share_signs) @ shares.transpose(0, 2, 1)
     block *= stratum[:, :, None] == stratum[:, None, :]
     block += np.eye(size) + (factors * model.signs) @ factors.transpose(0, 2, 1)
+    if size == 2 and (found := _inverse_root_of_pairs(block)) is not None:
+        return found @ model.loading[members], np.zeros((0, model.loading.shape[1]))
     values, vectors = np.linalg.eigh(block)
     fitted = values < _FITTED
     scale = np.where(fitted, 0.0, 1 / np.sqrt(np.where(fitted, 1.0, values)))
@@ -279,6 +286,21 @@ def _adjust_block(model: WorkingModel, members: IntArray) -> tuple[FloatArray, F
     turned = vectors.transpose(0, 2, 1) @ loading
     quiet = _absorbed(vectors, loading, model.root[members])[fitted]
     return vectors @ (scale[:, :, None] * turned), quiet
+
+
+def _inverse_root_of_pairs(block: FloatArray) -> FloatArray | None:
+    """Symmetric inverse roots in closed form, ``(adj(V) + r I) / (r sqrt(tr V + 2 r))``, r^2 = |V|.
+
+    None where one of them is near singular.
+    """
+    a, b, c = block[:, 0, 0], block[:, 0, 1], block[:, 1, 1]
+    square = a * c - b**2
+    if (square < _NEAR * (a + c) ** 2).any():
+        return None
+    root = np.sqrt(square)
+    entries = np.stack([c + root, -b, -b, a + root], axis=1) / root[:, None]
+    inverse = entries / np.sqrt(a + c + 2 * root)[:, None]
+    return inverse.reshape(-1, 2, 2)
 
 
 def _adjust_tall(model: WorkingModel, row: IntArray) -> tuple[FloatArray, FloatArray]:

@@ -1,6 +1,7 @@
 """Rows of the regression: units that share a design and a cluster, collapsed to sums."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -58,7 +59,7 @@ class Rows:
         """Means of units' values by row, shape (n_rows,)."""
         return group_sum(self.of_unit, values) / np.bincount(self.of_unit)
 
-    @property
+    @cached_property
     def stratum_weight(self) -> FloatArray:
         """Total weight by stratum, shape (n_strata,)."""
         return group_sum(self.stratum, self.root**2, self.n_strata)
