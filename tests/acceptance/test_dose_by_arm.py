@@ -13,10 +13,9 @@ import pytest
 
 from handler_server import handling
 from sending_study import make_sending_study, outbox
-from study_folders import done
+from study_folders import close_wave, done
 from wavewise.workflow.learn.analyze import analyze
 from wavewise.workflow.report.report import write_report
-from wavewise.workflow.run.observe import close_wave
 from wavewise.workflow.study import open_study, utc_now
 
 NAME = "exposure by arm"

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from study_folders import STUDY, assignment, call, done, events, in_time, make_study, people
+from study_folders import STUDY, all_the_same, assignment, call, done, events, make_study, people
 
 PROGRAM = Path(sys.executable).parent / "wavewise"
 
@@ -242,7 +242,7 @@ def test_check_lists_every_fault_at_once(tmp_path: Path) -> None:
 
 
 def test_two_processes_open_one_wave(study: Path) -> None:
-    words = [str(PROGRAM), *in_time(("wave", "open", str(study), "one")), "--json"]
+    words = [str(PROGRAM), *all_the_same(("wave", "open", str(study), "one")), "--json"]
     both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in "ab"]
     for process in both:
         process.communicate(timeout=120)
@@ -252,7 +252,7 @@ def test_two_processes_open_one_wave(study: Path) -> None:
 
 def test_a_killed_open_leaves_all_or_nothing(tmp_path: Path) -> None:
     study = make_study(tmp_path / "study", n=20_000)
-    words = [str(PROGRAM), *in_time(("wave", "open", str(study), "one"))]
+    words = [str(PROGRAM), *all_the_same(("wave", "open", str(study), "one"))]
     seen = set()
     for delay in (0.3, 0.6, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.7):
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -277,7 +277,7 @@ def test_the_same_study_draws_the_same_bytes(tmp_path: Path) -> None:
             (study / "study.db").unlink()
             done("register", study)
             done("people", "import", study, study / "people.csv")
-        words = [str(PROGRAM), *in_time(("wave", "open", str(study), "one"))]
+        words = [str(PROGRAM), *all_the_same(("wave", "open", str(study), "one"))]
         subprocess.run(words, check=True, env=env, capture_output=True, timeout=120)
         frame = assignment(study, "one").sort("unit_id")
         digests.add(hashlib.sha256(frame.write_csv().encode()).hexdigest())

@@ -13,12 +13,12 @@ import pytest
 import web_server
 from call_providers import Provider, post, provider_running
 from calling_study import SIP, Book, calling_study, states
+from study_folders import close_wave
 from telephones import a_line, free_ports, need_baresip, press_when_answered
 from wavewise.fieldwork.channels.settings import Secrets, open_channel, read_channels
 from wavewise.fieldwork.contact_details import KeyRing
 from wavewise.server.app import build_app
 from wavewise.server.authentication import Settings
-from wavewise.workflow.run.observe import close_wave
 from wavewise.workflow.send.worker import SendPlan, run_worker, send
 from wavewise.workflow.study import Study
 

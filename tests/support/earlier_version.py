@@ -25,7 +25,7 @@ from unittest.mock import patch
 import numpy as np
 import polars as pl
 
-from study_folders import in_time
+from study_folders import all_the_same
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "earlier_version"
 EXPECTED = FIXTURES / "expected"
@@ -94,7 +94,7 @@ def wavewise(*words: object, fails: bool = False) -> str:
     from wavewise.cli import main
 
     out, err, code = io.StringIO(), io.StringIO(), 0
-    line = ["wavewise", *map(str, in_time(words))]
+    line = ["wavewise", *map(str, all_the_same(words))]
     told = (contextlib.redirect_stdout(out), contextlib.redirect_stderr(err))
     with patch.object(sys, "argv", line), told[0], told[1]:
         try:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
+from study_folders import close_wave
 from wavewise.shared.streams import stream
 from wavewise.simulated import FamilyWorld
 from wavewise.workflow.prepare.people import import_people
 from wavewise.workflow.prepare.registration import register
-from wavewise.workflow.run.observe import close_wave, observe
+from wavewise.workflow.run.observe import observe
 from wavewise.workflow.run.open_wave import open_wave, window_start
 from wavewise.workflow.study import Study, open_study
 

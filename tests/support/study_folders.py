@@ -10,6 +10,9 @@ import polars as pl
 from typer.testing import CliRunner
 
 from wavewise.cli import app
+from wavewise.workflow.run import observe
+from wavewise.workflow.run.observe import ClosedWave
+from wavewise.workflow.study import Study
 
 STUDY = """
 [study]
@@ -96,14 +99,33 @@ class Answer:
         return json.loads(self.out)
 
 
-def in_time(words: Sequence[object]) -> tuple[object, ...]:
-    """The words of a call; waves of these studies lie in the past, and are opened all the same."""
-    return (*words, "--accept-late") if tuple(words[:2]) == ("wave", "open") else tuple(words)
+# Waves of these studies lie in the past, and have events of some kinds only.
+ALL_THE_SAME = (
+    "--accept",
+    "event-kinds",
+    "--accept",
+    "unmatched-ids",
+    "--accept",
+    "event-dates",
+    "--reason",
+    "a test",
+)
+
+
+def all_the_same(words: Sequence[object]) -> tuple[object, ...]:
+    """The words of a call; waves are opened late and closed whatever events there are."""
+    match tuple(words[:2]):
+        case ("wave", "open"):
+            return (*words, "--accept-late")
+        case ("wave", "close") if "--accept" not in words:
+            return (*words, *ALL_THE_SAME)
+        case _:
+            return tuple(words)
 
 
 def call(*words: object) -> Answer:
     """Call the command line in this process."""
-    result = CliRunner().invoke(app, [str(word) for word in in_time(words)])
+    result = CliRunner().invoke(app, [str(word) for word in all_the_same(words)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Answer(result.exit_code, result.stdout, result.stderr)
@@ -158,3 +180,10 @@ def assignment(folder: Path, wave: str) -> pl.DataFrame:
 
     with Store.open(f"sqlite:///{folder / 'study.db'}") as store:
         return store.waves.assignment(wave)
+
+
+def close_wave(study: Study, wave_id: str) -> ClosedWave:
+    """Close a wave whatever kinds of events there are."""
+    return observe.close_wave(
+        study, wave_id, ("event-kinds", "unmatched-ids", "event-dates"), "a test"
+    )

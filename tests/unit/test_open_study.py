@@ -59,7 +59,7 @@ def test_from_plan_to_report_with_frames_of_any_kind(folder: Path, kind: str) ->
     assert study.observe(given(_events(assigned), "events.csv")).facts()["n_new"] == 100
     assert study.observe(given(_events(assigned), "events.csv")).facts()["n_new"] == 0
     clock.now = AFTER
-    study.wave_close("one")
+    study.wave_close("one", accept=["event-kinds", "event-dates"], reason="a test")
     assert study.outcomes("one")["login"].sum() == 100
     assert study.events().height == 100
     assert study.events()["at"].dtype == pl.Datetime("us", "UTC")
@@ -140,7 +140,7 @@ def test_it_says_where_it_stands_and_what_comes_next(folder: Path) -> None:
     study.wave_open("one")
     assert 'study.observe(data), study.wave_close("one") from 2024-03-18' in repr(study)
     clock.now = AFTER
-    study.wave_close("one")
+    study.wave_close("one", accept=["event-kinds", "event-dates"], reason="a test")
     assert 'Next: study.analyze("one")' in repr(study)
     study.analyze("one")
     assert 'Next: study.wave_open("two")' in repr(study)

@@ -30,6 +30,7 @@ from wavewise.workflow.prepare.people import import_people
 from wavewise.workflow.prepare.registration import register
 from wavewise.workflow.report.report import write_report
 from wavewise.workflow.result import VerbResult
+from wavewise.workflow.run.data_check import CLOSING_CHECKS
 from wavewise.workflow.run.import_wave import import_wave
 from wavewise.workflow.run.observe import close_wave, observe
 from wavewise.workflow.run.open_wave import open_wave, window_start
@@ -198,7 +199,7 @@ class _Run:
         with self._told(f"observe {wave.id}") as what:
             what.append(self._observe(wave))
         with self._told(f"close {wave.id}") as what:
-            closed = close_wave(self._study, wave.id)
+            closed = close_wave(self._study, wave.id, CLOSING_CHECKS, "a rehearsal")
             what.append(f"{closed.n_units:,} outcomes; mean {closed.outcome} by arm:")
             what.append(", ".join(f"{row['arm']} {_number(row['mean'])}" for row in closed.arms))
         with self._told(f"analyze {wave.id}") as what:

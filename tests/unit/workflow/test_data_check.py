@@ -123,7 +123,7 @@ def test_outcomes_of_a_kind_that_was_never_seen_are_not_frozen(study):
 def test_an_accepted_check_goes_on_record(study):
     with pytest.raises(InputError, match="without --reason"):
         close(study, accept=["event-kinds"])
-    with pytest.raises(InputError, match="needed a check that fails: event-kinds"):
+    with pytest.raises(InputError, match="found --accept languages; needed one of event-kinds"):
         study.wave_close("w1", accept=["event-kinds", "languages"], reason="none came")
     study.wave_close("w1", accept=["event-kinds"], reason="none came")
     study.report()

@@ -7,13 +7,13 @@ import polars as pl
 import pytest
 
 from memory_study import AFTER, DURING, memory_study
-from study_folders import STUDY, people
+from study_folders import STUDY, close_wave, people
 from wavewise.errors import InputError, RegistrationError, StateError
 from wavewise.shared.results import Result
 from wavewise.workflow.prepare.people import import_people
 from wavewise.workflow.run.export import erase, export
 from wavewise.workflow.run.import_wave import import_wave
-from wavewise.workflow.run.observe import close_wave, observe
+from wavewise.workflow.run.observe import observe
 from wavewise.workflow.run.open_wave import open_wave
 
 RAN_ELSEWHERE = """

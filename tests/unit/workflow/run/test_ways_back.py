@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from memory_study import AFTER, Desk, memory_study
-from study_folders import STUDY, people
+from study_folders import STUDY, close_wave, people
 from wavewise.design.parse import parse_spec
 from wavewise.errors import InputError, StateError
 from wavewise.store import to_us
@@ -19,7 +19,6 @@ from wavewise.workflow.prepare.registration import amend
 from wavewise.workflow.report.contents import report_contents
 from wavewise.workflow.report.report import write_report
 from wavewise.workflow.run.observe import (
-    close_wave,
     discard_wave,
     observe,
     reopen_wave,

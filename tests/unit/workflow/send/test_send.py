@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 
 from memory_study import AFTER, memory_study
-from study_folders import people
+from study_folders import close_wave, people
 from wavewise.errors import InputError
 from wavewise.shared.results import Result
 from wavewise.workflow.contacts.opt_outs import record_opt_out
 from wavewise.workflow.prepare.people import import_people
 from wavewise.workflow.prepare.registration import register
-from wavewise.workflow.run.observe import close_wave, observe
+from wavewise.workflow.run.observe import observe
 from wavewise.workflow.run.open_wave import open_wave
 from wavewise.workflow.send.preview import preview
 from wavewise.workflow.send.queue import queue_wave
