@@ -162,7 +162,8 @@ class _Grower:
             return [self._root(levels, gains, depth)]
         if depth == 1 or scan <= _SCAN[depth] or few:
             ranks = np.stack([codes for codes, _ in levels])
-            order = np.argsort(ranks, axis=1, kind="stable")
+            short = ranks.astype(np.uint16) if widest <= 2**16 else ranks  # sorted in linear time
+            order = np.argsort(short, axis=1, kind="stable")
             above_least = gains[:, 1:] - gains[:, 1:].min(axis=1, keepdims=True)
             covariate, cut, _ = search(order, ranks, above_least, self.min_leaf, depth)
             return [(covariate, int(levels[covariate][1][cut]) if covariate >= 0 else 0)]
@@ -172,7 +173,7 @@ class _Grower:
         return [self._root(self._levels(units, _FEW_BINS), gains, 3), fine]
 
     def _root(self, levels: Any, gains: IntArray, depth: int) -> tuple[int, int]:
-        bins = np.column_stack([codes for codes, _ in levels])
+        bins = np.column_stack([codes.astype(np.uint8) for codes, _ in levels])
         n_parts = min(get_num_threads(), len(levels)) if gains.size > _MANY else 1
         ends = np.linspace(0, len(levels), n_parts + 1).astype(int)
         given = (bins, gains, int(bins.max()) + 1, depth, self.min_leaf)
@@ -190,7 +191,9 @@ class _Grower:
                 ranks = (np.arange(1, most) * column.size) // most
                 ends = np.searchsorted(np.cumsum(counts), ranks)
                 values = np.unique(np.append(ends, values[-1]))
-            found.append((np.searchsorted(values, column), values))
+            last = np.zeros(counts.size, np.int64)
+            last[values] = 1
+            found.append(((np.cumsum(last) - last)[column], values))
         return found
 
     def _leaf(self, gains: IntArray) -> tuple[Leaf, int]:
@@ -243,7 +246,7 @@ def _costs(cost: Any, arms: tuple[str, ...]) -> FloatArray:
 def _cuts(values: FloatArray, n_bins: int | None) -> FloatArray:
     """Values that end a bin, ascending: all of them where they are few, quantiles otherwise."""
     known = np.sort(values[~np.isnan(values)])
-    distinct = np.unique(known)
+    distinct = known[np.append(True, known[1:] != known[:-1])[: known.size]]
     if n_bins is not None and distinct.size > n_bins:
         ranks = (np.arange(1, n_bins) * known.size) // n_bins
         distinct = np.unique(np.append(known[ranks - 1], known[-1]))
@@ -252,9 +255,11 @@ def _cuts(values: FloatArray, n_bins: int | None) -> FloatArray:
 
 def _bin(values: FloatArray, cuts: FloatArray) -> IntArray:
     """0 where missing, else one more than the number of cuts below the value."""
-    absent = np.isnan(values)
-    place = 1 + np.searchsorted(cuts, np.where(absent, 0.0, values), side="left")
-    return np.where(absent, 0, place).astype(np.int64)
+    order = np.argsort(values)  # missing values last; neighbours are looked up together
+    n_known = values.size - int(np.isnan(values).sum())
+    place = np.zeros(values.size, np.int64)
+    place[order[:n_known]] = 1 + np.searchsorted(cuts, values[order[:n_known]], side="left")
+    return place
 
 
 # Exact search over every value, in whole numbers.
@@ -457,6 +462,21 @@ def _best_below(depth: int, tables: Any, table: Any, totals: Any, least: int) ->
 
 
 @compiled_nogil
+def _by_bin(bins: Any, n_bins: int) -> Any:
+    """Units by their bin, in order within it."""
+    starts = np.zeros(n_bins + 1, np.int64)
+    for b in bins:
+        starts[b + 1] += 1
+    for b in range(n_bins):
+        starts[b + 1] += starts[b]
+    order = np.empty(bins.size, np.int64)
+    for unit in range(bins.size):
+        order[starts[bins[unit]]] = unit
+        starts[bins[unit]] += 1
+    return order
+
+
+@compiled_nogil
 def best_split(
     bins: Any, gains: Any, n_bins: int, depth: int, least: int, first: int, last: int
 ) -> Any:
@@ -478,7 +498,7 @@ def best_split(
     if depth == 3:
         _mirror(whole_pairs)
     for covariate in range(first, last):
-        order = np.argsort(bins[:, covariate], kind="mergesort")
+        order = _by_bin(bins[:, covariate], n_bins)
         left = np.zeros_like(totals)
         lower, lower_pairs = np.zeros_like(whole), np.zeros_like(whole_pairs)
         place = 0
