@@ -563,6 +563,8 @@ def arm_means(sample: Sample, kind: StdErrorKind, working_model: WorkingModelNam
     group of their own. Under HC2 without weights the variance is ``s^2 / n``.
     """
     codes, n_present = compress(sample.arm)
+    if kind == "HC2" and sample.weights is None:
+        return _of_arms(sample, *_usual_means(codes, sample.outcome))
     none = dict.fromkeys(sample.arms, NotEstimable("not compared"))
     alone = replace(
         sample,
@@ -602,10 +604,29 @@ def arm_means(sample: Sample, kind: StdErrorKind, working_model: WorkingModelNam
     df = np.full(n_present, _fixed_df(rows, kind))
     if kind in {"HC2", "CR2"}:
         df = _df_of_means(model, usable)
+    return _of_arms(sample, mean, np.where(usable, variance, np.nan), df)
+
+
+def _usual_means(codes: IntArray, outcome: FloatArray) -> tuple[FloatArray, ...]:
+    """Means by arm, ``s^2 / n`` and ``n - 1``."""
+    counts = np.bincount(codes).astype(np.float64)
+    mean = group_sum(codes, outcome) / counts
+    gap = outcome - mean[codes]
+    gap -= (group_sum(codes, gap) / counts)[codes]  # means were rounded
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = group_sum(codes, gap**2) / (counts * (counts - 1))
+    variance[~(variance > _NO_VARIANCE * mean**2)] = np.nan
+    return mean, variance, counts - 1
+
+
+def _of_arms(sample: Sample, mean: FloatArray, variance: FloatArray, df: FloatArray) -> ArmMeans:
+    """Means of the arms that have units, among all; without a variance there is no error."""
     every = np.full((3, len(sample.arms)), np.nan)
-    present = np.flatnonzero(sample.counts)
-    every[0, present] = mean
-    every[1:, present] = np.where(usable, [np.sqrt(variance), df], np.nan)
+    every[:, np.flatnonzero(sample.counts)] = (
+        mean,
+        np.sqrt(variance),
+        np.where(np.isnan(variance), np.nan, df),
+    )
     return ArmMeans(*every)
 
 
