@@ -70,7 +70,7 @@ def main() -> None:
             study.register()
             study.people_import(people)
             study.wave_open("w1", accept_late=True)
-            study.observe(events)
+            study.observe(events, keep_unmatched=True)
         with ww.open_study(folder) as study:
             began = time.perf_counter()
             n_rows = study.events().height

@@ -4,7 +4,7 @@ Each function judges one thing and gives a `DataFinding`: pass, warn or fail, ho
 do. A finding that fails stops `wave close` unless it is accepted by name with a reason.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import polars as pl
 
 from wavewise.fieldwork.people import near_labels
+from wavewise.fieldwork.rendering import matched_language
 from wavewise.shared.results import Record
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "KindsInUse",
     "event_dates",
     "event_kinds",
+    "event_values",
     "languages_without_text",
     "near_equal_labels",
     "numbers_as_text",
@@ -34,7 +36,8 @@ UNMATCHED_ALONE_FAIL = 0.2  # where none is: platforms also send events of peopl
 OUTSIDE_FAIL = 0.5
 _TEXT_NUMBERS = 0.8
 _DAY_US = 86_400_000_000
-_YEARS = tuple(sign * days for days in (365, 366) for sign in (1, -1))
+_TYPING = 0.8  # of the events outside a window, where they lie in its days of another year
+_LONGEST_US = 180 * _DAY_US  # beyond that other years' days say nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,30 +57,38 @@ KindsInUse = Mapping[str, tuple[str, ...]]  # Kind of event: the outcomes that a
 
 
 def unmatched_ids(
-    lost: pl.DataFrame, n_events: int, n_people: int, *, people: str = "people"
+    lost: pl.DataFrame, events: Mapping[str, int], n_people: int, *, people: str = "people"
 ) -> DataFinding:
-    """Events of the outcomes' kinds that name nobody.
+    """Events of the outcomes' kinds that name nobody; ``events`` has all of them by kind.
 
-    ``lost`` has a row per such id: id, events, cause (why it matches nobody) and unit (the one
-    that it is likely to mean; null where there is none); ``n_events`` counts all events.
+    ``lost`` has a row per such id and kind: id, kind, events, cause (why it matches nobody) and
+    unit (the one that it is likely to mean; null where there is none).
     """
     if lost.is_empty():
         return DataFinding("unmatched-ids", "pass", 0, f"Every event names one of the {people}.")
-    n_lost = int(lost["events"].sum())
-    n_likely = int(lost.filter(pl.col("unit").is_not_null())["events"].sum())
-    is_large = n_likely / n_events >= UNMATCHED_FAIL or n_lost / n_events >= UNMATCHED_ALONE_FAIL
+    is_likely = pl.col("unit").is_not_null()
+    by_kind = lost.group_by("kind").agg(
+        pl.col("events").sum(), likely=pl.col("events").filter(is_likely).sum()
+    )
+    large = sorted(
+        kind
+        for kind, n, n_likely in by_kind.iter_rows()
+        if n_likely / events[kind] >= UNMATCHED_FAIL or n / events[kind] >= UNMATCHED_ALONE_FAIL
+    )
+    n_events, n_lost = sum(events.values()), int(lost["events"].sum())
     by_cause = lost.group_by("cause").agg(pl.col("events").sum())
     by_cause = by_cause.sort("events", "cause", descending=[True, False])
     causes = "; ".join(f"{n:,} ({cause})" for cause, n in by_cause.iter_rows())
+    named = f" Of kind {', '.join(map(repr, large))} they are a large part." if large else ""
     return DataFinding(
         "unmatched-ids",
-        "fail" if is_large else "warn",
+        "fail" if large else "warn",
         n_lost,
         f"{n_lost:,} of {n_events:,} events of the outcomes' kinds ({n_lost / n_events:.1%}) name "
-        f"none of the {n_people:,} {people}: {causes}.",
-        "Correct the ids where the file is made, or import it again with `--match-ids`; `--ids` "
-        "lists them with the unit that each is likely to mean."
-        if n_likely
+        f"none of the {n_people:,} {people}: {causes}.{named if len(events) > 1 else ''}",
+        "Correct the ids where the file is made, or import it again with `--match-ids`; "
+        "`wavewise data-check DIR --ids` lists them with the unit that each is likely to mean."
+        if by_kind["likely"].sum()
         else "Check that these people are outside the study; otherwise import them first.",
         tuple(by_cause.iter_rows(named=True)),
         tuple(lost.iter_rows(named=True)),
@@ -86,28 +97,55 @@ def unmatched_ids(
 
 def event_kinds(counts: Mapping[str, int], kinds: KindsInUse) -> DataFinding:
     """Whether every kind that an outcome uses was seen; ``counts`` has the events by kind."""
-    missing = [kind for kind in kinds if not counts.get(kind)]
     others = sorted(set(counts) - set(kinds))
     rows = tuple(
         {"kind": kind, "events": counts.get(kind, 0), "outcomes": ", ".join(kinds.get(kind, ()))}
         for kind in [*kinds, *others]
     )
-    if not missing:
-        n = sum(counts.get(kind, 0) for kind in others)
-        text = "Every outcome's kind of event was seen."
-        if others:
-            text += f" No outcome uses {n:,} events of other kinds: {', '.join(others)}."
-        return DataFinding("event-kinds", "pass", n, text, rows=rows)
-    told = [_not_seen(kind, kinds[kind], others) for kind in missing]
-    return DataFinding(
-        "event-kinds",
-        "fail",
-        len(missing),
-        " ".join(told),
-        "Give the kind as the study file writes it (`wavewise observe DIR FILE --kind KIND`), or "
-        "amend the outcome's event. An outcome without events is 0 for everybody.",
-        rows,
-    )
+    missing = [kind for kind in kinds if not counts.get(kind)]
+    if missing:
+        told = [_not_seen(kind, kinds[kind], others) for kind in missing]
+        return DataFinding(
+            "event-kinds",
+            "fail",
+            len(missing),
+            " ".join(told),
+            "Give the kind as the study file writes it (`wavewise observe DIR FILE --kind KIND`), "
+            "or amend the outcome's event. An outcome without events is 0 for everybody.",
+            rows,
+        )
+    alike = [group for group in near_labels(pl.Series([*kinds, *others])) if {*group} & {*others}]
+    used = [(kind, {*group} & {*others}) for group in alike for kind in group if kind in kinds]
+    if used:
+        told = [
+            f"{', '.join(map(repr, sorted(near)))} is not '{kind}': {_share(counts, near, kind)}."
+            for kind, near in used
+        ]
+        most = max(_n(counts, near) / (_n(counts, near) + counts[kind]) for kind, near in used)
+        return DataFinding(
+            "event-kinds",
+            "fail" if most >= UNMATCHED_FAIL else "warn",
+            sum(_n(counts, near) for _, near in used),
+            "Kinds that differ by blanks, capitals or the form of letters only count as "
+            f"different. {' '.join(told)}",
+            "Write the kind as the study file does, and deliver these events again under the same "
+            "ids with `wavewise observe DIR FILE --correct --reason TEXT`.",
+            rows,
+        )
+    n = _n(counts, others)
+    text = "Every outcome's kind of event was seen."
+    if others:
+        text += f" No outcome uses {n:,} events of other kinds: {', '.join(others)}."
+    return DataFinding("event-kinds", "pass", n, text, rows=rows)
+
+
+def _n(counts: Mapping[str, int], kinds: Iterable[str]) -> int:
+    return sum(counts.get(kind, 0) for kind in kinds)
+
+
+def _share(counts: Mapping[str, int], near: Iterable[str], kind: str) -> str:
+    n = _n(counts, near)
+    return f"{n:,} of {n + counts[kind]:,} events are left out"
 
 
 def _not_seen(kind: str, outcomes: Sequence[str], others: Sequence[str]) -> str:
@@ -119,36 +157,79 @@ def _not_seen(kind: str, outcomes: Sequence[str], others: Sequence[str]) -> str:
     return f"No event of kind '{kind}' was seen, of which {', '.join(outcomes)} is made{nearest}."
 
 
-def event_dates(
-    counts: Mapping[str, Any], first_us: int | None, last_us: int | None, window: tuple[int, int]
-) -> DataFinding:
-    """Events of a wave's units before, in and after its window: keys before, inside, after."""
-    before, inside, after = (int(counts[key]) for key in ("before", "inside", "after"))
+def event_dates(around: pl.DataFrame, window: tuple[int, int], *, wave: str = "") -> DataFinding:
+    """Events of a wave's units before, in and after its window.
+
+    ``around`` has a row per kind: kind, before, inside, after, a_year_off, first_us, last_us.
+    """
+    rows = tuple(around.drop("first_us", "last_us").sort("kind").iter_rows(named=True))
+    rows = tuple({"wave": wave, **row} for row in rows) if wave else rows
+    of_wave = f"Wave {wave}: " if wave else ""
+    names = ("before", "inside", "after", "a_year_off")
+    before, inside, after, year_off = (sum(row[name] for row in rows) for name in names)
     n = before + inside + after
-    where = f"{before:,} before, {inside:,} in and {after:,} after the window"
-    rows = ({"before": before, "inside": inside, "after": after},)
     if n == 0:
-        return DataFinding("event-dates", "warn", 0, "No event of the outcomes' kinds yet.")
-    if inside / n >= OUTSIDE_FAIL:
-        return DataFinding("event-dates", "pass", n - inside, f"Events: {where}.", rows=rows)
-    text = f"Most events are outside the window: {where}."
+        text = f"{of_wave}no event of the outcomes' kinds of its units yet."
+        return DataFinding("event-dates", "warn", 0, _sentence(text))
     start, end = window
-    if inside == 0 and first_us is not None and last_us is not None:
-        span = f"{_day(first_us)} to {_day(last_us)}, window {_day(start)} to {_day(end - 1)}"
-        text = f"No event is in the window: {where} ({span})."
-        if any(first_us + d * _DAY_US < end and last_us + d * _DAY_US >= start for d in _YEARS):
-            text += " Moved by a year they would be in it."
+    where = f"{before:,} before, {inside:,} in and {after:,} after the window"
+    span = f"events {_day(around['first_us'].min())} to {_day(around['last_us'].max())}"
+    where += f" ({span}, window {_day(start)} to {_day(end - 1)})"
+    wrong_year = [row for row in rows if _is_year_off(row, end - start)]
+    if inside == 0:
+        text = f"{of_wave}no event is in the window: {where}."
+    elif wrong_year:
+        text = f"{of_wave}dates of another year: {where}."
+    elif inside / n < OUTSIDE_FAIL:
+        text = f"{of_wave}most events are outside the window: {where}."
+    else:
+        text = _sentence(f"{of_wave}events: {where}.")
+        return DataFinding("event-dates", "pass", n - inside, text, rows=rows)
+    if wrong_year:
+        text += f" Moved by a year, {year_off:,} more would be in it."
     return DataFinding(
         "event-dates",
-        "fail" if inside == 0 else "warn",
+        "fail" if inside == 0 or wrong_year else "warn",
         n - inside,
-        text,
-        "Check the year, the order of day and month, and the time zone of the file.",
+        _sentence(text),
+        "Check the year, the order of day and month, and the time zone of the file; deliver "
+        "corrected events under the same ids with `wavewise observe DIR FILE --correct --reason "
+        "TEXT`.",
         rows,
     )
 
 
-def _day(us: int) -> str:
+def _is_year_off(row: Mapping[str, Any], window_us: int) -> bool:
+    """Whether many events lie in the window's days of another year, and hardly any elsewhere."""
+    n_out, n_off = row["before"] + row["after"], row["a_year_off"]
+    many = n_off >= UNMATCHED_FAIL * (n_out + row["inside"])
+    return bool(n_off and many and n_off >= _TYPING * n_out and window_us <= _LONGEST_US)
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def event_values(around: pl.DataFrame, kinds: Sequence[str], *, wave: str = "") -> DataFinding:
+    """Events in a wave's window without a value, of kinds whose outcomes are made from values."""
+    found = around.filter(pl.col("kind").is_in(list(kinds)) & (pl.col("valueless") > 0))
+    n = int(found["valueless"].sum())
+    if not n:
+        return DataFinding("event-values", "pass", 0, "Every event has the value that it needs.")
+    rows = [{"kind": k, "events": n} for k, n in found.select("kind", "valueless").iter_rows()]
+    told = ", ".join(f"{row['events']:,} of kind '{row['kind']}'" for row in rows)
+    return DataFinding(
+        "event-values",
+        "fail",
+        n,
+        f"{f'Wave {wave}: e' if wave else 'E'}vents without a value: {told}.",
+        "Deliver them again under the same ids with `wavewise observe DIR FILE --correct --reason "
+        "TEXT`, or take them out with `wavewise withdraw DIR FILE --reason TEXT`.",
+        tuple(rows),
+    )
+
+
+def _day(us: Any) -> str:
     return f"{datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%d}"
 
 
@@ -235,38 +316,45 @@ def small_strata(strata: pl.Series, n_arms: int) -> DataFinding:
     )
 
 
-def languages_without_text(languages: pl.Series, texts: Sequence[str]) -> DataFinding:
-    """Languages of units for which no message has a text; they get the first one."""
-    bases = {text.lower().replace("_", "-").split("-")[0] for text in texts}
-    given = languages.drop_nulls()
-    base = (
-        given.str.to_lowercase()
-        .str.strip_chars()
-        .str.replace_all("_", "-")
-        .str.split("-")
-        .list.first()
-    )
-    lost = given.filter(~base.is_in(list(bases)))
-    if not bases or lost.len() == 0:
+def languages_without_text(
+    languages: pl.DataFrame, texts: Sequence[str], *, people: str = "people"
+) -> DataFinding:
+    """Languages (columns language, n) in which no message has a text; they get the first one."""
+    listed = list(dict.fromkeys(texts))
+    counts = languages.filter(pl.col("language").str.strip_chars() != "")
+    counts = counts.select("language", "n").sort("n", "language", descending=[True, False])
+    lost = [
+        {"language": name, "n": n}
+        for name, n in counts.iter_rows()
+        if listed and matched_language(name, listed) is None
+    ]
+    if not lost:
         return DataFinding("languages", "pass", 0, "Every language has a text.")
-    counts = lost.value_counts(sort=True, name="n")
-    told = ", ".join(f"'{name}' ({n:,})" for name, n in counts.head(5).iter_rows())
+    told = ", ".join(f"'{row['language']}' ({row['n']:,})" for row in lost[:5])
+    more = f", and {len(lost) - 5} more" if len(lost) > 5 else ""
+    n_units = sum(row["n"] for row in lost)
     return DataFinding(
         "languages",
         "warn",
-        lost.len(),
-        f"{lost.len():,} units have a language without a text: {told}. They get the first text.",
-        f"Texts exist for {', '.join(sorted(bases))}; add texts, or correct the column.",
-        tuple({"language": name, "n": n} for name, n in counts.iter_rows()),
+        n_units,
+        f"Languages in which no message has a text: {told}{more}; these {people} get the first "
+        f"one, '{listed[0]}'.",
+        f"Texts exist for {', '.join(sorted(listed))}; add texts, or correct the column.",
+        tuple(lost),
     )
 
 
-def shared_contacts(groups: pl.DataFrame) -> DataFinding:
-    """Contact details that several units share: columns channel, n (units at one detail)."""
-    shared = groups.filter(pl.col("n") > 1)
-    if not shared.height:
-        return DataFinding("shared-contacts", "pass", 0, "No contact detail is shared.")
-    by = shared.group_by("channel").agg(
+def shared_contacts(shared: pl.DataFrame) -> DataFinding:
+    """Contact details of several units: columns channel, detail, group (drawn as one)."""
+    by_detail = shared.group_by("channel", "detail").agg(
+        n=pl.len(), n_groups=pl.col("group").n_unique()
+    )
+    by_detail = by_detail.filter(pl.col("n_groups") > 1)
+    if by_detail.is_empty():
+        return DataFinding(
+            "shared-contacts", "pass", 0, "No contact detail is shared by units drawn separately."
+        )
+    by = by_detail.group_by("channel").agg(
         details=pl.len(), units=pl.col("n").sum(), most=pl.col("n").max()
     )
     rows = tuple(by.sort("channel").iter_rows(named=True))
@@ -279,7 +367,9 @@ def shared_contacts(groups: pl.DataFrame) -> DataFinding:
         "shared-contacts",
         "warn",
         sum(r["units"] for r in rows),
-        f"{told}: one phone may get the messages of several arms.",
-        "Randomize by the phone (`randomize_by` in [units]), or keep one unit per phone.",
+        f"{told}: they may fall into different arms, and one contact then gets all of their "
+        "messages.",
+        "Give those who share one the same value of a column, and name it as `randomize_by` in "
+        "[units]; or keep one unit for each.",
         rows,
     )

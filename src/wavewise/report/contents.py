@@ -40,6 +40,7 @@ __all__ = [
     "TruthRow",
     "WaveContents",
     "check_table",
+    "data_table",
     "design_table",
     "flow_table",
     "former_table",
@@ -227,6 +228,8 @@ class ReportContents:
         Tests of policies on fresh outcomes.
     deliveries : tuple of WaveDeliveries
         What became of messages, of each wave that sent any.
+    data : tuple of mapping
+        What people and events are like: check, verdict, count, text, advice of each check.
     decision : DecisionContents or None
         What was decided.
     truth : TruthContents or None
@@ -252,6 +255,7 @@ class ReportContents:
     late_scores: str = ""
     evaluations: "tuple[Evaluation, ...]" = ()
     deliveries: "tuple[WaveDeliveries, ...]" = ()
+    data: tuple[Mapping[str, Any], ...] = ()
     decision: DecisionContents | None = None
     truth: TruthContents | None = None
     provenance: tuple[tuple[str, str], ...] = ()
@@ -278,6 +282,23 @@ class ReportContents:
             model_facts(fit, score_table(fit, self.late_scores)) for fit in self.score_models
         ]
         return {"version": CONTENTS_VERSION, "posterior": None, **plain(shown)}
+
+
+def data_table(contents: ReportContents) -> Table:
+    """Verdicts on people and events, as they were when the report was written."""
+    columns = (*(Column(name, numeric=False) for name in ("Check", "Verdict")), Column("Count"))
+    rows = tuple(
+        (
+            one["check"],
+            one["verdict"],
+            count(one["count"]),
+            " ".join(filter(None, (one["text"], one["advice"]))),
+        )
+        for one in contents.data
+    )
+    note = f"As of {contents.generated_on}, of what `wavewise data-check` judges."
+    columns = (*columns, Column("What was found", numeric=False))
+    return Table("People and events", columns, rows, note=note, stack=True)
 
 
 def former_table(wave: WaveContents, former: FormerOutcomes) -> Table:

@@ -22,6 +22,7 @@ from wavewise.report.contents import (
     ReportContents,
     WaveContents,
     check_table,
+    data_table,
     design_table,
     flow_table,
     former_table,
@@ -144,6 +145,8 @@ def _sections(contents: ReportContents, headline: Findings, names: Names) -> Ite
     yield Section("design", "Design", "Design", tuple(_design(contents, names)))
     yield Section("units", "Units by wave and arm", "Units", tuple(_units(contents)))
     yield Section("checks", "Checks", "Checks", tuple(_checks(contents)))
+    data = (data_table(contents),) if contents.data else ()
+    yield Section("data", "Data", "Data", data)
     sent = tuple(b for item in contents.deliveries for b in _delivery(item, contents, names))
     yield Section("deliveries", "Deliveries", "Deliveries", sent)
     yield Section(

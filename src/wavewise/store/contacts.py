@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import polars as pl
-from sqlalchemy import Connection, bindparam, delete, func, select, true, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, select, true, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from wavewise.errors import InputError
@@ -60,12 +60,15 @@ class Contacts(Part):
         with self._reading() as connection:
             return scan(connection, query, {"unit_id": pl.String})["unit_id"]
 
-    def units_per_detail(self) -> pl.DataFrame:
-        """Number of units at each contact detail (channel, n); the details stay closed."""
+    def shared(self) -> pl.DataFrame:
+        """Units at contact details of several (unit_id, channel, detail); they stay closed."""
         keys = (contact.c.channel, contact.c.lookup)
-        query = select(contact.c.channel, func.count().label("n")).group_by(*keys)
+        several = select(*keys).group_by(*keys).having(func.count() > 1).subquery()
+        query = select(contact.c.unit_id, contact.c.channel, contact.c.lookup.label("detail")).join(
+            several, and_(*(key == several.c[key.name] for key in keys))
+        )
         with self._reading() as connection:
-            return scan(connection, query, {"channel": pl.String, "n": pl.Int64})
+            return scan(connection, query, dict.fromkeys((*_KEY, "detail"), pl.String))
 
     def at(self, lookups: Sequence[str]) -> pl.DataFrame:
         """Units and channels whose blind index is one of these: columns unit_id, channel."""

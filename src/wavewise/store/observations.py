@@ -6,7 +6,19 @@ from datetime import datetime
 from typing import Any, Literal
 
 import polars as pl
-from sqlalchemy import Connection, Table, and_, case, delete, func, or_, select, true, update
+from sqlalchemy import (
+    Connection,
+    Table,
+    and_,
+    case,
+    delete,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from wavewise.errors import Fault, InputError
@@ -114,18 +126,34 @@ class Events(Part):
             return scan(connection, query, types)
 
     def around(self, start_us: int, end_us: int, *, kinds: Sequence[str]) -> pl.DataFrame:
-        """Events of a unit before, in and after a window: unit_id, counts, first and last time."""
-        at = event.c.at_utc_us
-        counts = {"before": at < start_us, "inside": at.between(start_us, end_us - 1)}
-        counts["after"] = at >= end_us
-        columns = [func.sum(case((rule, 1), else_=0)).label(name) for name, rule in counts.items()]
+        """Events of each unit and kind around a window, with the first and last time.
+
+        Columns unit_id, kind, before, inside, after, a_year_off (of those outside, the ones in the
+        same days a year earlier or later), valueless (of those inside, without a value).
+        """
+        at, inside = event.c.at_utc_us, event.c.at_utc_us.between(start_us, end_us - 1)
+        year, leap_year = (days * 86_400_000_000 for days in (365, 366))
+        moved = or_(
+            at.between(start_us - leap_year, end_us - year - 1),
+            at.between(start_us + year, end_us + leap_year - 1),
+        )
+        rules = {
+            "before": at < start_us,
+            "inside": inside,
+            "after": at >= end_us,
+            "a_year_off": and_(moved, not_(inside)),
+            "valueless": and_(inside, event.c.value.is_(None)),
+        }
+        counts = [func.sum(case((rule, 1), else_=0)).label(name) for name, rule in rules.items()]
+        keys = (event.c.unit_id, event.c.kind)
         times = (func.min(at).label("first_us"), func.max(at).label("last_us"))
-        query = select(event.c.unit_id, *columns, *times).where(
+        query = select(*keys, *counts, *times).where(
             event.c.kind.in_(list(kinds)), event.c.withdrawn_at_utc_us.is_(None)
         )
-        types = {"unit_id": pl.String} | dict.fromkeys((*counts, "first_us", "last_us"), pl.Int64)
+        types: dict[str, type[pl.DataType]] = dict.fromkeys(("unit_id", "kind"), pl.String)
+        types |= dict.fromkeys((*rules, "first_us", "last_us"), pl.Int64)
         with self._reading() as connection:
-            return scan(connection, query.group_by(event.c.unit_id), types)
+            return scan(connection, query.group_by(*keys), types)
 
     def count(self) -> int:
         """Number of events that count."""

@@ -91,6 +91,12 @@ class Units(Part):
         with self._reading() as connection:
             return scan(connection, select(unit.c.unit_id), {"unit_id": pl.String})["unit_id"]
 
+    def languages(self) -> pl.DataFrame:
+        """Number of units of each language: language, n."""
+        query = select(unit.c.language, func.count().label("n")).group_by(unit.c.language)
+        with self._reading() as connection:
+            return scan(connection, query, {"language": pl.String, "n": pl.Int64})
+
     def last_replacement(self) -> int:
         """Number of the last replacement of a unit's row; 0 where none was replaced."""
         with self._reading() as connection:

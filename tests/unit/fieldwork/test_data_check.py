@@ -1,10 +1,12 @@
 """What is said of people and events before anything is frozen."""
 
 import polars as pl
+import pytest
 
 from wavewise.fieldwork.data_check import (
     event_dates,
     event_kinds,
+    event_values,
     languages_without_text,
     near_equal_labels,
     numbers_as_text,
@@ -18,12 +20,17 @@ NEVER = {"before": 0, "inside": 0, "after": 0}
 
 
 def lost(*rows):
-    return pl.DataFrame(list(rows), ["id", "events", "cause", "unit"], orient="row")
+    columns = ["id", "kind", "events", "cause", "unit"]
+    return pl.DataFrame(list(rows), columns, orient="row")
 
 
 def test_a_third_of_the_logins_lost_to_a_spreadsheet_fails():
     found = unmatched_ids(
-        lost(("1", 2, "leading zeros", "0001"), ("2", 4, "leading zeros", "0002")), 18, 9
+        lost(
+            ("1", "login", 2, "leading zeros", "0001"), ("2", "login", 4, "leading zeros", "0002")
+        ),
+        {"login": 18},
+        9,
     )
     assert (found.verdict, found.count) == ("fail", 6)
     assert "6 of 18" in found.text
@@ -33,10 +40,18 @@ def test_a_third_of_the_logins_lost_to_a_spreadsheet_fails():
 
 
 def test_events_of_people_outside_the_study_are_a_warning_until_they_are_many():
-    few = unmatched_ids(lost(("other", 5, "no unit is like it", None)), 100, 95)
-    many = unmatched_ids(lost(("other", 95, "no unit is like it", None)), 190, 95)
-    none = unmatched_ids(lost(), 95, 95)
+    few = unmatched_ids(lost(("x", "login", 5, "no unit is like it", None)), {"login": 100}, 95)
+    many = unmatched_ids(lost(("x", "login", 95, "no unit is like it", None)), {"login": 190}, 95)
+    none = unmatched_ids(lost(), {"login": 95}, 95)
     assert [few.verdict, many.verdict, none.verdict] == ["warn", "fail", "pass"]
+
+
+def test_one_kind_whose_events_name_nobody_is_not_hidden_by_another():
+    found = unmatched_ids(
+        lost(("x", "visit", 20, "no unit is like it", None)), {"login": 9_980, "visit": 20}, 95
+    )
+    assert found.verdict == "fail"
+    assert "Of kind 'visit' they are a large part" in found.text
 
 
 def test_a_kind_that_was_never_seen_names_the_nearest():
@@ -49,16 +64,58 @@ def test_a_kind_that_was_never_seen_names_the_nearest():
     assert event_kinds({}, {"login": ("y",)}).verdict == "fail"
 
 
+@pytest.mark.parametrize("near", ["Login", "LOGIN ", "login\u00a0"])
+def test_kinds_that_differ_by_case_or_blanks(near):
+    found = event_kinds({"login": 50, near: 50, "click": 2}, {"login": ("y",)})
+    assert (found.verdict, found.count) == ("fail", 50)
+    assert "50 of 100 events are left out" in found.text
+    assert event_kinds({"login": 98, near: 2}, {"login": ("y",)}).verdict == "warn"
+    assert event_kinds({"login": 9, "Login": 9}, {"login": ("y",), "Login": ("z",)}).count == 0
+
+
+START, END = 20_000 * DAY, 20_014 * DAY
+
+
+def around(*, before=0, inside=0, after=0, a_year_off=0, first=START, last=START):
+    return pl.DataFrame(
+        {
+            "kind": ["login"],
+            "before": [before],
+            "inside": [inside],
+            "after": [after],
+            "a_year_off": [a_year_off],
+            "first_us": [first],
+            "last_us": [last],
+        }
+    )
+
+
 def test_dates_a_year_off_are_named():
-    start, end = 20_000 * DAY, 20_014 * DAY
-    first, last = start - 365 * DAY, end - 366 * DAY
-    found = event_dates({**NEVER, "before": 40}, first, last, (start, end))
-    assert found.verdict == "fail"
-    assert "Moved by a year" in found.text
-    far = event_dates({**NEVER, "before": 40}, first - 90 * DAY, last - 90 * DAY, (start, end))
+    whole = event_dates(around(before=40, a_year_off=40, first=START - 365 * DAY), (START, END))
+    assert whole.verdict == "fail"
+    assert "Moved by a year, 40 more would be in it" in whole.text
+    half = event_dates(around(before=40, inside=40, a_year_off=40), (START, END))
+    assert half.verdict == "fail"
+    far = event_dates(around(before=40), (START, END))
     assert "Moved by a year" not in far.text
-    assert event_dates({"before": 9, "inside": 3, "after": 0}, 0, 1, (0, 1)).verdict == "warn"
-    assert event_dates({"before": 1, "inside": 3, "after": 0}, 0, 1, (0, 1)).verdict == "pass"
+    assert far.verdict == "fail"
+
+
+def test_a_history_of_years_is_no_mistake():
+    history = around(before=2_000, inside=100, a_year_off=90)
+    assert "Moved" not in event_dates(history, (START, END)).text
+    year = (START, START + 365 * DAY)
+    assert event_dates(around(before=40, inside=60, a_year_off=40), year).verdict == "pass"
+    assert event_dates(around(before=9, inside=3), (START, END)).verdict == "warn"
+    assert event_dates(around(before=1, inside=3), (START, END)).verdict == "pass"
+    assert event_dates(around(), (START, END)).verdict == "warn"
+
+
+def test_events_without_their_value():
+    found = around(inside=5).with_columns(valueless=pl.Series([2]))
+    assert event_values(found, ["login"]).count == 2
+    assert event_values(found, ["login"]).verdict == "fail"
+    assert event_values(found, ["visit"]).verdict == "pass"
 
 
 def test_labels_that_look_alike():
@@ -87,9 +144,22 @@ def test_strata_of_one():
 
 
 def test_languages_and_shared_details():
-    given = pl.Series(["en", "EN-us", "es_PE", "qu", None])
-    assert languages_without_text(given, ["en", "es"]).rows == ({"language": "qu", "n": 1},)
-    groups = pl.DataFrame({"channel": ["sms", "sms", "email"], "n": [1, 4, 2]})
-    found = shared_contacts(groups)
-    assert (found.verdict, found.count) == ("warn", 6)
-    assert shared_contacts(groups.head(1)).verdict == "pass"
+    given = pl.DataFrame({"language": ["en", "EN-us", "es_PE", "qu", None, " "], "n": [1] * 6})
+    found = languages_without_text(given, ["en", "es"])
+    assert found.rows == ({"language": "qu", "n": 1},)
+    scripts = pl.DataFrame({"language": ["zh-Hant"], "n": [3]})
+    assert languages_without_text(scripts, ["zh-Hant", "en"]).verdict == "pass"
+
+
+def test_shared_details_are_those_of_units_that_are_drawn_separately():
+    shared = pl.DataFrame(
+        {
+            "channel": ["sms", "sms", "email", "email"],
+            "detail": ["1", "1", "2", "2"],
+            "group": ["a", "b", "c", "c"],
+        }
+    )
+    found = shared_contacts(shared)
+    assert (found.verdict, found.count) == ("warn", 2)
+    assert "they may fall into different arms" in found.text
+    assert shared_contacts(shared.tail(2)).verdict == "pass"

@@ -102,7 +102,7 @@ def test_dates_of_another_year(study):
     study.observe(login([f"{i:03d}" for i in range(40)], at="2023-01-10T08:00:00Z"))
     found = study.data_check()
     assert verdicts(found)["event-dates"] == "fail"
-    assert "Moved by a year they would be in it" in found.summary()
+    assert "Moved by a year, 40 more would be in it" in found.summary()
 
 
 def close(study, **options):
@@ -130,3 +130,23 @@ def test_an_accepted_check_goes_on_record(study):
     page = (study.folder / "report" / "index.html").read_text()
     assert "none came" in page
     assert "No event of kind" in page
+
+
+def test_what_is_odd_of_people_is_told_by_check_and_before_a_wave_is_opened(study):
+    checked = study.check()
+    assert any(note.startswith("near-equal-labels: warn") for note in checked.facts()["notes"])
+    assert "'North '" in checked.summary()
+    assert "near-equal-labels: warn" in study.wave_open("w1", accept_late=True).summary()
+
+
+def test_the_report_shows_the_verdicts_as_they_are(study):
+    study.wave_open("w1", accept_late=True)
+    ids = [f"{i:03d}" for i in range(40)]
+    study.observe(login(ids))
+    study.observe(login(["elsewhere"] * 3, start=50), keep_unmatched=True)
+    study.wave_close("w1")
+    study.report()
+    page = (study.folder / "report" / "index.html").read_text()
+    assert "3 of 43 events of the outcomes&#39; kinds (7.0%) name none of the 60 units" in page
+    assert "near-equal-labels" in page
+    assert "elsewhere" not in page

@@ -17,8 +17,10 @@ from wavewise.design.waves import AllocationRule, Wave
 from wavewise.errors import InputError
 from wavewise.shared.text_tables import listed, text_table, tied
 from wavewise.workflow.files import read_data
+from wavewise.workflow.frames import unit_data
 from wavewise.workflow.prepare.proposal import propose_study
 from wavewise.workflow.result import VerbResult
+from wavewise.workflow.run.data_check import people_notes
 from wavewise.workflow.send.preview import readiness
 from wavewise.workflow.send.queue import require_no_faults
 from wavewise.workflow.study import (
@@ -162,12 +164,13 @@ def check(folder: Path, store_url: str | None = None) -> SoundStudy:
         return sound
     with open_study(folder, store_url=store_url) as study:
         found = readiness(study)
+        told = people_notes(study, unit_data(study)) if found.n_units else ()
     require_no_faults(list(found.faults))
     return replace(
         sound,
         n_units=found.n_units,
         without_address=found.without_address,
-        notes=(*sound.notes, *found.notes),
+        notes=(*sound.notes, *found.notes, *told),
     )
 
 

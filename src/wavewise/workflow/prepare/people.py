@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from wavewise.fieldwork.data_check import languages_without_text
 from wavewise.fieldwork.files.faults import MOST_SHOWN
 from wavewise.fieldwork.people import check_people
-from wavewise.fieldwork.rendering import matched_language
 from wavewise.store.frames import decode_json_rows
 from wavewise.workflow.contacts.contacts import (
     checked_contacts,
@@ -162,20 +162,10 @@ def import_people(
 
 def language_notes(study: Study, people: "People") -> list[str]:
     """A sentence on the languages of units in which no message has a text."""
-    listed = list(dict.fromkeys(lang for one in study.spec.messages for lang in one.text))
-    counts = people.units["language"].drop_nulls().value_counts(sort=True)
-    lacking = [
-        f"{language!r} ({n:,})"
-        for language, n in counts.iter_rows()
-        if listed and language and matched_language(language, listed) is None
-    ]
-    if not lacking:
-        return []
-    more = f", and {len(lacking) - 5} more" if len(lacking) > 5 else ""
-    return [
-        f"languages in which no message has a text: {', '.join(lacking[:5])}{more}; these "
-        f"{study.spec.units.name} get the first one, {listed[0]!r}"
-    ]
+    texts = [language for one in study.spec.messages for language in one.text]
+    counts = people.units["language"].value_counts(name="n")
+    found = languages_without_text(counts, texts, people=study.spec.units.name)
+    return [] if found.verdict == "pass" else [found.text[0].lower() + found.text[1:-1]]
 
 
 def left_out_notes(study: Study, people: "People") -> list[str]:

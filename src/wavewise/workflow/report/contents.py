@@ -51,6 +51,7 @@ from wavewise.workflow.learn.posteriors import (
     score_fits,
     score_model_names,
 )
+from wavewise.workflow.run.data_check import findings_now
 from wavewise.workflow.send.status import (
     Delivered,
     SentMessages,
@@ -127,6 +128,7 @@ def report_contents(
         late_scores=records.late_scores,
         evaluations=evaluations(study, None if truth is None else truth.policies),
         deliveries=_deliveries(study, records),
+        data=findings_now(study),
         decision=_decision(records),
         truth=None if truth is None else truth.study,
         provenance=_provenance(records),

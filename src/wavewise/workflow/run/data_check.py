@@ -14,6 +14,7 @@ from wavewise.fieldwork.data_check import (
     KindsInUse,
     event_dates,
     event_kinds,
+    event_values,
     languages_without_text,
     near_equal_labels,
     numbers_as_text,
@@ -24,7 +25,7 @@ from wavewise.fieldwork.data_check import (
 from wavewise.fieldwork.outcomes import window_us
 from wavewise.shared.text_tables import text_table
 from wavewise.workflow.files import unmatched_ids as unmatched
-from wavewise.workflow.frames import unit_data, wave_data
+from wavewise.workflow.frames import UnitData, unit_data
 from wavewise.workflow.intake import score_outcomes
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.send.preview import readiness
@@ -33,7 +34,15 @@ from wavewise.workflow.study import Study
 # What is judged when a wave is closed, by the names that --accept takes.
 CLOSING_CHECKS = ("event-kinds", "unmatched-ids", "event-dates")
 
-__all__ = ["CLOSING_CHECKS", "DataCheck", "close_findings", "data_check", "require_accepted"]
+__all__ = [
+    "CLOSING_CHECKS",
+    "DataCheck",
+    "close_findings",
+    "data_check",
+    "findings_now",
+    "people_notes",
+    "require_accepted",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +62,9 @@ class DataCheck(VerbResult):
     def facts(self) -> dict[str, Any]:
         """Verdict, counts and findings; ids only where they were asked for."""
         rows = [
-            {
-                "check": f.name,
-                "verdict": f.verdict,
-                "count": f.count,
-                "text": f.text,
-                "advice": f.advice,
-                "rows": list(f.rows),
-                **({"ids": list(f.ids)} if self.shows_ids and f.ids else {}),
-            }
+            finding_facts(f)
+            | {"rows": list(f.rows)}
+            | ({"ids": list(f.ids)} if self.shows_ids and f.ids else {})
             for f in self.findings
         ]
         counts = {"n_units": self.n_units, "n_events": self.n_events}
@@ -88,20 +91,39 @@ class DataCheck(VerbResult):
         return pl.DataFrame(rows, ["check", "verdict", "count", "text", "advice"], orient="row")
 
 
+def finding_facts(finding: DataFinding) -> dict[str, Any]:
+    """A finding in plain words, without rows and ids."""
+    f = finding
+    facts = {"check": f.name, "verdict": f.verdict, "count": f.count}
+    return {**facts, "text": f.text, "advice": f.advice}
+
+
 def data_check(study: Study, wave_id: str | None = None, *, ids: bool = False) -> DataCheck:
     """Judge people and events; of one wave, or of all that are open."""
-    units = unit_data(study)
-    people = list(_of_people(study, units)) if len(units) else []
     events = study.store.events.by_unit_and_kind()
-    waves = [study.wave(wave_id)] if wave_id else _open_waves(study)
+    waves = [study.wave(wave_id)] if wave_id else _waves(study, ("open", "reopened"))
+    units = unit_data(study)
+    people = [*people_findings(study, units), _message_fields(study)] if len(units) else []
     found = [*people, *_of_events(study, units.ids, events, waves)]
     return DataCheck(tuple(found), len(units), int(events["n"].sum()), ids)
+
+
+def findings_now(study: Study) -> tuple[dict[str, Any], ...]:
+    """Facts on people and events of all waves that were opened, as they are now."""
+    waves, units = _waves(study, ("open", "reopened", "closed")), unit_data(study)
+    if not waves or not len(units):
+        return ()
+    events = study.store.events.by_unit_and_kind()
+    found = [*people_findings(study, units), *_of_events(study, units.ids, events, waves)]
+    return tuple(map(finding_facts, found))
 
 
 def close_findings(study: Study, wave: Wave) -> list[DataFinding]:
     """What must be right before a wave's outcomes are frozen."""
     events = study.store.events.by_unit_and_kind()
-    return list(_of_events(study, unit_data(study).ids, events, [wave]))
+    found = _of_events(study, unit_data(study).ids, events, [wave])
+    # events without a value stop the outcomes themselves, and cannot be accepted
+    return [one for one in found if one.name in CLOSING_CHECKS]
 
 
 def require_accepted(
@@ -133,9 +155,10 @@ def require_accepted(
     return {"reason": reason.strip(), "checks": told_of}
 
 
-def _open_waves(study: Study) -> list[Wave]:
-    open_ids = {row.wave_id for row in study.store.waves.all() if row.state != "closed"}
-    return [wave for wave in study.spec.waves if wave.id in open_ids and wave.imported is None]
+def _waves(study: Study, states: Sequence[str]) -> list[Wave]:
+    """Waves of messages in these states."""
+    found = {row.wave_id for row in study.store.waves.all() if row.state in states}
+    return [wave for wave in study.spec.waves if wave.id in found and wave.imported is None]
 
 
 def kinds_in_use(spec: StudySpec) -> KindsInUse:
@@ -148,19 +171,43 @@ def kinds_in_use(spec: StudySpec) -> KindsInUse:
     return kinds
 
 
-def _of_people(study: Study, units: Any) -> Iterator[DataFinding]:
+def people_findings(
+    study: Study, units: UnitData, waves: Sequence[Wave] | None = None
+) -> Iterator[DataFinding]:
+    """What people are like, for the arms of these waves or of all."""
     spec, fields = study.spec, units.fields
     yield near_equal_labels(fields, [*spec.units.strata, *spec.units.covariates])
     yield numbers_as_text(fields, spec.units.covariates)
-    if spec.units.strata:
-        arms = [len(spec.arms_of(wave)) for wave in spec.waves if wave.imported is None]
+    if spec.units.strata and set(spec.units.strata) <= set(fields.columns):
+        of = spec.waves if waves is None else waves
+        arms = [len(spec.arms_of(wave)) for wave in of if wave.imported is None]
         yield small_strata(units.stratum(spec), max(arms, default=1))
-    if spec.units.language is not None and spec.units.language in fields.columns:
+    if spec.units.language is not None:
         texts = [name for message in spec.messages for name in message.text]
-        yield languages_without_text(fields[spec.units.language].cast(pl.String), texts)
+        found = study.store.units.languages()
+        yield languages_without_text(found, texts, people=spec.units.name)
     if spec.units.address:
-        yield shared_contacts(study.store.contacts.units_per_detail())
-    yield _message_fields(study)
+        yield shared_contacts(_shared_contacts(study, units))
+
+
+def people_notes(
+    study: Study, units: UnitData, waves: Sequence[Wave] | None = None
+) -> tuple[str, ...]:
+    """What does not pass of people, in sentences."""
+    found = people_findings(study, units, waves)
+    return tuple(
+        f"{f.name}: {f.verdict}. {f.text} {f.advice}" for f in found if f.verdict != "pass"
+    )
+
+
+def _shared_contacts(study: Study, units: UnitData) -> pl.DataFrame:
+    """Details of several of these units, with the group that is drawn as one."""
+    shared = study.store.contacts.shared().filter(pl.col("unit_id").is_in(units.ids.implode()))
+    column = study.spec.units.randomize_by
+    if column is None or column not in units.fields.columns:
+        return shared.with_columns(group="unit_id")
+    groups = pl.DataFrame({"unit_id": units.ids, "group": units.fields[column].cast(pl.String)})
+    return shared.join(groups, on="unit_id", how="left")
 
 
 def _message_fields(study: Study) -> DataFinding:
@@ -185,21 +232,23 @@ def _of_events(
         return
     by_kind = dict(events.group_by("kind").agg(pl.col("n").sum()).iter_rows())
     yield event_kinds(by_kind, kinds)
-    used = events.filter(pl.col("kind").is_in(list(kinds)))
-    by_id = used.group_by("unit_id").agg(events=pl.col("n").sum())
-    lost = unmatched(by_id["unit_id"], ids).drop("n_rows")
-    lost = lost.join(by_id, left_on="id", right_on="unit_id").select(
-        "id", "events", "cause", "unit"
-    )
-    people = study.spec.units.name
-    yield unmatched_ids(lost.sort("id"), int(used["n"].sum()), len(ids), people=people)
-    zone = study.spec.study.time_zone
+    used = events.filter(pl.col("kind").is_in(list(kinds))).rename({"n": "events"})
+    known = {kind: n for kind, n in by_kind.items() if kind in kinds}
+    lost = unmatched(used["unit_id"], ids).drop("n_rows").rename({"id": "unit_id"})
+    lost = used.join(lost, on="unit_id").rename({"unit_id": "id"})
+    lost = lost.select("id", "kind", "events", "cause", "unit").sort("id", "kind")
+    yield unmatched_ids(lost, known, len(ids), people=study.spec.units.name)
+    valued = [o.event or o.id for o in study.spec.outcomes if o.kind in ("sum", "score")]
     for wave in waves:
-        window = window_us(wave.starts, wave.window_days, zone)
-        members = wave_data(study, wave.id).units.ids
-        placed = study.store.events.around(*window, kinds=list(kinds)).filter(
-            pl.col("unit_id").is_in(members.implode())
+        name = wave.id if len(waves) > 1 else ""
+        window = window_us(wave.starts, wave.window_days, study.spec.study.time_zone)
+        members = study.store.waves.assignment(wave.id)["unit_id"]
+        around = study.store.events.around(*window, kinds=list(kinds))
+        around = around.filter(pl.col("unit_id").is_in(members.implode()))
+        sums = ("before", "inside", "after", "a_year_off", "valueless")
+        around = around.group_by("kind").agg(
+            pl.col(*sums).sum(), pl.col("first_us").min(), pl.col("last_us").max()
         )
-        counts = placed.select("before", "inside", "after").sum().row(0, named=True)
-        first, last = placed["first_us"].min(), placed["last_us"].max()
-        yield event_dates(counts, first, last, window)  # type: ignore[arg-type]
+        yield event_dates(around.drop("valueless"), window, wave=name)
+        if set(valued) & set(kinds):
+            yield event_values(around, [kind for kind in valued if kind in kinds], wave=name)

@@ -24,6 +24,7 @@ from wavewise.store import WaveRow
 from wavewise.workflow.frames import UNITS_AS_OF, UnitDesign, unit_data, units_of_wave
 from wavewise.workflow.frozen_policies import frozen_policies
 from wavewise.workflow.result import VerbResult
+from wavewise.workflow.run.data_check import people_notes
 from wavewise.workflow.send.preview import DeliveryPlan, delivery_plan
 from wavewise.workflow.send.queue import messages_of
 from wavewise.workflow.study import Study
@@ -53,7 +54,7 @@ class OpenedWave(VerbResult):
     checks: tuple[CheckResult, ...]
     due: tuple[Mapping[str, Any], ...]  # Of each send, when it is due over all time zones.
     without_address: Mapping[str, int]  # Channel: units that it cannot reach.
-    notes: tuple[str, ...]  # When messages are due, and to whom they cannot go.
+    notes: tuple[str, ...]  # When messages are due, who has no address, what is odd of people.
 
     @property
     def _has_halves(self) -> bool:
@@ -127,6 +128,8 @@ def open_wave(
         _require_in_time(study, opening.wave, plan, len(opening.units.ids))
     drawn = draw_wave(opening)
     checks = opening_checks(opening.units, drawn.rows["arm"], opening.shares)
+    everybody = unit_data(study)
+    people = everybody.where(everybody.ids.is_in(opening.units.ids.implode()))
     row = wave_row(opening, drawn, checks, study.clock())
     study.store.waves.open(row, drawn.rows)
     return OpenedWave(
@@ -140,7 +143,7 @@ def open_wave(
         checks=tuple(checks),
         due=plan.due,
         without_address=dict(plan.without_address),
-        notes=plan.lines,
+        notes=(*plan.lines, *people_notes(study, people, [opening.wave])),
     )
 
 
