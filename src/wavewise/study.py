@@ -954,7 +954,13 @@ def _window_end(starts: datetime | None, days: int | None) -> datetime | None:
 # Verbs that need no study.
 
 
-def init(folder: PathLike, template: str | None = None, *, people: Any = None) -> "Result":
+def init(
+    folder: PathLike,
+    template: str | None = None,
+    *,
+    people: Any = None,
+    encoding: str | None = None,
+) -> "Result":
     """Make a new study folder, from a template or from the columns of a people file.
 
     Parameters
@@ -965,10 +971,12 @@ def init(folder: PathLike, template: str | None = None, *, people: Any = None) -
         One of ``wavewise.design.templates.template_names()``, such as ``sms-two-waves``.
     people : path or data frame, optional
         People, from whose columns a study file is proposed, to be edited.
+    encoding : str, optional
+        Encoding of that file; the study file keeps it for the import.
     """
     from wavewise.workflow.prepare.init_check import init
 
-    return init(Path(folder), template, people)
+    return init(Path(folder), template, people, encoding)
 
 
 def schema() -> "Result":

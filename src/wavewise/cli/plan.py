@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavewise.cli.verbs import Folder, StoreUrl, verb
+from wavewise.cli.verbs import Encoding, Folder, StoreUrl, verb
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -105,6 +105,7 @@ def init(
             "--from", metavar="FILE", help="People, from whose columns a study file is proposed."
         ),
     ] = None,
+    encoding: Encoding = None,
 ) -> None:
     """Make a new study folder from a template or a people file."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from wavewise.decide import shares
-from wavewise.design.parse import json_schema
+from wavewise.design.parse import json_schema, parse_reading
 from wavewise.design.shares import planned_shares
 from wavewise.design.spec import StudySpec
 from wavewise.design.templates import template_files, template_names, template_text
@@ -113,7 +113,12 @@ class StudySchema(VerbResult):
 
 
 def init(
-    folder: Path, template: str | None = None, people: Any = None, *, clock: Clock = utc_now
+    folder: Path,
+    template: str | None = None,
+    people: Any = None,
+    encoding: str | None = None,
+    *,
+    clock: Clock = utc_now,
 ) -> NewStudy:
     """A new study folder, from a template or from the columns of a people file.
 
@@ -125,7 +130,7 @@ def init(
             f"columns a study file is proposed; templates: {', '.join(template_names())}"
         )
     if people is not None:
-        table = read_data(people)
+        table = read_data(people, parse_reading({"encoding": encoding} if encoding else {}))
         text, beside = propose_study(table, folder.resolve().name, clock().date()), {}
     elif template is not None:
         text, beside = template_text(template), template_files(template)

@@ -57,7 +57,7 @@ time_zone = "UTC"                          # of people who bring none of their o
 
 [units]                                    # columns of the people file
 $units
-
+$reading
 $messages
 
 [schedules.weekly]
@@ -89,7 +89,7 @@ baseline = { came = { mean = 0.2 } }       # share expected without messages: pu
 
 def propose_study(table: Table, study_id: str, today: date) -> str:
     """Text of a study file for these people: valid, and to be edited."""
-    columns = _sorted_out(table)
+    columns, encoding = _sorted_out(table), table.reading.encoding
     channel = next(iter(columns.address), "sms")
     title = 'title.en = "..."\n' if channel in {"email", "push"} else ""
     greeting = f"{{{columns.fields[0]}}}, " if columns.fields else ""
@@ -103,6 +103,7 @@ def propose_study(table: Table, study_id: str, today: date) -> str:
         study=re.sub(r"[^a-z0-9]+", "-", study_id.lower()).strip("-") or "study",
         seed=f"{today:%Y%m%d}",
         units="\n".join(_units(columns)),
+        reading=f"\n[import.people]\nencoding = {_text(encoding)}\n" if encoding else "",
         messages="\n\n".join(messages),
         starts=monday,
         n_units=table.frame.height,
