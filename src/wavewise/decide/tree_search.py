@@ -250,7 +250,8 @@ def _cuts(values: FloatArray, n_bins: int | None) -> FloatArray:
     if n_bins is not None and distinct.size > n_bins:
         ranks = (np.arange(1, n_bins) * known.size) // n_bins
         distinct = np.unique(np.append(known[ranks - 1], known[-1]))
-    return distinct[:-1]
+    cuts: FloatArray = distinct[:-1]
+    return cuts
 
 
 def _bin(values: FloatArray, cuts: FloatArray) -> IntArray:

@@ -299,8 +299,9 @@ def _inverse_root_of_pairs(block: FloatArray) -> FloatArray | None:
         return None
     root = np.sqrt(square)
     entries = np.stack([c + root, -b, -b, a + root], axis=1) / root[:, None]
-    inverse = entries / np.sqrt(a + c + 2 * root)[:, None]
-    return inverse.reshape(-1, 2, 2)
+    entries /= np.sqrt(a + c + 2 * root)[:, None]
+    inverse: FloatArray = entries.reshape(-1, 2, 2)
+    return inverse
 
 
 def _adjust_tall(model: WorkingModel, row: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -336,6 +337,8 @@ _COUNTERPART: dict[str, StdErrorKind] = {"HC0": "CR1", "HC1": "CR1", "HC2": "CR2
 _POWER = {"HC2": 0.5, "HC3": 1.0, "CR2": 0.5}
 # a loading this small, relative to the effect's, is rounding
 _SILENT = 1e-7
+# degrees of freedom of one are known up to this
+_ROUNDED = 1e-6
 # a variance this small, relative to that of outcomes as large as the largest, is rounding
 _NO_VARIANCE = 1e-24
 
@@ -604,7 +607,7 @@ def arm_means(sample: Sample, kind: StdErrorKind, working_model: WorkingModelNam
     df = np.full(n_present, _fixed_df(rows, kind))
     if kind in {"HC2", "CR2"}:
         df = _df_of_means(model, usable)
-    return _of_arms(sample, mean, np.where(usable, variance, np.nan), df)
+    return _of_arms(sample, mean, np.where(usable & ~np.isnan(df), variance, np.nan), df)
 
 
 def _usual_means(codes: IntArray, outcome: FloatArray) -> tuple[FloatArray, ...]:
@@ -644,5 +647,7 @@ def _df_of_means(model: WorkingModel, usable: BoolArray) -> FloatArray:
     for t_a, a in zip(model.share_signs, v.T, strict=True):
         for t_b, b in zip(model.share_signs, v.T, strict=True):
             square += t_a * t_b * group_sum(arm, copies * a * b) ** 2
-    found: FloatArray = np.divide(mean**2, square, out=np.full(usable.size, np.nan), where=usable)
+    seen = usable & (square > 0)
+    found: FloatArray = np.divide(mean**2, square, out=np.full(usable.size, np.nan), where=seen)
+    found[found < 1 - _ROUNDED] = np.nan  # one at least, unless rounding is all that is left
     return found

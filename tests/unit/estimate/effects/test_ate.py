@@ -537,6 +537,20 @@ class TestWeights:
             ate(y, arm, control=0, df="normal")
 
 
+@pytest.mark.parametrize("n", [40, 300, 3000])
+@pytest.mark.parametrize("working_model", ["identity", "inverse-weights"])
+def test_means_have_degrees_of_freedom_of_one_or_no_error(working_model, n):
+    rng = np.random.default_rng(n)
+    arm, y = rng.integers(0, 3, n), rng.normal(size=n)
+    weights = np.where(arm == 1, 1.0, 2.0)
+    weights[0] = 1e6  # all of its arm, up to rounding
+    for more in ({}, {"cluster": rng.integers(0, max(n // 6, 8), n)}):
+        found = ate(y, arm, control=0, weights=weights, working_model=working_model, **more)
+        means = found._means
+        assert (np.isnan(means.df) | (means.df >= 1 - 1e-6)).all()
+        np.testing.assert_array_equal(np.isnan(means.std_error), np.isnan(means.df))
+
+
 class TestFarFromZero:
     """Covariates whose differences are small beside their size."""
 
