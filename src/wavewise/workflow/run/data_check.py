@@ -56,8 +56,9 @@ class DataCheck(VerbResult):
 
     @property
     def verdict(self) -> str:
-        """The worst of the findings' verdicts."""
-        return max((f.verdict for f in self.findings), key=("pass", "warn", "fail").index)
+        """The worst of the findings' verdicts; ``none`` where there is nothing to judge."""
+        found = {f.verdict for f in self.findings}
+        return next((one for one in ("fail", "warn", "pass") if one in found), "none")
 
     def facts(self) -> dict[str, Any]:
         """Verdict, counts and findings; ids only where they were asked for."""
@@ -72,6 +73,8 @@ class DataCheck(VerbResult):
 
     def summary(self) -> str:
         """One line per check, then what to do about those that do not pass."""
+        if not self.findings:
+            return "Nothing to judge yet: import people with `wavewise people import DIR FILE`."
         head = f"{self.n_units:,} units, {self.n_events:,} events: {self.verdict}."
         table = text_table(
             ("check", "verdict", "count"),
