@@ -75,13 +75,16 @@ def test_a_worker_beside_the_interface(tmp_path: Path) -> None:
         code = "from wavewise.cli import main; main()"
         command = [sys.executable, "-c", code, "serve", str(folder), "--port", "0", "--send"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-            port = int(server.stdout.readline().rpartition(":")[2])
-            ends = time.monotonic() + 90
-            while len(log.read_text().split()) < 30 and time.monotonic() < ends:
-                time.sleep(0.05)
-            socket.create_connection(("127.0.0.1", port)).close()
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(30) == 0
+            try:
+                port = int(server.stdout.readline().rpartition(":")[2])
+                ends = time.monotonic() + 90
+                while len(log.read_text().split()) < 30 and time.monotonic() < ends:
+                    time.sleep(0.05)
+                socket.create_connection(("127.0.0.1", port)).close()
+                server.send_signal(signal.SIGTERM)
+                assert server.wait(30) == 0
+            finally:
+                server.kill()
     assert by_state(outbox(folder)) == {"sent": 30}
 
 
