@@ -14,6 +14,7 @@ from outbox_rows import queued
 from study_folders import call, done
 from wavewise.errors import InputError
 from wavewise.workflow.contacts.contacts import contact_book
+from wavewise.workflow.frames import unit_data, wave_data
 from wavewise.workflow.run.export import FILES
 from wavewise.workflow.study import open_study
 
@@ -125,10 +126,13 @@ def test_reimport_keeps_what_waves_were_drawn_on(study: tuple[Path, Path], tmp_p
     done(*again, "--replace")
     done("wave", "open", folder, "one")
     done(*again, "--replace")
+    with open_study(folder) as opened:
+        drawn_on = wave_data(opened, "one").units.fields["grade"].to_list()
     field_people(40).with_columns(grade=pl.col("grade") + 1).write_csv(tmp_path / "people.csv")
-    refused = call(*again, "--replace")
-    assert refused.code == 4
-    assert "20 parents" in refused.err
+    assert "20 parents" in done(*again, "--replace").out
+    with open_study(folder) as opened:
+        assert wave_data(opened, "one").units.fields["grade"].to_list() == drawn_on
+        assert unit_data(opened).fields["grade"].to_list() != drawn_on
 
 
 def test_the_export_holds_ids_only(study: tuple[Path, Path], tmp_path: Path) -> None:
@@ -147,7 +151,7 @@ def test_the_export_holds_ids_only(study: tuple[Path, Path], tmp_path: Path) -> 
     for secret in (b"example.org", b"+5199", b"Ana,", b"encrypted"):
         assert secret not in whole
     assert pl.read_csv(tmp_path / "data" / "assignment.csv").height == 20
-    closed_waves_only = {"outcomes", "frozen_scores"}
+    closed_waves_only = {"outcomes", "frozen_scores", "former_outcomes"}
     assert {*answer.facts["files"], *closed_waves_only} == {*FILES.values()} - {None}
     assert call("export", folder, "--out", tmp_path / "data").code == 4
 

@@ -144,7 +144,7 @@ def test_wrong_credentials_stop_the_channel_and_lose_nothing(tmp_path: Path) -> 
         folder = make_sending_study(tmp_path, 200, hook.channels(concurrency=4))
         answer = call("send", folder)
         assert answer.code == 11
-        assert "the credentials are refused" in answer.err
+        assert "the credentials were rejected" in answer.err
         assert len(hook.bodies) <= 8
     assert by_state(outbox(folder)) == {"queued": 200}
 

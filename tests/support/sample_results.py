@@ -151,6 +151,13 @@ def _forest() -> Any:
     )  # fmt: skip
 
 
+def _effect_learner() -> Any:
+    return estimate.effect_learner(
+        **_known(), control="control", propensity=dict.fromkeys(["control", "a", "b"], 1 / 3),
+        rng=_rng(),
+    )  # fmt: skip
+
+
 @cache
 def _scores() -> Any:
     return evaluate.doubly_robust_scores(
@@ -230,6 +237,7 @@ EXAMPLES: dict[str, Callable[[], Result]] = {
     "estimate.Cace": _cace,
     "estimate.WildBootstrap": _wild_bootstrap,
     "estimate.CausalForest": _forest,
+    "estimate.EffectLearner": _effect_learner,
     "estimate.ChosenArm": _chosen_arm,
     "estimate.ConfidenceSequence": _sequence,
     "estimate.Effects": _effects,

@@ -60,11 +60,15 @@ def normal_address(channel: str, address: str, country: str | None = None) -> st
     ('+254712345678', 'ana@example.org')
     >>> normal_address("sms", "whatsapp:0712 345 678", "KE"), normal_address("sms", "0712345678")
     ('+254712345678', '0712345678')
+    >>> normal_address("voice", "sip:ana@10.0.0.7:5060")
+    'sip:ana@10.0.0.7:5060'
     """
     stripped = address.strip(BLANKS)
     if address_kind(channel) != "phone":
         return stripped.casefold() if channel == "email" else stripped
     bare = _bare_number(stripped)
+    if not re.fullmatch(r"\+?\d+", bare):
+        return stripped  # a SIP address, whose dots and dashes are its own, or no number at all
     if _INTERNATIONAL.fullmatch(bare) and country is None:
         return bare
     return _phone(bare, country) or bare

@@ -50,6 +50,7 @@ WITHOUT_FIGURE = {
     "decide.Policy",
     "decide.StopOrGo",
     "estimate.CausalForest",
+    "estimate.EffectLearner",
     "estimate.Neighbours",
     "estimate.PropensityEstimate",
     "estimate.bayes.BetaContrast",

@@ -567,9 +567,9 @@ def winner(
     >>> top.arm, top.method
     (4, 'one-sided')
     >>> top.estimate, round(top.conf_low, 4), round(top.conf_high, 4)
-    (4.0, 1.4312, 5.96)
+    (4.0, 1.4277, 5.96)
     >>> round(top.corrected_estimate, 4)
-    3.6
+    3.4382
     """
     check_level(level)
     if method not in get_args(WinnerMethod):
