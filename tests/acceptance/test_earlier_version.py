@@ -71,7 +71,7 @@ def test_opening_a_study_leaves_every_row_as_it_was(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_kept_study_answers_as_before(name: str, tmp_path: Path) -> None:
     folder = unpacked(name, tmp_path / name)
-    check(expected(f"{name}-asked"), asked(name, folder))
+    check(expected(f"{name}-asked"), asked(name, folder), f"{name} asked")
     now = pages(folder)
     for page, tables in expected(f"{name}-pages").items():
         check_tables(tables, now[page])
@@ -82,14 +82,17 @@ def test_a_study_made_again_is_the_same(name: str, tmp_path: Path) -> None:
     """The same plan, seed and data: the same hash of the plan, draws, policies and results."""
     folder = fresh(name, tmp_path / name)
     before = expected(f"{name}-replayed")
-    check(before, replayed(name, folder))
+    check(before, replayed(name, folder), f"{name} made again")
     kept = unpacked(name, tmp_path / "kept")
+    learned_otherwise = ("forest", "neighbours")  # CHANGELOG: Numbers
     for path in kept.glob("policies/*.npz"):
+        if any(name in path.name for name in learned_otherwise):
+            continue
         assert (folder / "policies" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_the_demonstration_is_the_same(tmp_path: Path) -> None:
-    check(expected("demonstration"), demonstration(tmp_path / "demo"))
+    check(expected("demonstration"), demonstration(tmp_path / "demo"), "demonstration")
 
 
 def test_studies_side_by_side_are_the_same(tmp_path: Path) -> None:

@@ -59,11 +59,24 @@ MOVED_IN = {
     # rules and values of policies that a forest or a matcher of today learns
     **dict.fromkeys(("policies", "personalization_power", "values_of_policies"), "."),
     "neighbours": r"^\[1\]|^\[0\]\[0\]",
+    # posteriors with few clusters take more points, so that decisions and ends move a little
+    "simulated_designs": r"^\[2\]",
+    "kenya asked": r"design --simulations|posterior\.rows\[\d\]\.(low|high)|score_models",
+    # what forests and matchers of today learn, and whatever follows from their choices in phase 2
+    "peru made again": r"phase-2|policies\.(forest|neighbours)|(forest|neighbours)\.npz|column of content",
+    "demonstration": r"waves\[1\]|evaluations|^\.told|truth|phase-2|\.npz|exported",
     # standard errors are HC2 and CR2, intervals those of Anderson and Rubin
     "cace": r"\.(cov|df|conf_\w+|p_value|std_error|first_stage_f|itt_\w+|se)\b",
 }
 # Tables of pages whose numbers were, by the first number in their second row.
-MOVED_TABLES = {"+25.2": "AUTOC is the mean over ranks; jackknife errors"}
+MOVED_TABLES = {
+    "+25.2": "AUTOC is the mean over ranks; jackknife errors",
+    "80.0": "simulated designs: posteriors with few clusters take more points",
+    "360": "the same",
+    "1.46": "ends of intervals from draws are smoothed",
+    "118": "the same",
+    "49": "the same",
+}
 # Rows that tables have in addition now, by their first cell or by the value of `row`.
 ADDED_ROWS = {"one-sided"}
 

@@ -82,12 +82,12 @@ class Matcher:
             return np.asarray(self.totals[:, None] * shares)
         return np.minimum(ks, self.counts[:, None]).astype(np.float64)
 
-    def means(self, rows: FloatArray, amounts: FloatArray) -> Means:
+    def means(self, rows: FloatArray, amounts: FloatArray, *, one_by_one: bool = False) -> Means:
         """Averages at new points, shape (n_units, n_arms, n_ks)."""
         distinct, which = _distinct(rows)
         found = [
             self._moments(averages, number)
-            for number, averages in enumerate(self._search(distinct, amounts))
+            for number, averages in enumerate(self._search(distinct, amounts, one_by_one))
         ]
         return Means(*(np.stack([part[k][which] for part in found], axis=1) for k in (0, 1)))
 
@@ -103,13 +103,14 @@ class Matcher:
                 )
         return means
 
-    def _search(self, rows: FloatArray, amounts: FloatArray) -> list[Averages]:
+    def _search(self, rows: FloatArray, amounts: FloatArray, one_by_one: bool) -> list[Averages]:
         wide = amounts[:, 0] >= self.totals * (1 - 1e-9)  # the whole arm: nothing to search
         searched = iter(
             self._nearest(
                 [p for p, all_ in zip(self.points, wide, strict=True) if not all_],
                 rows,
                 amounts[~wide],
+                one_by_one=one_by_one,
             )
         )
         return [
@@ -123,10 +124,18 @@ class Matcher:
         rows: FloatArray,
         amounts: FloatArray,
         own: LeftOut | None = None,
+        *,
+        one_by_one: bool = False,
     ) -> list[Averages]:
         space = self.space
         return nearest(
-            points, rows, weights=space.weights, centre=space.centre, ks=amounts, own=own
+            points,
+            rows,
+            weights=space.weights,
+            centre=space.centre,
+            ks=amounts,
+            own=own,
+            one_by_one=one_by_one,
         )
 
     def _without(self, number: int, own: Sample, amounts: FloatArray) -> Averages:

@@ -109,7 +109,9 @@ class Neighbours(Result, kind="neighbours"):
     def _predict(self, X: Any) -> tuple[FloatArray, FloatArray]:
         matcher = self._matcher
         amounts = matcher.amounts(np.array([self.k]), in_proportion=self._shrunk is not None)
-        return _effects(matcher.means(matcher.space.embed(X), amounts), self._shrunk)
+        rows = matcher.space.embed(X)
+        means = matcher.means(rows, amounts, one_by_one=self._shrunk is None)
+        return _effects(means, self._shrunk)
 
     def _frame(self) -> pl.DataFrame:
         """One row per arm: how its effects are spread over the units."""

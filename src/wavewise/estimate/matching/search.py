@@ -83,10 +83,12 @@ def nearest(
     centre: FloatArray,
     ks: FloatArray,
     own: LeftOut | None = None,
+    one_by_one: bool = False,
 ) -> list[Averages]:
     """Averages over the nearest units of each arm; ties at the last distance are shared.
 
-    As many as have a weight of ``ks``, (n_arms, n_ks), in rising order.
+    As many as have a weight of ``ks``, (n_arms, n_ks), in rising order. ``one_by_one`` adds them up
+    from the nearest on, as earlier versions did: frozen policies break ties by the last digit.
     """
     scale = np.sqrt(weights)
     order = _near_order((queries - centre) * scale, GROUP)
@@ -111,6 +113,7 @@ def nearest(
             else np.column_stack([own.outcome, own.weight])[order],
             np.asarray(amounts, np.float64),
             min(needed, held.size),
+            not one_by_one and needed * WIDE > points.rows.shape[0],
             np.float32(4 * _slack(weights.size)),
             _guess(reach, order.size, share / before),
         )
@@ -469,21 +472,21 @@ _wide = compile_with()(_wide)
 def _search(
     blocks: Any, norms: Any, low: Any, high: Any, points: Any, columns: Any, units: Any,
     weights: Any, queries: Any, twice: Any, query_norms: Any, own: Any, left_out: Any, ks: Any,
-    needed: int, slack: Any, guess: Any,
+    needed: int, wide: bool, slack: Any, guess: Any,
 ) -> Any:  # fmt: skip
     """Averages over the nearest units of one arm, shape (n_queries, n_ks, 3).
 
     Parameters: the arm's points in blocks (single precision, norms a little too small), boxes of
     the blocks, points by row and by column, and weights, weighted sums and squared weights of
     their units; the queries in both precisions, their own point to be left out (or -1) with its
-    outcome and weight; weights wanted, sorted; points that certainly hold the largest; the relative
-    error of the filter; a guess of each query's distance to its last neighbour (or -1). Also gives
-    the distances to the last neighbour and to the one half-way.
+    outcome and weight; weights wanted, sorted; points that certainly hold the largest; whether they
+    are so many that none is sorted; the relative error of the filter; a guess of each query's
+    distance to its last neighbour (or -1). Also gives the distances to the last neighbour and to
+    the one half-way.
     """
-    n_queries, n_ks, n_points = queries.shape[0], ks.size, points.shape[0]
+    n_queries, n_ks, _n_points = queries.shape[0], ks.size, points.shape[0]
     out = np.full((n_queries, n_ks, 3), np.nan)
     reach = np.zeros((n_queries, 2))
-    wide = needed * WIDE > n_points
     for g in prange((n_queries + GROUP - 1) // GROUP):
         first, last = g * GROUP, min(n_queries, (g + 1) * GROUP)
         gaps = np.empty(blocks.shape[0], np.float32)
