@@ -97,8 +97,14 @@ def test_one_factor_exactly(n, kind):
     assert within(found) == pytest.approx(0.95, abs=1e-8)
 
 
+FULL, CHAINS = pytest.mark.full, ((0.8, 16), (0.9, 16), (0.7, 24))
+
+
 @pytest.mark.parametrize("prob", PROBS)
-@pytest.mark.parametrize(("slope", "n"), [(0.3, 16), (0.8, 16), (0.9, 16), (0.8, 5), (0.7, 24)])
+@pytest.mark.parametrize(
+    ("slope", "n"),
+    [(0.3, 16), (0.8, 5), *(pytest.param(*case, marks=FULL) for case in CHAINS)],
+)
 def test_chains_against_a_passed_on_density(slope, n, prob):
     """Sixteen coordinates whose probability is known to ten digits."""
     expected = root(lambda bound: chain_within(bound, slope, n), prob)

@@ -16,6 +16,7 @@ import sequence_coverage
 LEVEL = 0.9
 
 
+@pytest.mark.full
 def test_confidence_sequences_hold_at_all_of_twenty_looks():
     """Twenty looks at Thompson sampling; usual intervals, looked at twenty times, do not."""
     n, usual = 120, 0
@@ -47,8 +48,8 @@ def test_confidence_sequences_hold_at_all_of_twenty_looks():
     ("n", "name"),
     [
         (150, "200 units, .3"),
-        (150, "400 units, level .1 to .6"),
-        (150, "800 units, 40 clusters of 20"),
+        pytest.param(150, "400 units, level .1 to .6", marks=pytest.mark.full),
+        pytest.param(150, "800 units, 40 clusters of 20", marks=pytest.mark.full),
         *(pytest.param(1000, name, marks=pytest.mark.slow) for name in sequence_coverage.DESIGNS),
     ],
 )

@@ -53,10 +53,13 @@ def test_second_and_last_rank():
         assert abs(above - 0.5) < 2 / np.sqrt(n)
 
 
-@pytest.mark.parametrize("gap", [0.0, 1.0, 3.0])
+FULL = pytest.mark.full
+
+
+@pytest.mark.parametrize("gap", [0.0, *(pytest.param(gap, marks=FULL) for gap in (1.0, 3.0))])
 def test_two_arms_exactly_where_exchangeable_and_at_least_otherwise(gap):
     """The full study, 2 to 16 arms: tests/coverage/winner_coverage.py."""
-    n = 4000
+    n = 1500
     error = 4 * np.sqrt(LEVEL * (1 - LEVEL) / n)
     exact, _, _ = simulate(np.array([gap, 0]), 0.5 + np.eye(2), "one-sided", n)
     assert abs(exact - LEVEL) < error

@@ -63,7 +63,7 @@ MOVED_IN = {
     "simulated_designs": r"^\[2\]",
     "kenya asked": r"design --simulations|posterior\.rows\[\d\]\.(low|high)|score_models",
     # what forests and matchers of today learn, and whatever follows from their choices in phase 2
-    "peru made again": r"phase-2|policies\.(forest|neighbours)|(forest|neighbours)\.npz|column of content",
+    "peru made again": r"phase-2|(policies\.|-2\.)(forest|neighbours)|column of content",
     "demonstration": r"waves\[1\]|evaluations|^\.told|truth|phase-2|\.npz|exported",
     # standard errors are HC2 and CR2, intervals those of Anderson and Rubin
     "cace": r"\.(cov|df|conf_\w+|p_value|std_error|first_stage_f|itt_\w+|se)\b",
