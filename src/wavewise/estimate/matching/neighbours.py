@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Neighbours", "neighbours"]
 
+# The latest prediction, by matcher and rows: drawing, recording and evaluating a policy ask for the
+# same one in turn, each time by a policy that was read anew.
+_LATEST: dict[tuple[str, str], tuple[FloatArray, FloatArray]] = {}
 _LARGE = 20_000
 
 
@@ -108,10 +111,14 @@ class Neighbours(Result, kind="neighbours"):
 
     def _predict(self, X: Any) -> tuple[FloatArray, FloatArray]:
         matcher = self._matcher
-        amounts = matcher.amounts(np.array([self.k]), in_proportion=self._shrunk is not None)
         rows = matcher.space.embed(X)
-        means = matcher.means(rows, amounts, one_by_one=self._shrunk is None)
-        return _effects(means, self._shrunk)
+        asked = (self.hash, hash_arrays(rows=rows))
+        if asked not in _LATEST:
+            amounts = matcher.amounts(np.array([self.k]), in_proportion=self._shrunk is not None)
+            means = matcher.means(rows, amounts, one_by_one=self._shrunk is None)
+            _LATEST.clear()
+            _LATEST[asked] = _effects(means, self._shrunk)
+        return _LATEST[asked]
 
     def _frame(self) -> pl.DataFrame:
         """One row per arm: how its effects are spread over the units."""
