@@ -77,6 +77,11 @@ class Outcome(Table):
         return self.label or self.id
 
     @property
+    def event_kind(self) -> str | None:
+        """Kind of event that it is made of; a score without one takes events of its own id."""
+        return self.event or (self.id if self.kind == "score" else None)
+
+    @property
     def sign(self) -> float:
         """1, or -1 where lower is better: the outcome times it is better when higher."""
         return 1.0 if self.higher_is_better else -1.0

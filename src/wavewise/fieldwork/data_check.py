@@ -52,6 +52,11 @@ class DataFinding(Record):
     rows: tuple[Mapping[str, Any], ...] = ()  # The same by cause, kind or label.
     ids: tuple[Mapping[str, Any], ...] = ()  # Ids, shown only where the user asks.
 
+    @property
+    def line(self) -> str:
+        """Name, verdict, sentence and what to do, on one line."""
+        return f"{self.name}: {self.verdict}. {self.text} {self.advice}"
+
 
 KindsInUse = Mapping[str, tuple[str, ...]]  # Kind of event: the outcomes that are made of it.
 

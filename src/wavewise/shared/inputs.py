@@ -69,7 +69,6 @@ Column: TypeAlias = npt.NDArray[Any] | pl.Series
 _WHOLE = (bool, np.bool_, int, np.integer)
 _NUMBERS = (*_WHOLE, float, np.floating, Decimal, Fraction)
 _DAYS = (datetime.date, np.datetime64)  # datetimes and pandas' timestamps are dates too
-_TIMES = (*_DAYS, datetime.timedelta, datetime.time, np.timedelta64)
 _LARGEST = 1e100  # squares, and sums of many of them, stay within floating point
 _JOINED = ("strata", "cluster")  # what may come as several columns
 _MIDNIGHT = " 00:00:00"

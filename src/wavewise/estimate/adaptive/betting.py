@@ -25,7 +25,7 @@ __all__ = [
 
 # Stakes around the one that is best at the planned size, on either side.
 _STAKES = np.array([0.5, 1.0, 2.0])
-_LEAST_FACTOR = 0.05  # no outcome leaves less than this of the wealth
+_MOST_LOST = 0.95  # of the wealth, by any outcome
 _GRID = 61  # values of delta on either side of the estimate, dense near it
 _HALVINGS = 10
 
@@ -220,8 +220,8 @@ def _log_wealth(
                     pays = worst_p[e] + worst_q[e] * delta[d]
                     limit = max(limit, -pays if stakes[j] > 0 else pays)
                 bet = abs(stakes[j]) * stake[w]
-                if limit * bet > 0.95:
-                    bet = 0.95 / limit
+                if limit * bet > _MOST_LOST:
+                    bet = _MOST_LOST / limit
                 if stakes[j] < 0:
                     bet = -bet
                 product, held = 1.0, 0

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 import polars as pl
 
-from wavewise.errors import InputError, UnavailableError
+from wavewise.errors import InputError
 from wavewise.fieldwork.channels.settings import CHANNELS_FILE, ChannelSettings
 from wavewise.fieldwork.contact_details import KeyRing
 from wavewise.fieldwork.receipts import DeliveryReceipt
@@ -89,17 +89,6 @@ def record_opt_out(study: Study, unit_id: str, channel: str | None = None) -> Re
     now = study.clock()
     n_new = opt_out(study, [unit_id], "by hand", f"{to_us(now)}", channel=channel, at=now)
     return RecordedOptOut(n_new, channel)
-
-
-def needed_ring(key_file: Path | None = None) -> KeyRing:
-    """The key ring, without which an address says nothing."""
-    ring = find_key_ring(key_file)
-    if ring is None:
-        raise UnavailableError(
-            f"found no key file; needed one to know whose number or link this is; start with "
-            f"--key-file FILE or set {KEY_FILE}"
-        )
-    return ring
 
 
 def opt_out_address(

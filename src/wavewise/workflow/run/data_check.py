@@ -85,7 +85,7 @@ class DataCheck(VerbResult):
     def _told(self) -> Iterator[str]:
         for f in self.findings:
             if f.verdict != "pass":
-                yield f"\n{f.name}: {f.verdict}. {f.text} {f.advice}"
+                yield f"\n{f.line}"
             if self.shows_ids and f.ids:
                 yield text_table(list(f.ids[0]), [list(row.values()) for row in f.ids])
 
@@ -168,7 +168,7 @@ def kinds_in_use(spec: StudySpec) -> KindsInUse:
     """Kinds of events and the outcomes that are made of them."""
     kinds: dict[str, tuple[str, ...]] = {}
     for outcome in spec.outcomes:
-        kind = outcome.event or (outcome.id if outcome.kind == "score" else None)
+        kind = outcome.event_kind
         if kind is not None and outcome not in score_outcomes(spec):
             kinds[kind] = (*kinds.get(kind, ()), outcome.id)
     return kinds
@@ -198,9 +198,7 @@ def people_notes(
 ) -> tuple[str, ...]:
     """What does not pass of people, in sentences."""
     found = people_findings(study, units, waves)
-    return tuple(
-        f"{f.name}: {f.verdict}. {f.text} {f.advice}" for f in found if f.verdict != "pass"
-    )
+    return tuple(f.line for f in found if f.verdict != "pass")
 
 
 def _shared_contacts(study: Study, units: UnitData) -> pl.DataFrame:
@@ -241,7 +239,8 @@ def _of_events(
     lost = used.join(lost, on="unit_id").rename({"unit_id": "id"})
     lost = lost.select("id", "kind", "events", "cause", "unit").sort("id", "kind")
     yield unmatched_ids(lost, known, len(ids), people=study.spec.units.name)
-    valued = [o.event or o.id for o in study.spec.outcomes if o.kind in ("sum", "score")]
+    made_of = {o.event_kind for o in study.spec.outcomes if o.kind in ("sum", "score")}
+    valued = [kind for kind in kinds if kind in made_of]
     for wave in waves:
         name = wave.id if len(waves) > 1 else ""
         window = window_us(wave.starts, wave.window_days, study.spec.study.time_zone)
@@ -253,5 +252,5 @@ def _of_events(
             pl.col(*sums).sum(), pl.col("first_us").min(), pl.col("last_us").max()
         )
         yield event_dates(around.drop("valueless"), window, wave=name)
-        if set(valued) & set(kinds):
-            yield event_values(around, [kind for kind in valued if kind in kinds], wave=name)
+        if valued:
+            yield event_values(around, valued, wave=name)

@@ -310,13 +310,13 @@ def _require_ended(study: Study, wave: Wave) -> None:
 
 
 def _rule(study: Study, wave: Wave, outcome: Outcome) -> OutcomeRule:
-    if outcome.event is None and outcome.kind != "score":
+    if outcome.event_kind is None:
         raise InputError(
             f"outcome '{outcome.id}' names no event, and wave '{wave.id}' is not imported; add "
             'event = "..." to it in the study file'
         )
     trials = study.spec.trials(outcome, wave) if outcome.kind == "successes" else None
-    return OutcomeRule(outcome.id, outcome.kind, outcome.event or outcome.id, trials)
+    return OutcomeRule(outcome.id, outcome.kind, outcome.event_kind, trials)
 
 
 def _closed(study: Study, wave: Wave, events: str, n_cancelled: int = 0) -> ClosedWave:
