@@ -1,11 +1,20 @@
 """The study file as one frozen value."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import (
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 from wavewise.design.messages import Channel, Derived, Flow, Keywords, Message, Schedule
 from wavewise.design.values import (
+    TAG,
+    CalendarDay,
     Country,
     DateFormat,
     DeliveryChoice,
@@ -16,6 +25,7 @@ from wavewise.design.values import (
     Share,
     Table,
     TimeZone,
+    tagged,
 )
 from wavewise.design.waves import Arm, Wave
 
@@ -23,10 +33,12 @@ __all__ = [
     "SECTIONS",
     "STRATUM_SEPARATOR",
     "Analysis",
+    "Approval",
     "Baseline",
     "Decision",
     "Effects",
     "Imports",
+    "Investigator",
     "Model",
     "Outcome",
     "Planning",
@@ -214,8 +226,38 @@ class Planning(Frozen):
         return 1.0 + (self.cluster_size - 1.0) * self.intracluster_correlation
 
 
+class Investigator(Frozen):
+    """Somebody who answers for the study."""
+
+    name: str = Field(min_length=1)
+    """Name."""
+    affiliation: str = ""
+    """University or other institution."""
+
+
+class Approval(Frozen):
+    """An ethics approval of the study."""
+
+    name: str = Field(min_length=1)
+    """Name of the institutional review board (IRB)."""
+    number: str = ""
+    """Number of the approval."""
+    date: CalendarDay | None = None
+    """Date of the approval."""
+
+
+def _investigator_form(value: Any) -> str:
+    return TAG + ("name" if isinstance(value, str) else "table")
+
+
+ListedInvestigator = Annotated[
+    Annotated[str, tagged("name")] | Annotated[Investigator, tagged("table")],
+    Discriminator(_investigator_form),
+]
+
+
 class Registration(Frozen):
-    """Texts for the registry page and the pre-analysis plan."""
+    """Texts for the registry page and the pre-analysis plan that nothing else in the file gives."""
 
     status: Literal["in_development", "on_going", "completed", "withdrawn"] = "in_development"
     """Status of the trial."""
@@ -227,12 +269,26 @@ class Registration(Frozen):
     """What is expected, one sentence each."""
     if_data_late: str = ""
     """What will be done if data come late."""
-    investigators: tuple[str, ...] = ()
-    """Names of those who answer for the study."""
+    wait_days: NonNegativeInt | None = None
+    """Days to wait for data after a wave's window, before it is closed."""
+    trial_start: CalendarDay | None = None
+    """First day of the trial, where it is not that of the first wave."""
+    trial_end: CalendarDay | None = None
+    """Last day of the trial, where it is not that of the last outcome window."""
+    investigators: tuple[ListedInvestigator, ...] = ()
+    """Those who answer for the study: names, or tables with name and affiliation."""
     country: str = ""
     """Where it takes place."""
     keywords: tuple[str, ...] = ()
     """Words to find it by."""
+    jel: tuple[str, ...] = ()
+    """Codes of the Journal of Economic Literature."""
+    sponsors: tuple[str, ...] = ()
+    """Those who pay for the study, and its partners."""
+    irb: tuple[Approval, ...] = ()
+    """Ethics approvals."""
+    documents: tuple[str, ...] = ()
+    """Documents that belong to the registration, such as the analysis plan: titles or addresses."""
     addendum: str = ""
     """What was not registered in advance, and why."""
 

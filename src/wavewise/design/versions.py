@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import cache
 from itertools import pairwise
 from typing import Any, Final, get_args
@@ -22,6 +23,9 @@ __all__ = [
     "changes",
     "history",
     "spec_hash",
+    "spec_of",
+    "steps",
+    "with_defaults",
 ]
 
 
@@ -40,11 +44,21 @@ class VersionRecord:
     """A registered version, as the store keeps it."""
 
     number: int  # 1 for the first registration.
-    date: date  # When it was registered.
+    at: datetime  # When it was registered.
     reason: str  # Why it was amended; for the first version, what the registry is told.
     canonical: Mapping[str, Any]  # Canonical form of the spec.
     # Ids of the waves whose outcomes were frozen before this version was made.
     waves_seen: tuple[str, ...] = ()
+
+    @property
+    def date(self) -> date:
+        """Day of the registration."""
+        return self.at.date()
+
+    @property
+    def spec(self) -> StudySpec:
+        """The spec as it was registered."""
+        return spec_of(self.canonical)
 
     @property
     def addendum(self) -> str:
@@ -110,8 +124,46 @@ def history(versions: Iterable[VersionRecord]) -> tuple[HistoryRow, ...]:
             addendum=new.addendum,
         )
         for old, new in pairwise(ordered)
-        for change in changes(old.canonical, new.canonical)
+        for change in with_defaults(changes(old.canonical, new.canonical), old.spec, new.spec)
     )
+
+
+def with_defaults(
+    found: Iterable[Change], before: StudySpec, after: StudySpec
+) -> tuple[Change, ...]:
+    """Changes in which a key that one side leaves out has its default there, where it has one."""
+    old, new = (spec.model_dump(mode="json", by_alias=True) for spec in (before, after))
+    return tuple(
+        Change(
+            one.field,
+            _looked_up(old, one.field) if one.before is None else one.before,
+            _looked_up(new, one.field) if one.after is None else one.after,
+        )
+        for one in found
+    )
+
+
+def steps(field: str) -> list[str]:
+    """The keys and ids that a field names, from the outside in.
+
+    Examples
+    --------
+    >>> steps("waves['phase-2'].arms['best'].policy.rule")
+    ['waves', 'phase-2', 'arms', 'best', 'policy', 'rule']
+    """
+    return [entry or key for entry, key in re.findall(r"\['([^']*)'\]|([^.\[\]]+)", field)]
+
+
+def _looked_up(values: Any, field: str) -> Any:
+    """The value at a field; None where there is none."""
+    for step in steps(field):
+        if isinstance(values, Mapping):
+            values = values.get(step)
+        elif isinstance(values, Sequence) and not isinstance(values, str):
+            values = next((entry for entry in values if _entry_name(entry) == step), None)
+        else:
+            return None
+    return values
 
 
 _ABSENT: Final = object()
@@ -225,6 +277,12 @@ def canonical_dict(spec: StudySpec) -> dict[str, Any]:
     """The spec as plain values. Comments, order of keys and spelled-out defaults do not matter."""
     values = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return {"canonical_version": CANONICAL_VERSION, **values}
+
+
+def spec_of(canonical: Mapping[str, Any]) -> StudySpec:
+    """The spec of a canonical form."""
+    values = {name: value for name, value in canonical.items() if name != "canonical_version"}
+    return StudySpec.model_validate(values)
 
 
 def canonical_json(spec: StudySpec) -> str:

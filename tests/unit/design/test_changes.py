@@ -2,7 +2,7 @@
 
 import copy
 import json
-from datetime import date
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -149,9 +149,9 @@ def _versions() -> list[VersionRecord]:
         .replace('label = "Random"', 'label = "Drawn"')
     )
     return [
-        VersionRecord(3, date(2023, 11, 2), "fewer held out", third, ("phase-1",)),
-        VersionRecord(1, date(2023, 10, 1), "first registration", first),
-        VersionRecord(2, date(2023, 10, 5), "more power for the messages", second),
+        VersionRecord(3, datetime(2023, 11, 2, tzinfo=UTC), "fewer held out", third, ("phase-1",)),
+        VersionRecord(1, datetime(2023, 10, 1, tzinfo=UTC), "first registration", first),
+        VersionRecord(2, datetime(2023, 10, 5, tzinfo=UTC), "more power for the messages", second),
     ]
 
 
@@ -168,7 +168,7 @@ def test_history_has_a_row_for_each_change_of_each_version() -> None:
 
 
 def test_addenda_after_several_waves() -> None:
-    record = VersionRecord(2, date(2024, 1, 1), "", {}, ("a", "b", "c"))
+    record = VersionRecord(2, datetime(2024, 1, 1, tzinfo=UTC), "", {}, ("a", "b", "c"))
     assert record.addendum == "after data of a, b and c were seen"
 
 

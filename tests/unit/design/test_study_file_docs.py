@@ -22,11 +22,13 @@ from wavewise.design.spec import (
     SECTIONS,
     Analysis,
     AnotherWave,
+    Approval,
     Baseline,
     ColumnReading,
     Decision,
     Effects,
     Imports,
+    Investigator,
     Model,
     Outcome,
     Planning,
@@ -81,6 +83,8 @@ MODELS: dict[str, tuple[type[BaseModel], ...]] = {
     "planning.another_wave": (AnotherWave,),
     "planning.baseline.OUTCOME": (Baseline,),
     "[registration]": (Registration,),
+    "registration.investigators": (Investigator,),
+    "registration.irb": (Approval,),
 }
 
 

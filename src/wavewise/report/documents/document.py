@@ -5,6 +5,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Block",
     "Bullets",
+    "Changes",
     "Document",
     "Grid",
     "Picture",
@@ -28,6 +30,9 @@ __all__ = [
     "pdf",
     "source",
 ]
+
+
+LEAST_ALIKE = 0.3  # Texts less alike than this are shown whole, without marks.
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,41 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Changes:
+    """Texts before and after, a row each; on a page, what differs is marked."""
+
+    caption: str
+    rows: tuple[tuple[str, str, str], ...]  # Name, before, after.
+
+    @property
+    def grid(self) -> Grid:
+        """The same as a plain table."""
+        return Grid(self.caption, ("Field", "Before", "After"), self.rows)
+
+    def marked(self) -> Iterator[tuple[str, "Parts", "Parts"]]:
+        """Each row with its texts in parts, and of each part whether it differs."""
+        for name, before, after in self.rows:
+            yield name, *_parts(before, after)
+
+
+Parts = list[tuple[str, bool]]
+
+
+def _parts(before: str, after: str) -> tuple[Parts, Parts]:
+    """Both texts cut where they begin or cease to differ, word by word."""
+    old, new = (re.findall(r"\s+|[^\s]+", text) for text in (before, after))
+    matcher = SequenceMatcher(a=old, b=new, autojunk=False)
+    if matcher.ratio() < LEAST_ALIKE:  # a new text: marks in it would only confuse
+        return [(before, False)], [(after, False)]
+    parts: tuple[Parts, Parts] = ([], [])
+    for kind, i, j, k, m in matcher.get_opcodes():
+        for side, words in zip(parts, (old[i:j], new[k:m]), strict=True):
+            if words:
+                side.append(("".join(words), kind != "equal"))
+    return parts
+
+
+@dataclass(frozen=True)
 class Picture:
     """A figure with its caption."""
 
@@ -60,7 +100,7 @@ class Picture:
         return inline_svg(self.figure, narrow=narrow)
 
 
-Block = str | Bullets | Grid | Picture
+Block = str | Bullets | Grid | Changes | Picture
 
 
 @dataclass(frozen=True)
@@ -80,6 +120,7 @@ class Document:
     meta: tuple[str, ...]
     notices: tuple[str, ...]
     sections: tuple[Section, ...]
+    style: str = ""  # "form": short sections close together.
 
 
 def paragraphs(text: str) -> tuple[str, ...]:
@@ -117,8 +158,8 @@ def _lines(document: Document) -> Iterator[str]:
 def _block_lines(block: Block) -> Iterator[str]:
     if isinstance(block, Bullets):
         yield from (*(f"- {_escaped(item)}" for item in block.items), "")
-    elif isinstance(block, Grid):
-        yield from _grid_lines(block)
+    elif isinstance(block, Grid | Changes):
+        yield from _grid_lines(block if isinstance(block, Grid) else block.grid)
     elif isinstance(block, Picture):
         yield from (f"{_escaped(block.figure.title)}: {_escaped(block.figure.alt)}", "")
     else:
@@ -204,8 +245,8 @@ def _block(block: Block) -> Iterator[str]:
             f'#figure(image("{block.figure.name}.png", width: 100%), '
             f"caption: {_text(block.figure.caption)}, supplement: none)"
         )
-    elif isinstance(block, Grid):
-        yield from _grid(block)
+    elif isinstance(block, Grid | Changes):
+        yield from _grid(block if isinstance(block, Grid) else block.grid)
     else:
         yield f"#block({_text(block)})"
 

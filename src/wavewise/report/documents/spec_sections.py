@@ -15,17 +15,24 @@ from wavewise.shared.results import NotEstimable
 __all__ = [
     "DASH",
     "NOT_SPECIFIED",
+    "arm_content",
     "day",
     "decision_text",
     "delivery_blocks",
     "joined",
     "messages_grid",
     "model_text",
+    "named_arms",
     "outcome_bullets",
     "power_blocks",
+    "power_place",
+    "power_scale",
+    "rule_text",
     "share_text",
     "size_text",
     "wave_blocks",
+    "wave_units_text",
+    "window_text",
 ]
 
 DASH = "\u2013"
@@ -81,7 +88,7 @@ def arms_grid(spec: StudySpec, wave: Wave) -> Grid:
     rows = tuple(
         (
             arm.id,
-            _content(spec, arm),
+            arm_content(spec, arm),
             _share(wave, arm.id, shares.get(arm.id)),
             _size(sizes[arm.id]),
         )
@@ -91,7 +98,8 @@ def arms_grid(spec: StudySpec, wave: Wave) -> Grid:
     return Grid(f"Arms of {wave.name}", columns, rows, frozenset({2, 3}))
 
 
-def _content(spec: StudySpec, arm: Arm) -> str:
+def arm_content(spec: StudySpec, arm: Arm) -> str:
+    """What the units of an arm get, by the messages' labels."""
     if arm.policy is not None:
         return f"{arm.content}, learned on {joined(arm.policy.learned_on)}"
     labels = {message.id: message.label or message.id for message in spec.messages}
@@ -137,11 +145,11 @@ def power_blocks(spec: StudySpec) -> tuple[Block, ...]:
 
 
 def _power_grid(spec: StudySpec, outcome: Outcome, rows: list[ArmPower]) -> Grid:
-    factor, unit = _scale(outcome)
+    factor, unit = power_scale(outcome)
     same: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
-        same.setdefault((_place(spec, row), *_power_cells(row, factor)), []).append(row.arm)
-    cells = tuple((place, _named(arms), *texts) for (place, *texts), arms in same.items())
+        same.setdefault((power_place(spec, row), *_power_cells(row, factor)), []).append(row.arm)
+    cells = tuple((place, named_arms(arms), *texts) for (place, *texts), arms in same.items())
     columns = ("Wave", "Arms", f"{spec.units.name.capitalize()} per arm", "SE of an arm",
                "MDE to control", "MDE to an equal arm")  # fmt: skip
     mean = rows[0].baseline_mean
@@ -155,15 +163,16 @@ def _unknown(spec: StudySpec, outcome: Outcome, rows: list[ArmPower]) -> list[Bl
     same: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if isinstance(row.std_error, NotEstimable):
-            same.setdefault((_place(spec, row), row.std_error.reason), []).append(row.arm)
+            same.setdefault((power_place(spec, row), row.std_error.reason), []).append(row.arm)
     items = tuple(
-        f"{outcome.name}, {place}, {_named(arms)}: not given, since {reason}."
+        f"{outcome.name}, {place}, {named_arms(arms)}: not given, since {reason}."
         for (place, reason), arms in same.items()
     )
     return [Bullets(items)] if items else []
 
 
-def _place(spec: StudySpec, row: ArmPower) -> str:
+def power_place(spec: StudySpec, row: ArmPower) -> str:
+    """Of which wave, and of which part of its arms, a row of power is."""
     wave = next(wave.name for wave in spec.waves if wave.id == row.wave)
     return wave if row.convention == "whole arm" else f"{wave}, messaged part"
 
@@ -180,14 +189,15 @@ def _scaled(value: float | NotEstimable, factor: float) -> str:
     return fixed(factor * value, decimals_for(factor * value, 3))
 
 
-def _scale(outcome: Outcome) -> tuple[float, str]:
+def power_scale(outcome: Outcome) -> tuple[float, str]:
     """Factor from the outcome's scale to the printed one, and the printed unit."""
     if outcome.kind in {"any", "successes"}:
         return 100.0, "percentage points"
     return 1.0, outcome.unit or "its own unit"
 
 
-def _named(arms: list[str]) -> str:
+def named_arms(arms: list[str]) -> str:
+    """Arms by name; many by their number."""
     return joined(arms) if len(arms) <= 8 else f"{len(arms)} arms ({arms[0]}, {arms[1]}, ...)"
 
 

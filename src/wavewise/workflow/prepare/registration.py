@@ -10,12 +10,14 @@ from typing import Any
 import polars as pl
 
 from wavewise.design.versions import (
+    Change,
     VersionRecord,
     canonical_dict,
     canonical_json,
     changes,
-    history,
     spec_hash,
+    spec_of,
+    with_defaults,
 )
 from wavewise.errors import InputError, RegistrationError
 from wavewise.workflow.result import VerbResult
@@ -32,7 +34,9 @@ class FrozenPlan(VerbResult):
     hash: str  # SHA-256 of its canonical form.
     waves_seen: tuple[str, ...]  # Closed before it: it is an addendum then.
     frozen_at: datetime
-    changes: tuple[Mapping[str, Any], ...] | None = None  # Since the version before; None: first.
+    # Since the version before: name, field, before, after; None for the first.
+    changes: tuple[Mapping[str, Any], ...] | None = None
+    texts: tuple[str, ...] = ()  # The changes in words.
 
     def facts(self) -> dict[str, Any]:
         """Version, hash, waves whose data were seen; of an amendment the number of changes."""
@@ -47,7 +51,7 @@ class FrozenPlan(VerbResult):
         lines = [
             f"{verb} version {self.version} on {self.frozen_at:%Y-%m-%d %H:%M} UTC{note}.",
             f"SHA-256 {self.hash}",
-            *(f"  {one['field']}: {one['before']} -> {one['after']}" for one in self.changes or ()),
+            *(f"  {text}" for text in self.texts),
         ]
         return "\n".join(lines)
 
@@ -59,8 +63,9 @@ class FrozenPlan(VerbResult):
 class PlanHistory(VerbResult):
     """Versions of the plan, and every change between them."""
 
-    versions: tuple[Mapping[str, Any], ...]  # number, date, reason
-    changes: tuple[Mapping[str, Any], ...]  # version, date, reason, field, before, after, addendum
+    versions: tuple[Mapping[str, Any], ...]  # number, registry_version, kind, date, reason
+    # version, registry_version, date, reason, name, field, before, after, addendum
+    changes: tuple[Mapping[str, Any], ...]
     written: tuple[str, ...]  # Pages, where they were asked for.
     text: str  # The changes, for a terminal.
 
@@ -109,16 +114,18 @@ def amend(study: Study, reason: str) -> FrozenPlan:
         raise RegistrationError(
             f"the study file says the same as version {version.number}; edit it first"
         )
-    listed = tuple(dict(vars(change)) for change in found)
-    return _freeze(study, version.number + 1, reason.strip(), listed)
+    found = with_defaults(found, spec_of(json.loads(version.spec_json)), study.spec)
+    return _freeze(study, version.number + 1, reason.strip(), found)
 
 
 def _freeze(
     study: Study,
     number: int,
     reason: str,
-    changes: tuple[Mapping[str, Any], ...] | None = None,
+    found: tuple[Change, ...] | None = None,
 ) -> FrozenPlan:
+    from wavewise.report.documents.registry_page import change_text, key_facts
+
     seen = tuple(row.wave_id for row in study.store.waves.all() if row.state != "open")
     now = study.clock()
     digest = spec_hash(study.spec)
@@ -131,43 +138,59 @@ def _freeze(
         hash=digest,
         waves_seen=seen,
     )
-    return FrozenPlan(number, digest, seen, now, changes)
+    listed = None if found is None else tuple(key_facts(one, study.spec) for one in found)
+    texts = tuple(change_text(one, study.spec) for one in found or ())
+    return FrozenPlan(number, digest, seen, now, listed, texts)
 
 
 def show_history(study: Study, *, export: bool) -> PlanHistory:
     """Every change of the plan; as pages too, where asked for."""
-    from wavewise.report.documents.registry_page import history_text
+    from wavewise.report.documents.registry_page import changes_facts, history_text, releases
 
     versions = [
         VersionRecord(
             number=row.number,
-            date=row.created_at.date(),
+            at=row.created_at,
             reason=row.reason,
             canonical=json.loads(row.spec_json),
             waves_seen=row.waves_seen,
         )
         for row in study.store.versions.all()
     ]
-    rows = history(versions)
     written = _export(study, versions) if export else []
     return PlanHistory(
         versions=tuple(
-            {"number": v.number, "date": v.date.isoformat(), "reason": v.reason} for v in versions
+            {
+                "number": one.version.number,
+                "registry_version": one.number,
+                "kind": one.kind,
+                "date": one.version.date.isoformat(),
+                "reason": one.version.reason,
+            }
+            for one in releases(versions)
         ),
-        changes=tuple(row.to_dict() for row in rows),
+        changes=changes_facts(versions),
         written=tuple(str(path) for path in written),
-        text=history_text(rows),
+        text=history_text(versions),
     )
 
 
 def _export(study: Study, versions: Sequence[VersionRecord]) -> list[Path]:
     from wavewise.report.documents.analysis_plan import analysis_plan, analysis_plan_html
-    from wavewise.report.documents.registry_page import registry_page
+    from wavewise.report.documents.registry_page import (
+        registry_facts,
+        registry_markdown,
+        registry_page,
+    )
 
     folder = study.folder / "report"
     folder.mkdir(exist_ok=True)
     pages = {
         "registry.html": registry_page(study.spec, versions),
+        "registry.md": registry_markdown(study.spec, versions),
+        "registry.json": json.dumps(
+            registry_facts(study.spec, versions), ensure_ascii=False, indent=1
+        ),
         "analysis-plan.html": analysis_plan_html(study.spec),
         "analysis-plan.md": analysis_plan(study.spec),
     }
