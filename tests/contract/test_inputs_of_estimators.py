@@ -123,6 +123,22 @@ ENTRIES: dict[str, Entry] = {
         ("outcome",),
         ("arm", "strata", "cluster"),
     ),
+    "ww.estimate.index": Entry(
+        lambda d: E.index(
+            {"a": d["outcome"], "b": d["scores"]}, d["arm"], control=d["control"],
+            higher_is_better={"b": False},
+        ).values[np.isfinite(_known(d))].tolist(),
+        ("outcome", "scores"),
+        ("arm",),
+    ),
+    "ww.estimate.persistence": Entry(
+        lambda d: E.persistence(
+            {"1": d["outcome"], "2": d["scores"]}, d["arm"], control=d["control"], n_during=1,
+            strata=d["strata"], cluster=d["cluster"], weights=d["weights"],
+        ),
+        ("outcome", "scores"),
+        ("arm", "strata", "cluster"),
+    ),
     "ww.estimate.adaptive_aipw": Entry(
         lambda d: E.adaptive_aipw(
             d["outcome"], d["arm"], np.full((N, 2), 0.5), d["wave"], cluster=None
@@ -345,7 +361,8 @@ ENTRIES: dict[str, Entry] = {
 # entries above take in the very same way.
 WITHOUT_UNITS = {
     "ww.estimate.bootstrap_chosen_arm", "ww.estimate.pair_margins", "ww.estimate.scaled_priors",
-    "ww.estimate.study_priors", "ww.estimate.tried_priors", "ww.estimate.winner",
+    "ww.estimate.q_values", "ww.estimate.study_priors", "ww.estimate.tried_priors",
+    "ww.estimate.winner",
     "ww.estimate.winner_table", "ww.decide.best_arm", "ww.decide.best_on_average",
     "ww.decide.safe_policy", "ww.decide.exploration_shares", "ww.decide.load_policy",
     "ww.decide.next_shares", "ww.decide.personalize", "ww.decide.random_policy",

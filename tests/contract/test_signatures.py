@@ -20,7 +20,7 @@ DATA = {
     "value", "delivered", "planned", "late",
     "units", "strata", "design", "designs", "truth", "benefit", "assumptions", "first_wave",
     "n_next", "path", "floor", "total", "control_share", "cost", "effect_sd", "effect_df",
-    "separator", "bounds", "simulate", "reassign", "rng",
+    "separator", "bounds", "simulate", "reassign", "rng", "outcomes", "panel", "p_values",
 }  # fmt: skip
 # What once had other names, or is said better otherwise.
 NOT = {

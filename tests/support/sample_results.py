@@ -52,6 +52,18 @@ def _cace() -> Any:
     return estimate.cace(data["outcome"], data["arm"], received)
 
 
+def _persistence() -> Any:
+    panel = np.stack([_data()["outcome"], _data()["X"]["age"], np.ones(_N)], axis=1)
+    arm = np.where(np.arange(_N) == 7, "alone", _data()["arm"])
+    return estimate.persistence(panel, arm, n_during=1)
+
+
+def _index() -> Any:
+    data = _data()
+    columns = {"outcome": data["outcome"], "age": data["X"]["age"]}
+    return estimate.index(columns, data["arm"], higher_is_better={"age": False})
+
+
 def _propensities(rows: int, n_arms: int) -> Any:
     return np.full((rows, n_arms), 1 / n_arms)
 
@@ -244,6 +256,9 @@ EXAMPLES: dict[str, Callable[[], Result]] = {
     "estimate.HierarchicalBinomial": _binomial,
     "estimate.HierarchicalNormal": _normal,
     "estimate.Neighbours": lambda: estimate.neighbours(**_data(), control="control", k=5),
+    "estimate.OutcomeIndex": _index,
+    "estimate.Persistence": _persistence,
+    "estimate.QValues": lambda: estimate.q_values({"a": 0.01, "b": float("nan"), "c": 0.04}),
     "estimate.PriorSensitivity": _sensitivity,
     "estimate.PropensityEstimate": lambda: estimate.propensity(_data()["X"], _data()["arm"]),
     "estimate.RandomizationTest": _randomization,

@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     )
     from wavewise.estimate.binomial.results import HierarchicalBinomial
     from wavewise.estimate.effects.ate import ate
+    from wavewise.estimate.effects.false_discovery import QValues, q_values
+    from wavewise.estimate.effects.index import OutcomeIndex, index
     from wavewise.estimate.effects.instruments import Cace, cace
+    from wavewise.estimate.effects.persistence import Persistence, persistence
     from wavewise.estimate.effects.results import Effects, pair_margins
     from wavewise.estimate.effects.wild_bootstrap import WildBootstrap, wild_bootstrap
     from wavewise.estimate.forest.causal_forest import CausalForest, causal_forest
@@ -81,8 +84,11 @@ __all__ = [
     "Neighbours",
     "Normal",
     "NormalPriors",
+    "OutcomeIndex",
+    "Persistence",
     "PriorSensitivity",
     "PropensityEstimate",
+    "QValues",
     "RandomizationTest",
     "ScorePanels",
     "SdPrior",
@@ -103,11 +109,14 @@ __all__ = [
     "effect_learner",
     "hierarchical_binomial",
     "hierarchical_normal",
+    "index",
     "neighbours",
     "pair_margins",
+    "persistence",
     "posterior_predictive_check",
     "prior_sensitivity",
     "propensity",
+    "q_values",
     "randomization_test",
     "scaled_priors",
     "score_panels",
@@ -134,6 +143,12 @@ _HOMES = {
     "weighted_m": "wavewise.estimate.adaptive.weighted_m",
     "Neighbours": "wavewise.estimate.matching.neighbours",
     "neighbours": "wavewise.estimate.matching.neighbours",
+    "OutcomeIndex": "wavewise.estimate.effects.index",
+    "index": "wavewise.estimate.effects.index",
+    "Persistence": "wavewise.estimate.effects.persistence",
+    "persistence": "wavewise.estimate.effects.persistence",
+    "QValues": "wavewise.estimate.effects.false_discovery",
+    "q_values": "wavewise.estimate.effects.false_discovery",
     "Cace": "wavewise.estimate.effects.instruments",
     "cace": "wavewise.estimate.effects.instruments",
     "EffectLearner": "wavewise.estimate.learners.effect_learner",

@@ -57,6 +57,7 @@ __all__ = [
     "read_matrix",
     "read_numbers",
     "read_outcome",
+    "read_outcomes",
     "read_propensity",
     "read_weights",
     "refuse_infinite",
@@ -467,6 +468,25 @@ def read_numbers(
 def read_outcome(values: Any, name: str = "outcome", n_units: int | None = None) -> FloatArray:
     """Outcomes of the units, not-a-number where one is missing."""
     return read_numbers(values, name, n_units, missing=True)
+
+
+def read_outcomes(values: Any, name: str = "outcomes") -> dict[str, FloatArray]:
+    """Several outcomes of the units by name, (n_units,) each, not-a-number where one is missing.
+
+    A mapping, a frame, or an array (n_units, n_outcomes), whose columns are called 1, 2, ...
+    """
+    columns: dict[str, FloatArray] = {}
+    is_named = isinstance(values, Mapping) or _is_frame(values)
+    for place, (label, raw) in enumerate(_raw_columns(values, name), 1):
+        column = label if is_named else str(place)
+        if column in columns:
+            raise InputError(f"{name}: found '{column}' more than once; needed each once")
+        columns[column] = read_outcome(raw, f"{name} '{column}'")
+    sizes = sorted({column.size for column in columns.values()})
+    if len(sizes) != 1:
+        found = f"columns of {sizes[0]:,} to {sizes[-1]:,} values" if sizes else "no column"
+        raise InputError(f"{name}: found {found}; needed one number per unit in each")
+    return columns
 
 
 def read_weights(weights: Any, n_units: int) -> FloatArray:

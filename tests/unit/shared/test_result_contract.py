@@ -52,6 +52,8 @@ WITHOUT_FIGURE = {
     "estimate.CausalForest",
     "estimate.EffectLearner",
     "estimate.Neighbours",
+    "estimate.OutcomeIndex",
+    "estimate.QValues",
     "estimate.PropensityEstimate",
     "estimate.bayes.BetaContrast",
     "estimate.bayes.DrawsContrast",

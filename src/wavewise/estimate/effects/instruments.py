@@ -23,7 +23,7 @@ from wavewise.estimate.effects.covariance import (
 )
 from wavewise.estimate.effects.least_squares import collapse, fit_outcome, fit_rows
 from wavewise.estimate.effects.results import Effects, table_lines
-from wavewise.estimate.effects.sample import Sample, comparable, read_sample
+from wavewise.estimate.effects.sample import Sample, comparable_with, read_sample
 from wavewise.estimate.effects.table import EffectTable, Estimate, check_level
 from wavewise.shared.inputs import MissingRule, aligned, read_outcome
 from wavewise.shared.renamed import renamed
@@ -433,7 +433,8 @@ def cace(
     )
     known = ~np.isnan(read_outcome(outcome))
     dose = _read_received(received, known.size)
-    used, dose = _reached_arms(*_with_dose(sample, dose[known]))
+    carried, columns = comparable_with(sample, dose[known][:, None])
+    used, dose = _reached_arms(carried, columns[:, 0])
     parts = reduced(used, dose, kind=kind, working_model=working_model, df=df)
     itt = ate(
         outcome,
@@ -466,19 +467,6 @@ def _read_received(received: Any, n_units: int) -> FloatArray:
             "more; a unit of which nothing is known has not been shown to be reached: give 0"
         )
     return values
-
-
-def _with_dose(sample: Sample, dose: FloatArray) -> tuple[Sample, FloatArray]:
-    """Comparable units, and what they received."""
-    columns = dose[:, None]
-    if sample.covariates is not None:
-        columns = np.column_stack([sample.covariates, dose])
-    carried = comparable(replace(sample, covariates=columns))
-    inner = carried.covariates
-    if inner is None:
-        raise InputError("found no units; needed some")
-    rest = None if sample.covariates is None else inner[:, :-1]
-    return replace(carried, covariates=rest), inner[:, -1]
 
 
 def _reached_arms(sample: Sample, dose: FloatArray) -> tuple[Sample, FloatArray]:

@@ -19,7 +19,7 @@ from wavewise.shared.inputs import (
 from wavewise.shared.labels import Labels, compress, label_text
 from wavewise.shared.results import BoolArray, FloatArray, IntArray, NotEstimable, hash_arrays
 
-__all__ = ["Sample", "comparable", "read_sample"]
+__all__ = ["Sample", "comparable", "comparable_with", "read_sample"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +117,18 @@ def comparable(sample: Sample) -> Sample:
     return replace(
         sample if keep.all() else _subset(sample, keep), n_excluded=excluded, not_estimable=reasons
     )
+
+
+def comparable_with(sample: Sample, columns: FloatArray) -> tuple[Sample, FloatArray]:
+    """Comparable units, and what further columns (n_units, n_columns) say of them."""
+    own = sample.covariates
+    together = columns if own is None else np.column_stack([own, columns])
+    carried = comparable(replace(sample, covariates=together))
+    inner = carried.covariates
+    if inner is None:
+        raise InputError("found no units; needed some")
+    n_own = 0 if own is None else own.shape[1]
+    return replace(carried, covariates=None if own is None else inner[:, :n_own]), inner[:, n_own:]
 
 
 def _order_arms(
