@@ -99,6 +99,8 @@ class DecisionError(WavewiseError):
 class StoreError(WavewiseError):
     """The database cannot be used now, such as one that another process holds."""
 
+    may_pass = False  # Whether it may be usable again without anybody doing something to it.
+
 
 class ChannelError(WavewiseError):
     """A provider refuses everything, such as one that does not take the password."""

@@ -253,17 +253,19 @@ class OpenStudy:
 
         return register(self._study)
 
-    def amend(self, reason: str) -> "Result":
+    def amend(self, reason: str, *, reword: bool = False) -> "Result":
         """Freeze the plan as the study file has it now, as the next version.
 
         Parameters
         ----------
         reason : str
             Why the plan was changed; it stands in the history.
+        reword : bool
+            Whether messages that are queued in other words are queued anew in the new ones.
         """
         from wavewise.workflow.prepare.registration import amend
 
-        return amend(self._study, reason)
+        return amend(self._study, reason, reword=reword)
 
     def history(self, *, export: bool = False) -> "Result":
         """Every change of the plan: field, before, after, with date and reason.
@@ -754,6 +756,26 @@ class OpenStudy:
         from wavewise.workflow.send.worker import address_outbox
 
         return address_outbox(self._study, "resend", wave)
+
+    def outbox_retry(self, reason: str, *, wave: str | None = None) -> "Result":
+        """Send messages again that failed for a stated reason, and that nobody took.
+
+        Parameters
+        ----------
+        reason : str
+            Why they failed, as :meth:`status` shows it, or its first words.
+        wave : str, optional
+            Only this wave; all by default.
+        """
+        from wavewise.workflow.send.worker import address_outbox
+
+        return address_outbox(self._study, "retry", wave, reason)
+
+    def outbox_reword(self, *, wave: str | None = None) -> "Result":
+        """Queue messages anew that were queued in other words than the registered plan has."""
+        from wavewise.workflow.send.worker import address_outbox
+
+        return address_outbox(self._study, "reword", wave)
 
     # Data.
 

@@ -4,62 +4,15 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import polars as pl
 
+from hooks import Hook
 from sending_study import by_state, make_sending_study, outbox
 from study_folders import call, done
 from wavewise.workflow.study import open_study
-
-
-class Hook:
-    """A web address on loopback that answers as told."""
-
-    def __init__(self, answer: Callable[[dict[str, object], int], int]) -> None:
-        self.bodies: list[dict[str, object]] = []
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                size = int(self.headers["content-length"])
-                body = json.loads(self.rfile.read(size))
-                hook.bodies.append(body)
-                status = answer(body, sum(b["key"] == body["key"] for b in hook.bodies))
-                self.send_response(status)
-                self.send_header("content-length", "0")
-                if status == 429:
-                    self.send_header("retry-after", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> "Hook":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def keys(self) -> list[str]:
-        return [str(body["key"]) for body in self.bodies]
-
-    def channels(self, **more: object) -> str:
-        url = f"http://127.0.0.1:{self._server.server_port}/"
-        lines = {"base_url": url, "backoff_seconds": 0.01, "timeout_seconds": 30.0, **more}
-        text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in lines.items())
-        return f'[webhook]\nprovider = "webhook"\n{text}\n'
 
 
 def test_everybody_gets_their_message_once(tmp_path: Path) -> None:

@@ -183,6 +183,9 @@ def register(folder: Folder, store: StoreUrl = None) -> None:
 def amend(
     folder: Folder,
     reason: Annotated[str, typer.Option(help="Why the plan was changed.")],
+    reword: Annotated[
+        bool, typer.Option("--reword", help="Queue waiting messages anew in the new words.")
+    ] = False,
     store: StoreUrl = None,
 ) -> None:
     """Freeze the plan as it stands now as the next version."""

@@ -27,7 +27,7 @@ _Data = Annotated[
 ]
 
 group("contacts", "Contact details, encrypted and kept apart.")
-group("outbox", "Pause, resume, cancel or resend messages.")
+group("outbox", "Pause, resume, cancel, resend, retry or reword messages.")
 
 
 @verb("contacts make-key", "wavewise contacts make-key ~/keys/study.key")
@@ -120,6 +120,23 @@ def outbox_cancel(folder: Folder, wave: _OneWave = None, store: StoreUrl = None)
 @verb("outbox resend", "wavewise outbox resend my-study --wave phase-1")
 def outbox_resend(folder: Folder, wave: _OneWave = None, store: StoreUrl = None) -> None:
     """Send messages of unknown fate again; some may arrive twice."""
+
+
+@verb("outbox retry", 'wavewise outbox retry my-study --reason "the provider rejected"')
+def outbox_retry(
+    folder: Folder,
+    reason: Annotated[
+        str, typer.Option(help="Why they failed, as `status` shows it, or its first words.")
+    ],
+    wave: _OneWave = None,
+    store: StoreUrl = None,
+) -> None:
+    """Send messages again that failed for a reason, once it is gone."""
+
+
+@verb("outbox reword", "wavewise outbox reword my-study")
+def outbox_reword(folder: Folder, wave: _OneWave = None, store: StoreUrl = None) -> None:
+    """Queue waiting messages anew in the words of the registered plan."""
 
 
 @verb("opt-out", "wavewise opt-out my-study --unit 007", formerly="refuse")

@@ -32,9 +32,16 @@ def placeholders(text: str) -> list[str]:
     >>> placeholders("{teacher_name} recommends that {child_name} practise.")
     ['teacher_name', 'child_name']
     """
-    names = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
-    if "" in names:
-        raise ValueError("a field without a name, {}")
+    names = []
+    for _, name, form, conversion in Formatter().parse(text):
+        if name is None:
+            continue
+        if not name:
+            raise ValueError("a field without a name, {}")
+        if form or conversion:
+            how = (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+            raise ValueError(f"a field with a format, {{{name}{how}}}")
+        names.append(name)
     return names
 
 

@@ -91,7 +91,10 @@ def _text_fields(text: str, fields: set[str], place: str) -> Iterator[Fault]:
     try:
         missing = [name for name in placeholders(text) if name not in fields]
     except ValueError as error:
-        yield Fault(place, str(error), "fields in braces, e.g. {child_name}")
+        fix = "write numbers in the people file as they shall be read, and take the format out"
+        is_format = "a format" in str(error)
+        needed = "fields in braces, e.g. {child_name}"
+        yield Fault(place, str(error), needed, fix if is_format else "")
         return
     for name in missing:
         fix = f"add '{name}' to units.fields, or take it out"

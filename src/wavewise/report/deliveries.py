@@ -56,6 +56,8 @@ class WaveDeliveries:
     exposure: pl.DataFrame = field(default_factory=pl.DataFrame)
     # arm, send (1 is the first), due, received: messages at one send of the schedule
     sends: pl.DataFrame = field(default_factory=pl.DataFrame)
+    # message, version (0: none), text, n_messages, n_sent, first_sent, last_sent
+    wordings: pl.DataFrame = field(default_factory=pl.DataFrame)
     level: float = 0.95  # Confidence level.
 
     def __post_init__(self) -> None:
@@ -84,7 +86,7 @@ class WaveDeliveries:
 
     def to_dict(self) -> dict[str, Any]:
         """What the report shows, as plain values."""
-        tables = ("messages", "reasons", "opt_outs", "sends")
+        tables = ("messages", "reasons", "opt_outs", "sends", "wordings")
         return {
             "wave": self.wave,
             "title": self.title,
@@ -183,6 +185,17 @@ def _tables(item: WaveDeliveries, unit_name: str) -> Iterator[Table]:
             for r in _rows(item.reasons)
         ),
     )
+    yield Table(
+        "Words of the messages",
+        (*_texts("Message", "Version of the plan", "Text", "First sent (UTC)", "Last sent (UTC)"),
+         Column("Messages"), Column("Sent")),
+        tuple(
+            (r["message"], str(r["version"] or "none"), r["text"], r["first_sent"], r["last_sent"],
+             count(r["n_messages"]), count(r["n_sent"]))
+            for r in _rows(item.wordings)
+        ),
+        note="The version under which messages were queued; in its words they were sent.",
+    )  # fmt: skip
     yield Table(
         "Opt-outs",
         (*_texts("Arm", "How"), units),

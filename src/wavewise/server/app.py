@@ -2,42 +2,43 @@
 
 import os
 import socket
+import threading
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 import uvicorn
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, PlainTextResponse
 
-from wavewise.errors import InputError
-from wavewise.fieldwork.channels.settings import Secrets
+from wavewise.errors import InputError, WavewiseError
+from wavewise.fieldwork.channels.settings import SECRETS_FILE, Secrets
 from wavewise.server import calls, inbound, intake
-from wavewise.server.authentication import Settings
+from wavewise.server.authentication import App, Settings, settings_of
 from wavewise.server.errors import add_error_handlers
+from wavewise.shared.log import log
 from wavewise.shared.version import __version__
-from wavewise.workflow.contacts.keys import find_key_ring
+from wavewise.workflow.contacts.keys import KEY_FILE, find_key_ring
 from wavewise.workflow.result import VerbResult
-from wavewise.workflow.send.worker import sending
-from wavewise.workflow.study import Study
+from wavewise.workflow.send.health import Pulse, health, metrics
+from wavewise.workflow.send.plan import stamp
+from wavewise.workflow.send.worker import require_registered_plan, sending
+from wavewise.workflow.study import STUDY_FILE, Study, read_study_file
 
 __all__ = ["build_app", "serve"]
 
 
-def build_app(settings: Settings) -> FastAPI:
-    """An application that any ASGI server can run."""
+def build_app(settings: Settings | Callable[[], Settings]) -> FastAPI:
+    """An application that any ASGI server can run; settings that change are asked for anew."""
     app = FastAPI(title="Wavewise", version=__version__, docs_url=None, redoc_url=None)
     app.state.settings = settings
     add_error_handlers(app)
-    for router in (calls.router, intake.router, inbound.router, push_router):
+    for router in (calls.router, intake.router, inbound.router, push_router, health_router):
         app.include_router(router)
-
-    @app.get("/v1/health")
-    def health() -> dict[str, str]:
-        """Whether the study's database answers."""
-        settings.study.store.units.count()
-        return {"status": "ok", "version": __version__}
-
     return app
 
 
@@ -52,6 +53,33 @@ def worker() -> Response:
     script = files("wavewise.server").joinpath("static/push-worker.js").read_text(encoding="utf-8")
     headers = {"Service-Worker-Allowed": "/", "Cache-Control": "no-cache"}
     return Response(script, media_type="text/javascript", headers=headers)
+
+
+# ``/v1/health`` and ``/v1/metrics``: whether a study takes events and sends, and in numbers.
+
+health_router = APIRouter(prefix="/v1")
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@health_router.get("/health")
+async def is_healthy(request: Request) -> JSONResponse:
+    """200 where events can be stored and due messages are being sent; 503 and why not otherwise."""
+    study = settings_of(request).study
+    wrong = await run_in_threadpool(health, study, _pulse(request))
+    body = {"status": "failing" if wrong else "ok", "version": __version__, **wrong}
+    return JSONResponse(body, 503 if wrong else 200)
+
+
+@health_router.get("/metrics")
+async def show_metrics(request: Request, settings: App) -> PlainTextResponse:
+    """Counts for a monitor, in the text form of Prometheus."""
+    text = await run_in_threadpool(metrics, settings.study, _pulse(request))
+    return PlainTextResponse(text, media_type=_PROMETHEUS)
+
+
+def _pulse(request: Request) -> Pulse | None:
+    found: Pulse | None = getattr(request.app.state, "pulse", None)
+    return found
 
 
 # ``serve``: the interface on a port, until it is told to stop.
@@ -79,12 +107,12 @@ def serve(
     send: bool = False,
 ) -> EndedServer:
     """Serve a study until SIGTERM or Ctrl-C; open requests are answered first."""
-    secrets = Secrets.read(os.environ)
-    settings = Settings(study, find_key_ring(key_file), secrets.get, public_url)
+    if send:
+        require_registered_plan(study)
+    app = build_app(CurrentSettings(study, key_file, public_url))
     # The path of an unsubscribe link is a secret: requests are not logged.
-    config = uvicorn.Config(
-        build_app(settings), access_log=False, log_level="warning", server_header=False
-    )
+    config = uvicorn.Config(app, access_log=False, log_level="warning", server_header=False)
+    server = uvicorn.Server(config)
     try:
         listening = socket.create_server((host, port), backlog=512)
     except OSError:
@@ -93,6 +121,49 @@ def serve(
         ) from None
     bound = listening.getsockname()[1]
     print(f"Serving {study.folder} at http://{host}:{bound}", flush=True)
-    with listening, sending(study, key_file) if send else nullcontext():
-        uvicorn.Server(config).run(sockets=[listening])
+    # A server whose worker has ended by itself ends too, with the worker's error.
+    end = partial(setattr, server, "should_exit", True)
+    with listening, sending(study, key_file, end) if send else nullcontext() as worker:
+        app.state.pulse = None if worker is None else worker.pulse
+        server.run(sockets=[listening])
     return EndedServer(host, bound)
+
+
+class CurrentSettings:
+    """What the interface works with, read anew once it changes: study file, keys, secrets.
+
+    A change that cannot be read is told, and what was read before stays.
+    """
+
+    def __init__(self, study: Study, key_file: Path | None, public_url: str | None) -> None:
+        self._study, self._key_file, self._public_url = study, key_file, public_url
+        names = (key_file or os.environ.get(KEY_FILE), os.environ.get(SECRETS_FILE))
+        self._paths = [study.folder / STUDY_FILE, *(Path(name) for name in names if name)]
+        self._lock = threading.Lock()
+        self._seen = self._look()
+        self._settings = self._read(study)
+
+    def __call__(self) -> Settings:
+        if (seen := self._look()) != self._seen:
+            with self._lock:
+                self._take_up(seen)
+        return self._settings
+
+    def _take_up(self, seen: tuple[object, ...]) -> None:
+        if seen == self._seen:  # another request was first
+            return
+        self._seen = seen
+        try:
+            text, spec = read_study_file(self._study.folder)
+            self._settings = self._read(replace(self._study, text=text, spec=spec, cache={}))
+        except WavewiseError as error:
+            log("change not taken up", reason=str(error))
+        else:
+            log("change taken up")
+
+    def _read(self, study: Study) -> Settings:
+        secrets = Secrets.read(os.environ)
+        return Settings(study, find_key_ring(self._key_file), secrets.get, self._public_url)
+
+    def _look(self) -> tuple[object, ...]:
+        return tuple(stamp(path) for path in self._paths)

@@ -47,9 +47,9 @@ class Settings:
 
 
 def settings_of(request: Request) -> Settings:
-    """The settings that the server was started with."""
-    found: Settings = request.app.state.settings
-    return found
+    """The settings of now: those that the server was started with, or what they have become."""
+    found: Settings | Callable[[], Settings] = request.app.state.settings
+    return found if isinstance(found, Settings) else found()
 
 
 async def key_holder(request: Request) -> Settings:

@@ -267,6 +267,13 @@ _KNOWN: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 
+# A lock, a full disk, a server that starts again: what can be waited for.
+_MAY_PASS = (
+    *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR"),
+    *("08", "40", "53", "55P03", "57P"),
+)
+
+
 def _code(error: Exception) -> str:
     """SQLite's error name or PostgreSQL's SQLSTATE; empty where the driver gives none."""
     cause = error.orig if isinstance(error, DBAPIError) else error
@@ -297,15 +304,17 @@ def store_error(error: Exception, url: str) -> StoreError:
     """
     code = _code(error)
     if not code and url.startswith("postgresql"):
-        return StoreError(
-            f"{url}: no PostgreSQL server answers there, it refused the name or the password, "
+        advice = (
+            "no PostgreSQL server answers there, it refused the name or the password, "
             "or the database is not there; start the server, correct the URL, or make the "
             "database (createdb NAME)"
         )
-    for starts, advice in _KNOWN:
-        if code.startswith(starts):
-            return StoreError(f"{url}: {advice}")
-    return StoreError(
-        f"{url}: the database refused ({code or type(error).__name__}); nothing was written; "
-        "check that no other program changes it, then retry"
-    )
+    else:
+        other = (
+            f"the database refused ({code or type(error).__name__}); nothing was written; "
+            "check that no other program changes it, then retry"
+        )
+        advice = next((text for starts, text in _KNOWN if code.startswith(starts)), other)
+    found = StoreError(f"{url}: {advice}")
+    found.may_pass = not code or code.startswith(_MAY_PASS)
+    return found

@@ -1,9 +1,10 @@
 """The outbox's life: queued, claimed under a lease, begun, recorded; cancelled, paused, swept."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from sqlalchemy import (
@@ -13,6 +14,7 @@ from sqlalchemy import (
     and_,
     case,
     delete,
+    func,
     or_,
     select,
     true,
@@ -21,11 +23,29 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from wavewise.store.engine import Part
+from wavewise.store.engine import Database, Part
 from wavewise.store.frames import BATCH_ROWS, append, insert_into, n_inserted, ready, scan, staged
 from wavewise.store.receipts import apply_waiting, write_changes
-from wavewise.store.rows import OutboxRow, Recorded, moved, outbox_row, select_rows, to_us
-from wavewise.store.schema import channel_rate, opt_in, opt_out, outbox, paused_wave, wave
+from wavewise.store.rows import (
+    Hold,
+    OutboxRow,
+    Recorded,
+    from_us,
+    moved,
+    outbox_row,
+    select_rows,
+    to_us,
+)
+from wavewise.store.schema import (
+    channel_rate,
+    held_channel,
+    opt_in,
+    opt_out,
+    outbox,
+    paused_wave,
+    study_version,
+    wave,
+)
 
 __all__ = [
     "AT_PROVIDER",
@@ -35,6 +55,7 @@ __all__ = [
     "cancel_messages",
     "is_reversed",
     "set_columns",
+    "take_back",
 ]
 
 ALL_WAVES = ""
@@ -53,6 +74,8 @@ QUEUED = {
     "expires_at_utc_us": pl.Int64,
     "state": pl.String,
     "reason": pl.String,
+    "spec_hash": pl.String,
+    "wording_hash": pl.String,
 }
 _IDS_A_STATEMENT = 5_000
 _OPEN = ("queued", "leased")
@@ -62,9 +85,25 @@ UNSENT = (*_OPEN, "cancelled")  # states in which no call of the provider was be
 class Outbox(Part):
     """Messages due, claimed, sent; the rate of each channel."""
 
-    def queue(self, frame: pl.DataFrame, queued_at: datetime) -> int:
-        """Add messages; one that is there already (unit, slot, wave) stays as it is."""
-        rows = ready(frame, QUEUED, optional=["expires_at_utc_us", "reason"])
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._ahead_us: dict[str, int] = {}  # by channel: of the clock of the turns
+
+    def queue(
+        self,
+        frame: pl.DataFrame,
+        queued_at: datetime,
+        *,
+        opened_at: datetime | None = None,
+        spec_hash: str | None = None,
+    ) -> int | None:
+        """Add messages; one that is there already (unit, slot, wave) stays as it is.
+
+        Gives their number; None where they are out of date: the wave is not the one that was opened
+        at ``opened_at``, or the newest version of the plan not the one of ``spec_hash``.
+        """
+        optional = ["expires_at_utc_us", "reason", "spec_hash", "wording_hash"]
+        rows = ready(frame, QUEUED, optional=optional)
         now = pl.lit(to_us(queued_at), pl.Int64)
         ended = pl.when(pl.col("state") == "cancelled").then(now)
         rows = rows.with_columns(
@@ -73,6 +112,8 @@ class Outbox(Part):
         n_new = 0
         for batch in rows.iter_slices(BATCH_ROWS):  # a lock of seconds would hold up workers
             with self._writing() as connection, staged(connection, outbox) as stage:
+                if not _is_current(connection, rows["wave_id"].first(), opened_at, spec_hash):
+                    return None
                 append(connection, stage, batch)
                 names = batch.columns
                 fresh = select(*(stage.c[name] for name in names)).where(true())
@@ -88,35 +129,39 @@ class Outbox(Part):
         lease_seconds: float,
         limit: int,
         rate_per_second: float = math.inf,
+        *,
+        is_probe: bool = False,
     ) -> tuple[OutboxRow, ...]:
         """The next due messages of a channel, leased to one worker; nothing is sent by this.
 
         A lease that ends without :meth:`begin_and_record` makes the row free again. A finite rate,
         that of all workers together, gives each row a turn, and the lease begins after the last.
+        A probe is any message: those at the head may all be bad.
         """
+        first = outbox.c.message_key if is_probe else outbox.c.next_at_utc_us
         at = to_us(now)
         due = (
             select_rows()
             .where(outbox.c.channel == channel, outbox.c.state == "queued")
             .where(outbox.c.next_at_utc_us <= at, _not_expired(at), _not_paused(), ~_is_refused())
             .where(_is_sending())
-            .order_by(outbox.c.next_at_utc_us, outbox.c.outbox_id)
+            .order_by(first, outbox.c.outbox_id)
             .limit(limit)
             .with_for_update(of=outbox, skip_locked=True)
         )
         with self._writing() as connection:
             found = connection.execute(due).all()
-            n, first, step = len(found), 0.0, 1.0 / rate_per_second
+            n, wait, step = len(found), 0.0, 1.0 / rate_per_second
             if n and step:
-                first = reserve_turns(connection, channel, n, rate_per_second)
+                wait = self._reserve(connection, channel, n, rate_per_second)
             set_columns(
                 connection,
                 [row.outbox_id for row in found],
                 state="leased",
                 lease_owner=owner,
-                lease_until_utc_us=at + _us(lease_seconds + first + n * step),
+                lease_until_utc_us=at + _us(lease_seconds + wait + n * step),
             )
-        return tuple(outbox_row(row, first + i * step) for i, row in enumerate(found))
+        return tuple(outbox_row(row, wait + i * step) for i, row in enumerate(found))
 
     def begin_and_record(
         self,
@@ -141,15 +186,14 @@ class Outbox(Part):
         with self._writing() as connection:
             _record(connection, owner, results, to_us(now))
 
-    def release(self, owner: str) -> int:
-        """Give back what a worker claimed and did not begin."""
+    def release(self, owner: str, channel: str | None = None) -> int:
+        """Give back what a worker claimed and did not begin, on one channel or on all."""
+        statement = update(outbox).where(outbox.c.state == "leased", outbox.c.lease_owner == owner)
+        if channel is not None:
+            statement = statement.where(outbox.c.channel == channel)
         with self._writing() as connection:
-            statement = (
-                update(outbox)
-                .where(outbox.c.state == "leased", outbox.c.lease_owner == owner)
-                .values(state="queued", lease_owner=None, lease_until_utc_us=None)
-            )
-            return connection.execute(statement).rowcount
+            free = statement.values(state="queued", lease_owner=None, lease_until_utc_us=None)
+            return connection.execute(free).rowcount
 
     def sweep_leases(self, now: datetime) -> tuple[int, int]:
         """Leases that ended: numbers of rows that are free again, and of those unknown now.
@@ -158,7 +202,9 @@ class Outbox(Part):
         of closed waves.
         """
         at = to_us(now)
-        over = outbox.c.lease_until_utc_us < at
+        # A lease that ends further ahead than any can: the clock was set back since.
+        until = outbox.c.lease_until_utc_us
+        over = or_(until < at, until > at + _FAR_LEASE_US)
         with self._writing() as connection:
             freed = connection.execute(
                 update(outbox)
@@ -172,13 +218,9 @@ class Outbox(Part):
                 .values(state="unknown", reason="the worker stopped", ended_at_utc_us=at)
             )
             waiting = update(outbox).where(outbox.c.state == "queued", _is_refused())
-            connection.execute(
-                waiting.values(state="cancelled", reason="refused", ended_at_utc_us=at)
-            )
+            connection.execute(waiting.values(**_ended("refused", at)))
             ended = update(outbox).where(outbox.c.state == "queued", ~_is_sending())
-            connection.execute(
-                ended.values(state="cancelled", reason="the wave was closed", ended_at_utc_us=at)
-            )
+            connection.execute(ended.values(**_ended("the wave was closed", at)))
             return freed.rowcount, lost.rowcount
 
     def cancel(
@@ -199,21 +241,130 @@ class Outbox(Part):
     def resend_unknown(
         self, now: datetime, *, wave_id: str | None = None, ids: Collection[int] | None = None
     ) -> int:
-        """Queue unknown messages again, when somebody asks for it; gives their number.
+        """Queue unknown messages again that may still go out now; gives their number.
 
-        Otherwise only where the provider drops a message whose key it has seen. Closed waves send
-        nothing.
+        Only when somebody asks for it, or where the provider drops a message whose key it has seen.
         """
-        statement = update(outbox).where(outbox.c.state == "unknown", _is_sending())
+        at = to_us(now)
+        may = (outbox.c.state == "unknown", _is_sending(), _not_expired(at), ~_is_refused())
+        statement = update(outbox).where(*may)
         if wave_id is not None:
             statement = statement.where(outbox.c.wave_id == wave_id)
         if ids is not None:
             statement = statement.where(outbox.c.outbox_id.in_(sorted(ids)))
-        values = {"state": "queued", "reason": "sent again on request", "provider_id": None}
-        none = dict.fromkeys(("ended_at_utc_us", "lease_owner", "expires_at_utc_us"))
         with self._writing() as connection:
-            done = connection.execute(statement.values(next_at_utc_us=to_us(now), **values, **none))
-            return done.rowcount
+            return connection.execute(statement.values(next_at_utc_us=at, **_again(at))).rowcount
+
+    def stranded(
+        self, state: Literal["unknown", "failed"], wave_id: str | None, reason: str = ""
+    ) -> pl.DataFrame:
+        """Messages that a person may bring back: outbox_id, wave_id, time_zone.
+
+        Of failed ones only those that their provider never took, whose reason begins with
+        ``reason``. Closed waves and units that opted out have none.
+        """
+        types = {"outbox_id": pl.Int64, "wave_id": pl.String, "time_zone": pl.String}
+        query = select(*(outbox.c[name] for name in types)).where(
+            outbox.c.state == state, _is_sending(), ~_is_refused()
+        )
+        if wave_id is not None:
+            query = query.where(outbox.c.wave_id == wave_id)
+        if state == "failed":
+            query = query.where(outbox.c.sent_at_utc_us.is_(None))
+        if reason:
+            query = query.where(func.substr(outbox.c.reason, 1, len(reason)) == reason)
+        with self._reading() as connection:
+            return scan(connection, query, types)
+
+    def bring_back(
+        self, ids: Sequence[int], now: datetime, next_at_us: int, expires_at_us: int | None
+    ) -> int:
+        """Queue unknown and failed messages again, for a time; gives their number.
+
+        A failed one begins its attempts anew, a call goes on with its own number.
+        """
+        at = to_us(now)
+        times = {"next_at_utc_us": next_at_us, "expires_at_utc_us": expires_at_us}
+        attempts = case((outbox.c.channel == "voice", outbox.c.attempts), else_=0)
+        with self._writing() as connection:
+            unknown = set_columns(
+                connection, ids, outbox.c.state == "unknown", **_again(at), **times
+            )
+            failed = set_columns(
+                connection,
+                ids,
+                outbox.c.state == "failed",
+                **{**_again(at), "doubt_at_utc_us": outbox.c.doubt_at_utc_us},
+                **times,
+                attempts=attempts,
+            )
+            return unknown + failed
+
+    def unfail(self, ids: Sequence[int], next_at_us: int) -> int:
+        """Queue failed messages again that failed with their whole channel."""
+        values = {"state": "queued", "next_at_utc_us": next_at_us, "ended_at_utc_us": None}
+        with self._writing() as connection:
+            return set_columns(connection, ids, outbox.c.state == "failed", **values)
+
+    def hold(self, channel: str, reason: str, wait_seconds: float, *, needs_person: bool) -> None:
+        """Hold a channel, or keep it held: nothing is claimed but a probe after a while."""
+        clock, later = _ClockUs(), held_channel.c.next_probe_at_utc_us
+        until = clock + _us(wait_seconds)
+        new = {"reason": reason, "needs_person": needs_person}
+        with self._writing() as connection:
+            statement = insert_into(connection, held_channel).values(
+                channel=channel,
+                held_at_utc_us=clock,
+                n_probes=0,
+                next_probe_at_utc_us=until,
+                **new,
+            )
+            further = {"next_probe_at_utc_us": case((later > until, later), else_=until)}
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=[held_channel.c.channel], set_={**new, **further}
+                )
+            )
+
+    def held(self) -> tuple[Hold, ...]:
+        """Channels that are held now."""
+        query = select(held_channel).order_by(held_channel.c.channel)
+        with self._reading() as connection:
+            return tuple(Hold(**row._mapping) for row in connection.execute(query))
+
+    def may_claim(self, channel: str, wait_seconds: float) -> Literal["all", "a probe", "nothing"]:
+        """How much of a channel may be claimed now; a probe is given to one worker only.
+
+        The next probe is due after ``wait_seconds``, twice that after the second, and so on up to
+        a quarter of an hour.
+        """
+        query = select(held_channel).where(held_channel.c.channel == channel)
+        with self._reading() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return "all"
+        wait = min(wait_seconds * 2.0 ** min(row.n_probes, 30), MOST_PROBE_SECONDS)
+        clock, due = _ClockUs(), held_channel.c.next_probe_at_utc_us
+        # Further off than a probe can be: the clock was set back since.
+        is_due = or_(due <= clock, due > clock + _us(MOST_PROBE_SECONDS) + _FAR_US)
+        mine = (held_channel.c.channel == channel, held_channel.c.n_probes == row.n_probes, is_due)
+        with self._writing() as connection:
+            values = {"n_probes": row.n_probes + 1, "next_probe_at_utc_us": clock + _us(wait)}
+            done = connection.execute(update(held_channel).where(*mine).values(values))
+            return "a probe" if done.rowcount else "nothing"
+
+    def probe_now(self, channels: Collection[str]) -> None:
+        """Let the next probe of held channels go out at once: somebody may have put them right."""
+        named = held_channel.c.channel.in_(sorted(channels))
+        with self._writing() as connection:
+            values = {"n_probes": 0, "next_probe_at_utc_us": 0}
+            connection.execute(update(held_channel).where(named).values(values))
+
+    def unhold(self, channel: str) -> bool:
+        """Whether a channel was held; it is free now."""
+        with self._writing() as connection:
+            gone = delete(held_channel).where(held_channel.c.channel == channel)
+            return connection.execute(gone).rowcount > 0
 
     def pause(self, now: datetime, wave_id: str = ALL_WAVES) -> None:
         """Begin no more messages of a wave, or of all, until :meth:`resume_messages`."""
@@ -234,9 +385,13 @@ class Outbox(Part):
         with self._reading() as connection:
             return tuple(connection.scalars(select(paused_wave.c.wave_id)).all())
 
-    def unknown(self, limit: int, after: int = 0) -> tuple[OutboxRow, ...]:
+    def unknown(
+        self, limit: int, after: int = 0, channel: str | None = None
+    ) -> tuple[OutboxRow, ...]:
         """Unknown messages in the order of their rows, from the one after a row."""
         query = select_rows().where(outbox.c.state == "unknown", outbox.c.outbox_id > after)
+        if channel is not None:
+            query = query.where(outbox.c.channel == channel)
         with self._reading() as connection:
             found = connection.execute(query.order_by(outbox.c.outbox_id).limit(limit))
             return tuple(outbox_row(row) for row in found)
@@ -252,8 +407,8 @@ class Outbox(Part):
 
     def end_expired(self, ids: Sequence[int], now: datetime, reason: str) -> int:
         """Cancel queued messages whose time is over."""
-        values = {"state": "cancelled", "reason": reason, "ended_at_utc_us": to_us(now)}
         with self._writing() as connection:
+            values = _ended(reason, to_us(now))
             return set_columns(connection, ids, outbox.c.state == "queued", **values)
 
     def postpone(self, ids: Sequence[int], next_at_us: int, expires_at_us: int | None) -> int:
@@ -277,7 +432,17 @@ class Outbox(Part):
         (0.0, 20)
         """
         with self._writing() as connection:
-            return reserve_turns(connection, channel, n, rate_per_second)
+            return self._reserve(connection, channel, n, rate_per_second)
+
+    def _reserve(
+        self, connection: Connection, channel: str, n: int, rate_per_second: float
+    ) -> float:
+        """Reserve turns in the caller's transaction, by the clock that all workers share."""
+        ahead = self._ahead_us.get(channel, 0)
+        wait, self._ahead_us[channel] = reserve_turns(
+            connection, channel, n, rate_per_second, ahead
+        )
+        return wait
 
 
 def cancel_messages(
@@ -295,7 +460,7 @@ def cancel_messages(
         statement = statement.where(outbox.c.wave_id == wave_id)
     if channel is not None:
         statement = statement.where(outbox.c.channel == channel)
-    statement = statement.values(state="cancelled", reason=reason, ended_at_utc_us=to_us(now))
+    statement = statement.values(**_ended(reason, to_us(now)))
     if unit_ids is None:
         return connection.execute(statement).rowcount
     ids = sorted(set(unit_ids))
@@ -305,8 +470,72 @@ def cancel_messages(
     )
 
 
+# Longer than any lease: that of a call with the longest time-out, behind a long queue of turns.
+_FAR_LEASE_US = 6 * 3_600 * 1_000_000
+MOST_PROBE_SECONDS = 900.0
+SENT_AGAIN = "sent again on request"
+MAY_HAVE_GONE_OUT = "may have gone out before"
+
+
 def _us(seconds: float) -> int:
     return round(seconds * 1_000_000)
+
+
+def _ended(reason: str, at: int) -> dict[str, Any]:
+    """Columns of a message that will not be sent; unknown where it may have been taken before."""
+    doubt = outbox.c.doubt_at_utc_us.is_not(None)
+    return {
+        "state": case((doubt, "unknown"), else_="cancelled"),
+        "reason": case((doubt, f"{MAY_HAVE_GONE_OUT}, then: {reason}"), else_=reason),
+        "ended_at_utc_us": at,
+    }
+
+
+def _again(at: int) -> dict[str, Any]:
+    """Columns of a message of unknown fate that is sent again."""
+    none = dict.fromkeys(("ended_at_utc_us", "lease_owner", "provider_id", "looked_up_at_utc_us"))
+    return {"state": "queued", "reason": SENT_AGAIN, "doubt_at_utc_us": at, **none}
+
+
+def _is_current(
+    connection: Connection, wave_id: Any, opened_at: datetime | None, spec_hash: str | None
+) -> bool:
+    """Whether a wave is as it was opened, and the plan as its messages were worded."""
+    if opened_at is None:
+        return True
+    # Whoever closes a wave or amends the plan waits for the end of this transaction.
+    now = select(wave.c.state, wave.c.opened_at_utc_us).where(wave.c.wave_id == wave_id)
+    row = connection.execute(now.with_for_update(read=True)).one_or_none()
+    newest = select(study_version.c.hash).order_by(study_version.c.number.desc()).limit(1)
+    version = connection.scalar(newest)
+    is_same = row is not None and row.state == "open" and from_us(row.opened_at_utc_us) == opened_at
+    return is_same and (version is None or version == spec_hash)
+
+
+def take_back(
+    connection: Connection, messages: Sequence[tuple[str, str, int, str, str | None]]
+) -> int:
+    """Delete messages that wait, in the caller's transaction, so that they are queued anew.
+
+    Each is named by wave, arm, slot, message and wording. One that may have been taken before, and
+    a call that was made before, stays. Gives the number.
+    """
+    n = 0
+    was_begun = outbox.c.doubt_at_utc_us.is_not(None) | (
+        (outbox.c.channel == "voice") & (outbox.c.attempts > 0)
+    )
+    for wave_id, arm, slot, message_id, wording in messages:
+        gone = delete(outbox).where(
+            outbox.c.state.in_(_OPEN),
+            outbox.c.wave_id == wave_id,
+            outbox.c.arm == arm,
+            outbox.c.slot == slot,
+            outbox.c.message_id == message_id,
+            outbox.c.wording_hash.is_not_distinct_from(wording),
+            ~was_begun,
+        )
+        n += connection.execute(gone).rowcount
+    return n
 
 
 def _not_expired(at: int) -> Any:
@@ -375,14 +604,65 @@ def _record(
         return
     by_id = {result.outbox_id: result for result in results}
     names = ("sent_at_utc_us", "delivered_at_utc_us", "read_at_utc_us", "answered_at_utc_us")
-    own = ("outbox_id", "state", "lease_owner", "provider_id", "attempts")
-    columns = [outbox.c[n] for n in (*own, *names)]
+    own = ("outbox_id", "state", "channel", "lease_owner", "provider_id", "attempts")
+    columns = [outbox.c[n] for n in (*own, "doubt_at_utc_us", *names)]
     query = select(*columns).where(outbox.c.outbox_id.in_(sorted(by_id)))
     locked = query.order_by(outbox.c.outbox_id).with_for_update()
     rows = [dict(row._mapping) for row in connection.execute(locked)]
+    if owner is None:
+        rows = _whose_id_is_their_own(connection, rows, by_id)
     changes = [(row["outbox_id"], _change(row, owner, by_id[row["outbox_id"]], at)) for row in rows]
     write_changes(connection, changes)
+    if owner is not None:
+        _take_from_looked_up(connection, rows, by_id, at)
     apply_waiting(connection, [row["outbox_id"] for row in rows])
+
+
+def _whose_id_is_their_own(
+    connection: Connection, rows: list[dict[str, Any]], results: Mapping[int, Recorded]
+) -> list[dict[str, Any]]:
+    """Rows of results of a query without those whose id is another message's: that is no proof."""
+    found: dict[int, tuple[str, str | None]] = {
+        row["outbox_id"]: (row["channel"], results[row["outbox_id"]].provider_id) for row in rows
+    }
+    names = {name for _, name in found.values() if name is not None}
+    query = select(outbox.c.channel, outbox.c.provider_id, outbox.c.outbox_id)
+    owners: dict[tuple[str, str | None], set[int]] = {}
+    for row in connection.execute(query.where(outbox.c.provider_id.in_(sorted(names)))):
+        owners.setdefault((row.channel, row.provider_id), set()).add(row.outbox_id)
+    several = Counter(pair for pair in found.values() if pair[1] is not None)
+    return [
+        row
+        for row in rows
+        if (pair := found[row["outbox_id"]])[1] is None
+        or (several[pair] == 1 and owners.get(pair, set()) <= {row["outbox_id"]})
+    ]
+
+
+def _take_from_looked_up(
+    connection: Connection, rows: list[dict[str, Any]], results: Mapping[int, Recorded], at: int
+) -> None:
+    """The provider's own answer to a message: another one that a query gave its id is unknown."""
+    names = {
+        (row["channel"], name)
+        for row in rows
+        if (name := results[row["outbox_id"]].provider_id) is not None
+    }
+    times = ("sent_at_utc_us", "delivered_at_utc_us", "read_at_utc_us", "answered_at_utc_us")
+    for channel in sorted({channel for channel, _ in names}):
+        own = [name for place, name in names if place == channel]
+        connection.execute(
+            update(outbox)
+            .where(outbox.c.provider_id.in_(sorted(own)), outbox.c.channel == channel)
+            .where(outbox.c.looked_up_at_utc_us.is_not(None))
+            .where(outbox.c.outbox_id.not_in([row["outbox_id"] for row in rows]))
+            .values(
+                state="unknown",
+                reason="what the provider lists is another message",
+                ended_at_utc_us=at,
+                **dict.fromkeys((*times, "provider_id", "looked_up_at_utc_us")),
+            )
+        )
 
 
 def _change(row: dict[str, Any], owner: str | None, result: Recorded, at: int) -> dict[str, Any]:
@@ -395,6 +675,8 @@ def _change(row: dict[str, Any], owner: str | None, result: Recorded, at: int) -
             done["expires_at_utc_us"] = result.expires_at_utc_us
         if not result.is_attempt:
             done["attempts"] = max(0, row["attempts"] - 1)
+        if result.is_doubtful:
+            done["doubt_at_utc_us"] = at
         return {
             **done,
             "state": "queued",
@@ -406,6 +688,11 @@ def _change(row: dict[str, Any], owner: str | None, result: Recorded, at: int) -
         return {}  # it has been taken over since: this says nothing of the newer call
     if result.provider_id is not None:
         done["provider_id"] = result.provider_id
+        if owner is None and row["provider_id"] is None:
+            done["looked_up_at_utc_us"] = at
+    if result.state == "failed" and row["doubt_at_utc_us"] is not None:
+        reason = f"{MAY_HAVE_GONE_OUT}, then: {result.reason}"
+        return done | moved(row, "unknown", at, reason)
     done |= moved(row, result.state, at, result.reason)
     if result.state in {"delivered", "answered"}:
         done |= {k: v for k, v in moved(row, "sent", at).items() if k == "sent_at_utc_us"}
@@ -438,22 +725,32 @@ def _postgresql_clock(*_: Any, **__: Any) -> str:
     return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
 
 
-def reserve_turns(connection: Connection, channel: str, n: int, rate_per_second: float) -> float:
-    """Reserve turns in the caller's transaction: seconds from now until the first.
+def reserve_turns(
+    connection: Connection, channel: str, n: int, rate_per_second: float, ahead_us: int = 0
+) -> tuple[float, int]:
+    """Reserve turns in the caller's transaction: seconds until the first, and ``ahead_us`` anew.
 
+    Only differences of time matter here. So the clock of the turns is the one that is furthest
+    ahead: ``ahead_us`` is how far it is before this worker's (the database's clock, which with
+    SQLite is the worker's own). A worker whose clock is wrong neither waits nor runs ahead.
     Other workers of the channel wait for the end of the transaction.
     """
-    clock, until = _ClockUs(), channel_rate.c.next_at_utc_us
+    own = _ClockUs() + ahead_us
+    until, last = channel_rate.c.next_at_utc_us, channel_rate.c.at_utc_us
+    clock = case((last > own, last), else_=own)
     # Rounded up: the rate is never above the limit.
     span = math.ceil(n * _SECOND_US / rate_per_second)
     far = max(_FAR_US, _MOST_SPANS * span)
     begins = case((until < clock, clock), (until > clock + far, clock), else_=until)
-    new = insert_into(connection, channel_rate).values(channel=channel, next_at_utc_us=clock + span)
+    new = insert_into(connection, channel_rate).values(
+        channel=channel, next_at_utc_us=own + span, at_utc_us=own
+    )
     statement = new.on_conflict_do_update(
-        index_elements=[channel_rate.c.channel], set_={"next_at_utc_us": begins + span}
-    ).returning(until - span - clock)
-    wait_us: int = connection.execute(statement).scalar_one()
-    return max(0, wait_us) / _SECOND_US
+        index_elements=[channel_rate.c.channel],
+        set_={"next_at_utc_us": begins + span, "at_utc_us": clock},
+    ).returning(until - span - last, last - _ClockUs())
+    wait_us, ahead = connection.execute(statement).one()
+    return max(0, wait_us) / _SECOND_US, max(0, int(ahead))
 
 
 # Opt-outs that people took back: the opt-out stays, and so does the day from which it is over.

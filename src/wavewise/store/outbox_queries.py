@@ -24,7 +24,7 @@ _ROW = {
     **dict.fromkeys(("due_at_utc_us", "next_at_utc_us", "expires_at_utc_us"), pl.Int64),
     **dict.fromkeys(("state", "reason"), pl.String),
     "attempts": pl.Int64,
-    "provider_id": pl.String,
+    **dict.fromkeys(("provider_id", "spec_hash", "wording_hash"), pl.String),
     **{
         f"{name}_at_utc_us": pl.Int64
         for name in ("queued", "sent", "delivered", "read", "answered", "ended")
@@ -52,6 +52,26 @@ class Deliveries(Part):
         with self._reading() as connection:
             return scan(connection, query, _ROW).sort("wave_id", "unit_id", "slot")
 
+    def queued_wordings(self) -> pl.DataFrame:
+        """Messages that wait: wave_id, arm, slot, message_id, wording_hash, n."""
+        by = [outbox.c[name] for name in ("wave_id", "arm", "slot", "message_id", "wording_hash")]
+        query = select(*by, func.count()).where(outbox.c.state.in_(WAITING)).group_by(*by)
+        types = {column.name: pl.String for column in by}
+        with self._reading() as connection:
+            found = scan(connection, query, {**types, "slot": pl.Int64, "n": pl.Int64})
+        return found.sort("wave_id", "arm", "slot", "message_id", "wording_hash")
+
+    def wordings(self, wave_id: str) -> pl.DataFrame:
+        """Wordings of a wave: message_id, spec_hash, wording_hash, n, n_out, first_us, last_us."""
+        by = [outbox.c[name] for name in ("message_id", "spec_hash", "wording_hash")]
+        sent = outbox.c.sent_at_utc_us
+        (n_out,) = _sums_of(OUT)
+        query = select(*by, func.count(), n_out, func.min(sent), func.max(sent)).group_by(*by)
+        numbers = dict.fromkeys(("n", "n_out", "first_us", "last_us"), pl.Int64)
+        with self._reading() as connection:
+            query = query.where(outbox.c.wave_id == wave_id)
+            return scan(connection, query, {**{c.name: pl.String for c in by}, **numbers})
+
     def n_waiting(self, now: datetime | None = None) -> int:
         """Number of messages that are not at an end; of those due by now, where that is given."""
         query = select(func.count()).select_from(outbox).where(outbox.c.state.not_in(ENDED))
@@ -59,6 +79,26 @@ class Deliveries(Part):
             query = query.where(outbox.c.next_at_utc_us <= to_us(now))
         with self._reading() as connection:
             return connection.scalar(query) or 0
+
+    def due_by_channel(self, now: datetime) -> pl.DataFrame:
+        """Messages that wait and are due by now: channel, n, and when the first was due."""
+        first = func.min(outbox.c.due_at_utc_us)
+        due = outbox.c.state.in_(("queued", "leased", "sending"))
+        query = select(outbox.c.channel, func.count(), first).where(
+            due, outbox.c.due_at_utc_us <= to_us(now)
+        )
+        types = {"channel": pl.String, "n": pl.Int64, "first_us": pl.Int64}
+        with self._reading() as connection:
+            return scan(connection, query.group_by(outbox.c.channel), types).sort("channel")
+
+    def last_sent(self) -> pl.DataFrame:
+        """When a message was last taken: channel, sent_us."""
+        last = func.max(outbox.c.sent_at_utc_us)
+        query = select(outbox.c.channel, last).where(outbox.c.sent_at_utc_us.is_not(None))
+        with self._reading() as connection:
+            grouped = query.group_by(outbox.c.channel)
+            found = scan(connection, grouped, {"channel": pl.String, "sent_us": pl.Int64})
+        return found.sort("channel")
 
     def next_due_us(self) -> int | None:
         """When the next queued message may go out."""
@@ -101,6 +141,7 @@ class Deliveries(Part):
 
 ARRIVED = ("delivered", "read", "answered")
 OUT = ("sent", *ARRIVED)
+WAITING = ("queued", "leased")  # and not begun
 
 
 def _sums_of(*states: tuple[str, ...]) -> list[ColumnElement[int]]:

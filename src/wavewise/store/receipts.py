@@ -99,7 +99,10 @@ def write_changes(connection: Connection, changes: Changes) -> None:
 
 
 def _messages_of(connection: Connection, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Receipt id: the row of the message that it is about."""
+    """Receipt id: the row of the message that it is about.
+
+    A key names its message, and no other. An id that several messages carry is proof of none.
+    """
     names = ("outbox_id", "channel", "provider_id", "message_key")
     query = select(*(outbox.c[name] for name in names)).where(
         or_(
@@ -107,39 +110,39 @@ def _messages_of(connection: Connection, rows: Sequence[dict[str, Any]]) -> dict
             outbox.c.message_key.in_(_given(rows, "message_key")),
         )
     )
-    by_id, by_key = {}, {}
+    by_id: dict[tuple[str, str], set[int]] = {}
+    by_key = {}
     for found in connection.execute(query):
-        by_id[found.channel, found.provider_id] = found.outbox_id
+        by_id.setdefault((found.channel, found.provider_id), set()).add(found.outbox_id)
         by_key[found.message_key] = found.outbox_id
-    places = {
-        row["receipt_id"]: by_key.get(
-            row["message_key"], by_id.get((row["channel"], row["provider_id"]))
-        )
-        for row in rows
-    }
-    return {name: place for name, place in places.items() if place is not None}
+    places = {}
+    for row in rows:
+        named = by_id.get((row["channel"], row["provider_id"]), set())
+        if row["message_key"] in by_key:
+            places[row["receipt_id"]] = by_key[row["message_key"]]
+        elif row["provider_id"] is not None and len(named) == 1:
+            places[row["receipt_id"]] = min(named)
+    return places
 
 
 def _receipts_of(
     connection: Connection, rows: Sequence[dict[str, Any]]
 ) -> dict[int, list[dict[str, Any]]]:
     """Receipts of each message, in the order of their time."""
-    names = ("channel", "provider_id", "message_key", "state", "reason", "at_utc_us")
+    names = ("receipt_id", "channel", "provider_id", "message_key", "state", "reason", "at_utc_us")
     query = select(*(receipt.c[name] for name in names)).where(
         or_(
             receipt.c.provider_id.in_(_given(rows, "provider_id")),
             receipt.c.message_key.in_(_given(rows, "message_key")),
         )
     )
-    by_id = {(row["channel"], row["provider_id"]): row["outbox_id"] for row in rows}
-    by_key = {row["message_key"]: row["outbox_id"] for row in rows}
+    ordered = query.order_by(receipt.c.at_utc_us, receipt.c.receipt_id)
+    entries = [dict(entry._mapping) for entry in connection.execute(ordered)]
+    places = _messages_of(connection, entries) if entries else {}
     found: dict[int, list[dict[str, Any]]] = {}
-    for entry in connection.execute(query.order_by(receipt.c.at_utc_us, receipt.c.receipt_id)):
-        place = by_key.get(entry.message_key) if entry.message_key is not None else None
-        if place is None and entry.provider_id is not None:
-            place = by_id.get((entry.channel, entry.provider_id))
-        if place is not None:
-            found.setdefault(place, []).append(dict(entry._mapping))
+    for entry in entries:
+        if (place := places.get(entry["receipt_id"])) is not None:
+            found.setdefault(place, []).append(entry)
     return found
 
 

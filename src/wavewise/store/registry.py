@@ -10,10 +10,13 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from wavewise.errors import InputError, StateError
 from wavewise.store.engine import Part
 from wavewise.store.frames import plain_json
+from wavewise.store.outbox import take_back
 from wavewise.store.rows import ResultRow, VersionRow, from_us, to_us
-from wavewise.store.schema import api_key, result, study_version
+from wavewise.store.schema import api_key, result, study_version, wave
 
-__all__ = ["ApiKeys", "Results", "Versions", "put_result"]
+QUEUED_SLOTS = "queued-slots"  # kind of the result that says which slots are in the outbox
+
+__all__ = ["QUEUED_SLOTS", "ApiKeys", "Results", "Versions", "put_result"]
 
 
 def latest_version(connection: Connection) -> int | None:
@@ -35,8 +38,12 @@ class Versions(Part):
         spec_json: str,
         hash: str,  # noqa: A002  (the registry's own word)
         waves_seen: Sequence[str] = (),
-    ) -> None:
-        """Add the next version of the spec."""
+        reword: Sequence[tuple[str, str, int, str, str | None]] = (),
+    ) -> int:
+        """Add the next version of the spec.
+
+        Messages of ``reword`` are taken back, so that they are queued anew; gives their number.
+        """
         values = {
             "number": number,
             "created_at_utc_us": to_us(created_at),
@@ -53,13 +60,46 @@ class Versions(Part):
                     f"found version {number} to add after version {newest}; "
                     f"needed version {newest + 1}; read the history again, then amend"
                 )
+            # Whoever queues messages now has ended, or sees this version.
+            connection.execute(select(wave.c.wave_id).with_for_update())
             connection.execute(insert(study_version).values(values))
+            return _reword(connection, reword, created_at)
+
+    def reword(
+        self, messages: Sequence[tuple[str, str, int, str, str | None]], now: datetime
+    ) -> int:
+        """Take messages back that wait, so that they are queued anew; gives their number."""
+        with self._writing() as connection:
+            return _reword(connection, messages, now)
 
     def all(self) -> tuple[VersionRow, ...]:
         """All registered versions, the first one first."""
         query = select(study_version).order_by(study_version.c.number)
         with self._reading() as connection:
             return tuple(_version(row) for row in connection.execute(query))
+
+
+def _reword(
+    connection: Connection,
+    messages: Sequence[tuple[str, str, int, str, str | None]],
+    now: datetime,
+) -> int:
+    """Take messages back, and the mark that their slots are queued."""
+    slots: dict[str, set[int]] = {}
+    for wave_id, _, slot, _, _ in messages:
+        slots.setdefault(wave_id, set()).add(slot)
+    for wave_id, gone in slots.items():
+        queued = latest_result(connection, wave_id, QUEUED_SLOTS)
+        left = sorted(set(queued["slots"] if queued else ()) - gone)
+        put_result(connection, wave_id, QUEUED_SLOTS, {"slots": left}, now)
+    return take_back(connection, messages)
+
+
+def latest_result(connection: Connection, wave_id: str, kind: str) -> Mapping[str, Any] | None:
+    """What the newest result of a wave and kind says, in the caller's transaction."""
+    query = select(result.c.payload_json).where(result.c.wave_id == wave_id, result.c.kind == kind)
+    text = connection.scalar(query.order_by(result.c.id.desc()).limit(1))
+    return None if text is None else json.loads(text)
 
 
 def _version(row: Row[Any]) -> VersionRow:

@@ -16,6 +16,7 @@ __all__ = [
     "AddedEvents",
     "AddedReceipts",
     "AddedScores",
+    "Hold",
     "OutboxRow",
     "Recorded",
     "ResultRow",
@@ -224,6 +225,7 @@ _TIME_OF = {
 _ROW = (
     *("outbox_id", "wave_id", "unit_id", "slot", "message_key", "arm", "message_id", "channel"),
     *("content_json", "time_zone", "attempts", "due_at_utc_us", "provider_id", "state"),
+    "spec_hash",
 )
 
 
@@ -247,6 +249,7 @@ class OutboxRow:
     due_at_utc_us: int  # When the schedule wants it out.
     provider_id: str | None = None  # The provider's name for it, where one is known.
     state: str = "leased"  # As it was when it was read.
+    spec_hash: str | None = None  # Of the version of the plan that it was queued under.
     wait_seconds: float = 0.0  # From the claim until its turn at the channel's rate.
 
 
@@ -266,6 +269,21 @@ class Recorded:
     # For queued: whether the call counts as an attempt. Where the provider refuses everything, it
     # says nothing of this message.
     is_attempt: bool = True
+    # For queued: whether the provider may have taken it all the same, so that it can never be said
+    # that it was not sent.
+    is_doubtful: bool = False
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A channel whose provider takes nothing now."""
+
+    channel: str
+    reason: str  # Of the last failure.
+    needs_person: bool  # Whether it will not pass by itself, such as a wrong password.
+    held_at_utc_us: int
+    n_probes: int  # Since then.
+    next_probe_at_utc_us: int
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ __all__ = [
     "former_score",
     "former_unit",
     "frozen_score",
+    "heartbeat",
+    "held_channel",
     "metadata",
     "opt_in",
     "opt_out",
@@ -45,7 +47,7 @@ __all__ = [
 ]
 
 # The newest migration. A file that is already there opens without loading Alembic.
-HEAD = "0010"
+HEAD = "0014"
 # Every constraint has a name, so that a later migration can change it on both databases.
 metadata = MetaData(
     naming_convention={
@@ -296,6 +298,15 @@ outbox = Table(
     Column("read_at_utc_us", BigInteger),
     Column("answered_at_utc_us", BigInteger),
     Column("ended_at_utc_us", BigInteger),  # failed, unknown, cancelled
+    # The version of the plan that it was queued under, and its message's words there (null: not
+    # known, or no version).
+    Column("spec_hash", Text),
+    Column("wording_hash", Text),
+    # When a call of which nobody knows whether it was taken was followed by another one.
+    Column("doubt_at_utc_us", BigInteger),
+    # When its provider_id was found by a query: the provider's own answer to another message, with
+    # the same id, goes before it.
+    Column("looked_up_at_utc_us", BigInteger),
     ForeignKeyConstraint(["wave_id", "unit_id"], ["assignment.wave_id", "assignment.unit_id"]),
     CheckConstraint(f"state IN {STATES}", name="state"),
     Index(None, "wave_id", "unit_id", "slot", unique=True),
@@ -332,7 +343,26 @@ channel_rate = Table(
     "channel_rate",
     metadata,
     Column("channel", Text, primary_key=True),
-    Column("next_at_utc_us", BigInteger, nullable=False),  # by the database's clock
+    Column("next_at_utc_us", BigInteger, nullable=False),  # by the clock of the turns
+    Column("at_utc_us", BigInteger),  # what that clock showed when turns were last reserved
+)
+# Channels whose provider takes nothing now: only a probe goes out now and then.
+held_channel = Table(
+    "held_channel",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("needs_person", Boolean, nullable=False),
+    Column("held_at_utc_us", BigInteger, nullable=False),
+    Column("n_probes", Integer, nullable=False),
+    Column("next_probe_at_utc_us", BigInteger, nullable=False),
+)
+# Written by every look at a server's health: proof that the database takes a write.
+heartbeat = Table(
+    "heartbeat",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at_utc_us", BigInteger, nullable=False),
 )
 
 

@@ -1,18 +1,21 @@
 """The store: one object for all that a study keeps."""
 
+from datetime import UTC, datetime
 from typing import Self
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 
 from wavewise.store.contacts import Contacts
 from wavewise.store.engine import Database, current_revision, engine_for, make_ready
+from wavewise.store.frames import insert_into
 from wavewise.store.observations import Corrections, Events, Scores
 from wavewise.store.opt_outs import OptOuts
 from wavewise.store.outbox import Outbox
 from wavewise.store.outbox_queries import Calls, Deliveries
 from wavewise.store.receipts import Receipts
 from wavewise.store.registry import ApiKeys, Results, Versions
-from wavewise.store.schema import HEAD
+from wavewise.store.rows import to_us
+from wavewise.store.schema import HEAD, heartbeat
 from wavewise.store.units import Units
 from wavewise.store.waves import Waves
 
@@ -74,6 +77,23 @@ class Store(Database):
             store.close()
             raise
         return store
+
+    def beat(self, name: str, now: datetime) -> None:
+        """Write that somebody was here: proof that the database takes a write."""
+        row = {"name": name, "at_utc_us": to_us(now)}
+        with self.writing() as connection:
+            statement = insert_into(connection, heartbeat).values(row)
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=[heartbeat.c.name], set_=row)
+            )
+
+    def server_time(self) -> datetime | None:
+        """What a database server's clock shows; None for a file, which has no clock of its own."""
+        if self.engine.dialect.name != "postgresql":
+            return None
+        with self.reading() as connection:
+            found: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return found.astimezone(UTC)
 
     def _bring_up_to_date(self, *, create: bool) -> None:
         with self.reading() as connection:

@@ -22,7 +22,7 @@ from wavewise.store.frames import (
 )
 from wavewise.store.observations import append_frozen
 from wavewise.store.outbox import UNSENT, cancel_messages
-from wavewise.store.registry import put_result
+from wavewise.store.registry import QUEUED_SLOTS, put_result
 from wavewise.store.rows import WaveRow, from_us, to_us
 from wavewise.store.schema import (
     assignment,
@@ -139,7 +139,7 @@ class Waves(Part):
                 )
             for table in (outbox, outcome, frozen_score, assignment, wave):
                 connection.execute(delete(table).where(table.c.wave_id == wave_id))
-            put_result(connection, wave_id, "queued-slots", {"slots": []}, now)
+            put_result(connection, wave_id, QUEUED_SLOTS, {"slots": []}, now)
             put_result(connection, wave_id, DISCARDED, record, now)
 
     def all(self) -> tuple[WaveRow, ...]:

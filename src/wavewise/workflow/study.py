@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATABASE_FILE",
+    "REAL_CLOCK",
     "STUDY_FILE",
     "Clock",
     "Study",
@@ -35,6 +37,9 @@ Clock = Callable[[], datetime]
 def utc_now() -> datetime:
     """The time now, in UTC: the only clock of the program."""
     return datetime.now(UTC)
+
+
+REAL_CLOCK = utc_now  # and not one that a test or a simulation sets
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,22 @@ class Study:
         self.require_unchanged(version)
         return version.number
 
+    def as_registered(self, of_hash: str | None = None) -> "Study":
+        """The study as its newest registered version has it, or the version of this hash.
+
+        What is sent is what is registered, whatever stands in the file since. Where nothing is
+        registered, it is as the file has it.
+        """
+        versions = self.store.versions.all()
+        named = [version for version in versions if version.hash == of_hash]
+        if not versions:
+            return self
+        version = (named or versions)[-1]
+        if version.hash == spec_hash(self.spec):
+            return self
+        text = version.spec_toml
+        return replace(self, text=text, spec=_parsed(text), cache={})
+
     def require_unchanged(self, version: "VersionRow") -> None:
         """Raise if the study file differs from the registered version."""
         if spec_hash(self.spec) != version.hash:
@@ -99,6 +120,11 @@ class Study:
                 f"{version.created_at:%Y-%m-%d}; needed the registered spec; run `wavewise amend "
                 f"{self.folder} --reason TEXT`, or undo the change"
             )
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> StudySpec:
+    return parse_spec(text)
 
 
 def read_study_file(folder: Path) -> tuple[str, StudySpec]:

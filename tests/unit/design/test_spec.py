@@ -193,3 +193,12 @@ def test_specs_are_frozen() -> None:
     spec = _spec("peru-summer")
     with pytest.raises(ValueError, match="frozen"):
         spec.study.seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "text", ["{child_name:.2f}", "{child_name!r}", "{child_name!s:>9}", "{child_name:{level}}"]
+)
+def test_a_field_with_a_format_is_refused(text: str) -> None:
+    assert placeholders("{{braces}} {child_name}") == ["child_name"]
+    with pytest.raises(ValueError, match="a field with a format"):
+        placeholders(f"Read {text} pages")

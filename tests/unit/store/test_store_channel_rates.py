@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from sqlalchemy import select, update
 
+import wavewise.store.outbox as outbox_module
 from wavewise.store import Store, WaveRow, to_us
 from wavewise.store.schema import channel_rate
 
@@ -136,3 +137,33 @@ def test_without_a_limit_the_table_is_not_touched(
     rows = store.outbox.claim("sms", "a", NOW, 5.0, 6)
     assert [row.wait_seconds for row in rows] == [0.0] * 6
     assert n_rows(store) == 0
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_a_worker_whose_clock_is_off_neither_waits_nor_runs_ahead(
+    shared_url: str, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """One worker's clock is hours off; both together take turns as one would."""
+    rate, off_us = 50.0, hours * 3_600_000_000
+    with Store.open(shared_url) as right, Store.open(shared_url) as wrong:
+        reserve = outbox_module.reserve_turns
+
+        def by_another_clock(connection, channel, n, rate_per_second, ahead_us=0):
+            with monkeypatch.context() as patch:
+                patch.setattr(outbox_module, "_ClockUs", lambda: outbox_clock() + off_us)
+                return reserve(connection, channel, n, rate_per_second, ahead_us)
+
+        outbox_clock = outbox_module._ClockUs
+        begun, turns = time.monotonic(), []
+        for _ in range(10):
+            for store in (right, wrong):
+                with monkeypatch.context() as patch:
+                    if store is wrong:
+                        patch.setattr(outbox_module, "reserve_turns", by_another_clock)
+                    at = time.monotonic()
+                    turns.append(at + store.outbox.reserve_sends("sms", 5, rate))
+    slack = time.monotonic() - begun
+    gaps = [b - a for a, b in pairwise(turns)]
+    assert max(gaps) <= 5 / rate + slack
+    assert turns[-1] - turns[0] >= 19 * 5 / rate - slack
+    assert turns[-1] - turns[0] <= 19 * 5 / rate + 2 * slack

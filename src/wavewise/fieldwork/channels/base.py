@@ -84,6 +84,9 @@ class NotSent:
     # stops the channel and says so, and the message stays queued.
     stops_channel: bool = False
     unanswered: bool = False
+    # Whether it speaks of the provider or its address and not of this message: several in a row
+    # hold the channel.
+    of_provider: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class Unknown:
 
     reason: str  # What happened.
     provider_id: str | None = None  # Where the provider named the message all the same.
+    retry_after_seconds: float | None = None  # How long the provider asks to wait.
 
 
 SendResult: TypeAlias = Accepted | NotSent | Refused | Unknown

@@ -99,10 +99,12 @@ class FcmChannel:
             }
             answer = await call(self._clients, "POST", self._account["token_uri"], data=form)
             if isinstance(answer, NotSent | Unknown):
-                return NotSent("no access token: the server cannot be reached", retry=True)
+                return NotSent(
+                    "no access token: the server cannot be reached", retry=True, of_provider=True
+                )
             found = json_of(answer)
             if answer.status_code >= 500:
-                return NotSent("no access token: the server failed", retry=True)
+                return NotSent("no access token: the server failed", retry=True, of_provider=True)
             if answer.status_code != 200 or not isinstance(found.get("access_token"), str):
                 text = "no access token: the service account is refused"
                 return NotSent(text, retry=True, stops_channel=True)

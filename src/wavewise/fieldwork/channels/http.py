@@ -63,7 +63,7 @@ async def call(
     try:
         return await clients.request(method, url, **options)
     except _NOTHING_LEFT:
-        return NotSent("the provider cannot be reached", retry=True)
+        return NotSent("the provider cannot be reached", retry=True, of_provider=True)
     except (httpx2.UnsupportedProtocol, httpx2.InvalidURL, httpx2.LocalProtocolError):
         return NotSent("the provider's URL is not valid", retry=True, stops_channel=True)
     except httpx2.TimeoutException:
@@ -82,31 +82,63 @@ def json_of(answer: httpx2.Response) -> dict[str, Any]:
 
 
 def retry_after_seconds(answer: httpx2.Response) -> float | None:
-    """Seconds of a Retry-After header, whether it is a number or a date."""
+    """Seconds of a Retry-After header: a number, or a date in any form of HTTP.
+
+    A date counts from the answer's own Date, so that neither clock has to be right.
+
+    References
+    ----------
+    RFC 9110, sections 10.2.3 (Retry-After) and 5.6.7 (the three forms of a date).
+    """
     text = answer.headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return float(text)
-    try:
-        until = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    until = _date(text)
+    if until is None:
         return None
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+    now = _date(answer.headers.get("date", "")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
+    """A date of HTTP; the two older forms name no zone, and mean UTC."""
+    try:
+        found = email.utils.parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+_ACCOUNT = {
+    401: "the credentials were rejected",
+    402: "no credit is left",
+    403: "the credentials were rejected",
+    407: "the proxy rejected the credentials",
+}
+# A request that did not come whole, or too early: it may be made again.
+_AGAIN = {408, 425}
+# Another request with the same key is being worked on.
+_CONFLICT = 409
 
 
 def unproven(answer: httpx2.Response, words: str = "") -> NotSent | Unknown:
     """What a status proves by itself, where the provider's own code says nothing more.
 
-    429 is refused before any work. An error of 500 or above can come after the message was taken.
+    A redirect took nothing: it is not followed. 429 is refused before any work. An error of 500 or
+    above can come after the message was taken, and so can a conflict with an earlier request.
     """
     own = without_addresses(words)
     own = f": {own}" if own else ""
-    if answer.status_code == 429:
-        wait = retry_after_seconds(answer)
+    status, wait = answer.status_code, retry_after_seconds(answer)
+    if status == 429:
         return NotSent(f"too many requests{own}", retry=True, retry_after_seconds=wait)
-    if answer.status_code in {401, 403}:
-        return NotSent(f"the credentials were rejected{own}", retry=True, stops_channel=True)
-    if 400 <= answer.status_code < 500:
-        return NotSent(f"the provider rejected the request ({answer.status_code}{own})")
-    return Unknown(f"the provider answered {answer.status_code}{own}")
+    if status in _ACCOUNT:
+        return NotSent(f"{_ACCOUNT[status]}{own}", retry=True, stops_channel=True)
+    if 300 <= status < 400:
+        return NotSent(f"the provider redirects to another URL ({status}{own})", of_provider=True)
+    if status in _AGAIN:
+        text = f"the provider did not take the request ({status}{own})"
+        return NotSent(text, retry=True, retry_after_seconds=wait, of_provider=True)
+    if 400 <= status < 500 and status != _CONFLICT:
+        return NotSent(f"the provider rejected the request ({status}{own})", of_provider=True)
+    return Unknown(f"the provider answered {status}{own}", retry_after_seconds=wait)

@@ -89,7 +89,8 @@ class MqttChannel:
                     text = "the broker refuses the connection or the password"
                     return NotSent(text, retry=True, stops_channel=True)
                 except (aiomqtt.MqttError, TimeoutError, OSError):
-                    return NotSent("the broker cannot be reached", retry=True)
+                    text = "the broker cannot be reached"
+                    return NotSent(text, retry=True, of_provider=True)
                 self._client = client
             return self._client
 

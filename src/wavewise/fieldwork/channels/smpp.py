@@ -58,7 +58,8 @@ class _Answers(AbstractHook):  # type: ignore[misc]
         if isinstance(error, ValueError):
             self.settle(key, NotSent("a text or a number that SMPP cannot carry"))
         elif key not in self.left:
-            self.settle(key, NotSent("the gateway cannot be reached", retry=True))
+            text = "the gateway cannot be reached"
+            self.settle(key, NotSent(text, retry=True, of_provider=True))
         else:
             self.settle(key, Unknown("the connection broke before an answer"))
 
@@ -104,7 +105,8 @@ class SmppChannel:
         """Submit once, and wait for the gateway's answer."""
         session = await self._bound()
         if session is None:
-            return NotSent("the gateway cannot be reached, or refuses the session", retry=True)
+            text = "the gateway cannot be reached, or refuses the session"
+            return NotSent(text, retry=True, of_provider=True)
         waiting: asyncio.Future[SendResult] = asyncio.get_running_loop().create_future()
         self._answers.waiting[outgoing.key] = waiting
         is_gsm = sms_length(outgoing.text).encoding == "GSM-7"

@@ -128,7 +128,8 @@ class SmtpChannel:
             return _sender(error)
         except _CONNECTION:
             client.close()
-            return NotSent("the connection broke before the mail was given over", retry=True)
+            text = "the connection broke before the mail was given over"
+            return NotSent(text, retry=True, of_provider=True)
         except (aiosmtplib.SMTPException, ValueError, UnicodeError):
             await _reset(client)
             return NotSent("not an e-mail address that the server takes")
@@ -174,7 +175,7 @@ async def _connect(client: aiosmtplib.SMTP) -> NotSent | None:
         return NotSent("the mail server refuses the password", retry=True, stops_channel=True)
     except (*_CONNECTION, aiosmtplib.SMTPException):
         client.close()
-        return NotSent("the mail server cannot be reached", retry=True)
+        return NotSent("the mail server cannot be reached", retry=True, of_provider=True)
     return None
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from wavewise.design.versions import (
 )
 from wavewise.errors import InputError, RegistrationError
 from wavewise.workflow.result import VerbResult
+from wavewise.workflow.send.wording import REWORDED, queued_in_old_words
 from wavewise.workflow.study import Study
 
 __all__ = ["FrozenPlan", "PlanHistory", "amend", "register", "show_history"]
@@ -37,11 +38,18 @@ class FrozenPlan(VerbResult):
     # Since the version before: name, field, before, after; None for the first.
     changes: tuple[Mapping[str, Any], ...] | None = None
     texts: tuple[str, ...] = ()  # The changes in words.
+    # Message: number of queued ones that this version words otherwise, or does not send.
+    queued_before: Mapping[str, int] = field(default_factory=dict)
+    n_reworded: int = 0  # Of them, taken back and queued anew.
+    folder: str = ""
 
     def facts(self) -> dict[str, Any]:
         """Version, hash, waves whose data were seen; of an amendment the number of changes."""
         facts = {"version": self.version, "hash": self.hash, "waves_seen": list(self.waves_seen)}
-        return facts if self.changes is None else {**facts, "n_changes": len(self.changes)}
+        if self.changes is None:
+            return facts
+        queued = {"queued_in_old_words": dict(self.queued_before), "n_reworded": self.n_reworded}
+        return {**facts, "n_changes": len(self.changes), **queued}
 
     def summary(self) -> str:
         """What was frozen, and each change."""
@@ -53,6 +61,18 @@ class FrozenPlan(VerbResult):
             f"SHA-256 {self.hash}",
             *(f"  {text}" for text in self.texts),
         ]
+        if self.queued_before:
+            n = sum(self.queued_before.values())
+            names = ", ".join(f"{name} ({n:,})" for name, n in self.queued_before.items())
+            text = f"{n:,} messages were queued as the version before has them: {names}."
+            if self.n_reworded:
+                text += f" {self.n_reworded:,} of them are queued anew as this version has them."
+            else:
+                text += (
+                    " They go out as they are; to queue them as this version has them: "
+                    f"`wavewise outbox reword {self.folder}`."
+                )
+            lines.append(text)
         return "\n".join(lines)
 
     def _frame(self) -> pl.DataFrame:
@@ -100,8 +120,11 @@ def register(study: Study) -> FrozenPlan:
     return _freeze(study, 1, "registration")
 
 
-def amend(study: Study, reason: str) -> FrozenPlan:
-    """Freeze the plan as it stands now as the next version."""
+def amend(study: Study, reason: str, *, reword: bool = False) -> FrozenPlan:
+    """Freeze the plan as it stands now as the next version.
+
+    With ``reword``, messages that are queued in other words are queued anew in the new ones.
+    """
     version = study.version
     if version is None:
         raise RegistrationError(
@@ -115,7 +138,7 @@ def amend(study: Study, reason: str) -> FrozenPlan:
             f"the study file says the same as version {version.number}; edit it first"
         )
     found = with_defaults(found, spec_of(json.loads(version.spec_json)), study.spec)
-    return _freeze(study, version.number + 1, reason.strip(), found)
+    return _freeze(study, version.number + 1, reason.strip(), found, reword=reword)
 
 
 def _freeze(
@@ -123,13 +146,16 @@ def _freeze(
     number: int,
     reason: str,
     found: tuple[Change, ...] | None = None,
+    *,
+    reword: bool = False,
 ) -> FrozenPlan:
     from wavewise.report.documents.registry_page import change_text, key_facts
 
     seen = tuple(row.wave_id for row in study.store.waves.all() if row.state != "open")
     now = study.clock()
     digest = spec_hash(study.spec)
-    study.store.versions.add(
+    old = queued_in_old_words(study, study.spec)
+    n_reworded = study.store.versions.add(
         number=number,
         created_at=now,
         reason=reason,
@@ -137,10 +163,17 @@ def _freeze(
         spec_json=canonical_json(study.spec),
         hash=digest,
         waves_seen=seen,
+        reword=old.select(REWORDED).rows() if reword and old.height else (),
     )
+    by_message = old.group_by("message_id").agg(pl.col("n").sum()).sort("message_id")
     listed = None if found is None else tuple(key_facts(one, study.spec) for one in found)
     texts = tuple(change_text(one, study.spec) for one in found or ())
-    return FrozenPlan(number, digest, seen, now, listed, texts)
+    return FrozenPlan(
+        *(number, digest, seen, now, listed, texts),
+        queued_before=dict(by_message.iter_rows()),
+        n_reworded=n_reworded,
+        folder=str(study.folder),
+    )
 
 
 def show_history(study: Study, *, export: bool) -> PlanHistory:

@@ -64,6 +64,7 @@ from wavewise.workflow.send.status import (
     ratio_of_delivered,
     sent_messages,
 )
+from wavewise.workflow.send.wording import wording_table
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
@@ -459,6 +460,7 @@ def _wave_deliveries(
         reasons=failure_table(counts).drop("wave_id"),
         opt_outs=opt_outs.drop("wave"),
         exposure=dose_table(sent),
+        wordings=wording_table(study, wave.id),
         sends=_sends(study.store.deliveries.by_send(wave.id, study.clock()), sent),
         level=study.spec.study.level,
     )

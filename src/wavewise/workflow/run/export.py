@@ -38,7 +38,10 @@ FILES: dict[str, str | None] = {
     "correction": "corrections",
 }
 # Of a message its fate, never its text or what a provider calls it.
-_MESSAGE = ("wave_id", "unit_id", "slot", "arm", "message_id", "channel", "state", "reason")
+_MESSAGE = (
+    *("wave_id", "unit_id", "slot", "arm", "message_id", "channel", "state", "reason"),
+    *("spec_hash", "wording_hash"),
+)
 _MESSAGE_TIMES = [
     f"{name}_at_utc_us" for name in ("due", "sent", "delivered", "read", "answered", "ended")
 ]

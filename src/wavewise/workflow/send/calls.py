@@ -84,7 +84,7 @@ def _change_number(study: Study, unit: str, number: str, change_id: str, ring: K
 def call_script(study: Study, row: OutboxRow) -> Script:
     """The call flow of a message, written out for its unit and send."""
     name = row.content.get("flow")
-    flow = study.spec.flows.get(str(name))
+    flow = study.as_registered(row.spec_hash).spec.flows.get(str(name))
     if flow is None:
         raise InputError(f"message '{row.message_id}': found no call flow; needed one of [flows]")
     fields = {key: str(value) for key, value in (row.content.get("fields") or {}).items()}
@@ -253,6 +253,7 @@ async def _listen(
     while True:
         try:
             await channel.listen(called)
-        except WavewiseError as error:
-            on_down(getattr(channel, "name", VOICE), str(error))
+        except Exception as error:  # noqa: BLE001  (the line is opened again, whatever it was)
+            text = str(error) if isinstance(error, WavewiseError) else type(error).__name__
+            on_down(getattr(channel, "name", VOICE), text)
         await asyncio.sleep(_AGAIN_SECONDS)

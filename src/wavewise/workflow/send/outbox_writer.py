@@ -6,12 +6,14 @@ it was written.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from wavewise.errors import StoreError
+from wavewise.shared.log import log
 
 if TYPE_CHECKING:
     from wavewise.store import Store
@@ -21,9 +23,11 @@ __all__ = ["OutboxWriter"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-# How long a database may be locked or full before the worker gives up. What was begun and could
-# not be recorded is unknown then, and says so once its lease ends.
+# How long a database may be locked or full before a worker that sends once gives up; one that stays
+# waits for as long as it takes. What was begun and could not be recorded is unknown then, and says
+# so once its lease ends.
 PATIENCE_SECONDS = 60.0
+_LAST_SECONDS = 3.0  # of patience, once the worker is told to end
 _FIRST_WAIT_SECONDS = 0.1
 
 
@@ -39,7 +43,8 @@ class OutboxWriter:
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._store, self.owner, self.clock = store, owner, clock
-        self.lease_seconds, self._patience = lease_seconds, patience_seconds
+        self.lease_seconds, self.patience_seconds = lease_seconds, patience_seconds
+        self._ends_at, self._is_down = math.inf, False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._begin: list[tuple[int, asyncio.Future[bool]]] = []
         self._results: list[Recorded] = []
@@ -53,15 +58,29 @@ class OutboxWriter:
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A call of the store, tried again for a while where it cannot be used."""
         loop = asyncio.get_running_loop()
-        wait, ends = _FIRST_WAIT_SECONDS, loop.time() + self._patience
+        wait, ends = _FIRST_WAIT_SECONDS, loop.time() + self.patience_seconds
         while True:
             try:
-                return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
-            except StoreError:
-                if loop.time() >= ends:
+                done = await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
+            except StoreError as error:
+                if not error.may_pass or loop.time() >= min(ends, self._ends_at):
                     raise
+                self._mark_down(str(error))
+            else:
+                self._mark_down(None)
+                return done
             await asyncio.sleep(wait)
             wait = min(2 * wait, 5.0)
+
+    def _mark_down(self, reason: str | None) -> None:
+        """Tell once that the database cannot be used, and once that it can again."""
+        if self._is_down != (reason is not None):
+            self._is_down = reason is not None
+            log("database down" if self._is_down else "database back", reason=reason)
+
+    def end_soon(self) -> None:
+        """From here on a database that cannot be used is waited for a few seconds only."""
+        self._ends_at = asyncio.get_running_loop().time() + _LAST_SECONDS
 
     async def begin(self, outbox_id: int) -> bool:
         """Whether a claimed message may be sent now; its intent is on disk then."""

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from wavewise.design.messages import Message
+from wavewise.design.versions import spec_hash
 from wavewise.design.waves import Wave
 from wavewise.errors import Fault, InputError
 from wavewise.fieldwork.rendering import render, sms_length
@@ -22,6 +23,7 @@ from wavewise.workflow.send.queue import (
     require_no_faults,
     wave_sends,
 )
+from wavewise.workflow.send.wording import queued_in_old_words
 from wavewise.workflow.study import Study
 
 __all__ = ["DeliveryPlan", "delivery_plan", "preview", "readiness"]
@@ -103,6 +105,7 @@ def preview(study: Study, wave_id: str, unit: str | None = None) -> "MessagePrev
             _as_sent(study, message, unit_context) for message in messages_of(study, wave)
         ),
         due=tuple(_due(study, wave, zone)),
+        note=_note(study, wave),
     )
 
 
@@ -114,22 +117,41 @@ class MessagePreview(VerbResult):
     time_zone: str  # The unit's.
     messages: tuple[Mapping[str, Any], ...]
     due: tuple[datetime, ...]
+    note: str = ""  # Where other words are registered or queued.
 
     def facts(self) -> dict[str, Any]:
         """Messages and due times."""
-        return super().facts() | {"due": [moment.isoformat() for moment in self.due]}
+        facts = {name: value for name, value in super().facts().items() if name != "note"}
+        return facts | {"due": [moment.isoformat() for moment in self.due]}
 
     def summary(self) -> str:
         """Each message with its length, then due times."""
         lines = [f"Time zone {self.time_zone}.", *map(_lines, self.messages)]
         if self.due:
             lines += ["Due:", *(f"  {moment:%a %Y-%m-%d %H:%M %Z}" for moment in self.due)]
-        return "\n".join(lines)
+        return "\n".join([*lines, self.note] if self.note else lines)
 
     def _frame(self) -> pl.DataFrame:
         names = ("message", "channel", "language", "title", "text")
         rows = [{name: message.get(name) for name in names} for message in self.messages]
         return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
+
+
+def _note(study: Study, wave: Wave) -> str:
+    """That what was shown is not what goes out, where that is so."""
+    version = study.version
+    if version is not None and version.hash != spec_hash(study.spec):
+        return (
+            f"\nThe study file differs from version {version.number}, which is what is sent: run "
+            f"`wavewise amend {study.folder} --reason TEXT`."
+        )
+    n = int(queued_in_old_words(study, study.spec).filter(wave_id=wave.id)["n"].sum())
+    if not n:
+        return ""
+    return (
+        f"\n{n:,} messages are queued in other words; to queue them in these: `wavewise outbox "
+        f"reword {study.folder}`."
+    )
 
 
 @dataclass(frozen=True)

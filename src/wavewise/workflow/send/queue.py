@@ -18,6 +18,8 @@ from wavewise.fieldwork.rendering import Rendered, render
 from wavewise.fieldwork.schedule import Send, sends
 from wavewise.store import to_us
 from wavewise.store.frames import decode_json_rows
+from wavewise.store.registry import QUEUED_SLOTS
+from wavewise.workflow.send.wording import wording_hash
 from wavewise.workflow.study import Study
 
 __all__ = [
@@ -32,7 +34,6 @@ __all__ = [
     "wave_sends",
 ]
 
-QUEUED_SLOTS = "queued-slots"
 LATE_START = "late: the wave opened after it was due"
 REFUSED = "refused"
 INCOMPLETE = "a field is missing"
@@ -141,16 +142,19 @@ def queue_wave(study: Study, wave_id: str, until: datetime) -> int:
     """Put the messages of an open wave that are due before a time into the outbox.
 
     A slot is queued for all units at once, shortly before it is due, so that fields and derived
-    fields are those of that day. Gives the number of new messages.
+    fields are those of that day, in the words of the registered plan. Gives the number of new
+    messages.
     """
+    study = study.as_registered()
     wave = study.wave(wave_id)
     slots = list(unqueued(study, wave, until))
     if not slots:
         return 0
-    row = study.store.waves.get(wave_id)
+    row, version = study.store.waves.get(wave_id), study.version
     plan = wave_sends(study, wave, row.opened_at if row is not None else None)
-    if plan is None:
+    if plan is None or row is None:
         return 0
+    spec_hash = None if version is None else version.hash
     given = _given(study, wave)
     units = message_context(study).of(given["unit_id"])
     given = pl.DataFrame({"unit_id": units.ids}).join(
@@ -159,7 +163,15 @@ def queue_wave(study: Study, wave_id: str, until: datetime) -> int:
     n_new = 0
     for slot in slots:
         for frame in _slot_frames(study, wave, slot, given["arm"], units, plan):
-            n_new += study.store.outbox.queue(frame, study.clock())
+            n_queued = study.store.outbox.queue(
+                frame.with_columns(spec_hash=pl.lit(spec_hash, pl.String)),
+                study.clock(),
+                opened_at=row.opened_at,
+                spec_hash=spec_hash,
+            )
+            if n_queued is None:  # the plan or the wave has changed: all anew at the next look
+                return n_new
+            n_new += n_queued
         _mark_queued(study, wave.id, slot)
     return n_new
 
@@ -249,6 +261,7 @@ def _frame(
         wave_id=pl.lit(wave.id),
         slot=pl.lit(slot, pl.Int64),
         message_id=pl.lit(message.id),
+        wording_hash=pl.lit(wording_hash(study.spec, message)),
         channel=pl.lit(message.channel),
         reason=pl.when("is_refused")
         .then(pl.lit(REFUSED))

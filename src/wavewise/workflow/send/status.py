@@ -15,6 +15,7 @@ from wavewise.randomize import sample_ratio
 from wavewise.shared.results import CheckResult, NotEstimable
 from wavewise.shared.text_tables import text_table
 from wavewise.store.outbox_queries import ARRIVED, OUT
+from wavewise.store.rows import from_us
 from wavewise.workflow.frames import control_of, outcome_values, wave_data
 from wavewise.workflow.intake import CLOCK_SLACK
 from wavewise.workflow.result import VerbResult
@@ -189,6 +190,8 @@ class StudyStatus(VerbResult):
     events: Mapping[str, int]
     calls: Mapping[str, int]
     paused: tuple[str, ...]  # Ids of waves; an empty one stands for all.
+    # channel, reason, since: whose provider takes nothing now.
+    held: tuple[Mapping[str, str], ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """All of it, without the title."""
@@ -219,6 +222,14 @@ def status(study: Study) -> StudyStatus:
         events=study.store.calls.event_counts(slack, FLASH),
         calls=study.store.calls.counts(VOICE),
         paused=tuple(study.store.outbox.paused_waves()),
+        held=tuple(
+            {
+                "channel": one.channel,
+                "reason": one.reason,
+                "since": from_us(one.held_at_utc_us).isoformat(),
+            }
+            for one in study.store.outbox.held()
+        ),
     )
 
 
@@ -301,6 +312,8 @@ def _lines(found: StudyStatus) -> Iterator[str]:
         yield "No messages are queued."
     if found.paused:
         yield f"Paused: {', '.join(name or 'everything' for name in found.paused)}."
+    for one in found.held:
+        yield f"Held: {one['channel']}, since {one['since'][:16]} UTC: {one['reason']}."
     if found.failures:
         yield "\nFailed and unknown, by reason:"
         yield _table(found.failures)

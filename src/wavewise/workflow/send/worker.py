@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -18,53 +18,45 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from wavewise.errors import ChannelError, InputError, WavewiseError
+from wavewise.design.messages import Schedule
+from wavewise.errors import ChannelError, InputError, RegistrationError, WavewiseError
 from wavewise.fieldwork.channels.base import CallEvent, Channel
-from wavewise.fieldwork.channels.settings import (
-    CHANNELS_FILE,
-    ChannelSettings,
-    Secrets,
-    open_channel,
-    read_channels,
-)
+from wavewise.fieldwork.channels.settings import CHANNELS_FILE, ChannelSettings, open_channel
 from wavewise.fieldwork.contact_details import AddressBook, KeyRing
 from wavewise.fieldwork.schedule import after_quiet, expiry
+from wavewise.shared.log import log
 from wavewise.shared.text_tables import text_table
 from wavewise.store import from_us, to_us
 from wavewise.store.rows import OutboxRow
-from wavewise.workflow.contacts.keys import find_key_ring
-from wavewise.workflow.contacts.opt_outs import LinkOf, unsubscribe_links
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.send.calls import call_again, listening, record_call_events
 from wavewise.workflow.send.channel_worker import ChannelWorker, SendStats, lease_seconds
+from wavewise.workflow.send.health import Pulse, WorkerClock
 from wavewise.workflow.send.outbox_writer import OutboxWriter
-from wavewise.workflow.send.queue import messages_of, queue_wave, unqueued
+from wavewise.workflow.send.plan import FollowedPlan, SendPlan, find_send_plan, is_addressed
+from wavewise.workflow.send.queue import queue_wave, unqueued
+from wavewise.workflow.send.wording import REWORDED, queued_in_old_words
 from wavewise.workflow.study import Study
 
-__all__ = ["SendPlan", "address_outbox", "find_send_plan", "run_worker", "send", "sending"]
+__all__ = [
+    "SendPlan",
+    "SendingThread",
+    "address_outbox",
+    "find_send_plan",
+    "require_registered_plan",
+    "run_worker",
+    "send",
+    "sending",
+]
 
 Until = Literal["nothing is due", "done", "stopped"]
-OutboxWord = Literal["pause", "resume", "cancel", "resend"]
+OutboxWord = Literal["pause", "resume", "cancel", "resend", "retry", "reword"]
 
 QUEUE_AHEAD = timedelta(days=1)
 _POLL_SECONDS = 1.0
 _PLAN_SECONDS = 60.0
 _EXPIRED_AT_ONCE = 5_000
-_NEEDS_ADDRESS = ("push", "sms", "email", "voice", "mqtt", "web-push")
 LATE = "late: it could not go out in time"
-
-
-@dataclass(frozen=True)
-class SendPlan:
-    """How messages of a study go out."""
-
-    settings: Mapping[str, ChannelSettings]  # Channel of the study file: its table.
-    secrets: Secrets  # Of the environment.
-    book: AddressBook | None  # Where addresses come from.
-    # Channel: what gives a unit's unsubscribe link.
-    links: Mapping[str, LinkOf] = field(default_factory=dict)
-    # Tells whose number calls, and encrypts numbers that people change to.
-    ring: KeyRing | None = None
 
 
 def send(
@@ -74,17 +66,42 @@ def send(
     key_file: Path | None = None,
     book: AddressBook | None = None,
 ) -> "SendRun":
-    """Send what is due; with ``until_done``, until every message of all open waves is at an end."""
-    plan = find_send_plan(study, key_file, book)
+    """Send what is due; with ``until_done``, until every message of all open waves is at an end.
+
+    What is sent is what is registered: a plan that was changed and not amended is refused.
+    """
+    require_registered_plan(study)
     until: Until = "done" if until_done else "nothing is due"
-    stats = _run_to_end(study, plan, until)
-    if stats.stopped:
-        stopped = "; ".join(f"{name}: {reason}" for name, reason in sorted(stats.stopped.items()))
+    followed = FollowedPlan(study, key_file, book=book)
+    stats = _run_to_end(followed, until)
+    held = _held(study, followed.plan)
+    if held:
         raise ChannelError(
-            f"{stopped}. Its messages stay queued; correct {CHANNELS_FILE} or the secret, then run "
-            "`wavewise send` again"
+            f"{held}. Its messages stay queued; correct {CHANNELS_FILE}, the secret or the "
+            "provider, then run `wavewise send` again"
         )
     return _send_run(study, stats)
+
+
+def require_registered_plan(study: Study) -> None:
+    """Refuse to send what is not registered, but for studies that were opened without it."""
+    if study.version is None and not study.is_exploratory:
+        raise RegistrationError(
+            f"the study is not registered; needed a registered plan before messages are sent; run "
+            f"`wavewise register {study.folder}`"
+        )
+    study.require_registered(exploratory=True)
+
+
+def _held(study: Study, plan: SendPlan) -> str:
+    """Channels that are held with messages due, and why; empty where none is."""
+    due = set(study.store.deliveries.due_by_channel(study.clock())["channel"])
+    return "; ".join(
+        f"{hold.channel}: held since {from_us(hold.held_at_utc_us):%Y-%m-%d %H:%M} UTC: "
+        f"{hold.reason}"
+        for hold in study.store.outbox.held()
+        if hold.channel in plan.settings and hold.channel in due
+    )
 
 
 async def run_worker(
@@ -92,76 +109,160 @@ async def run_worker(
     plan: SendPlan,
     until: Until,
     stop: asyncio.Event | None = None,
-    tell: Callable[[str], object] = lambda _: None,
+    followed: FollowedPlan | None = None,
+    pulse: Pulse | None = None,
 ) -> SendStats:
-    """One worker, in this event loop, until its work is done or ``stop`` is set."""
+    """One worker, in this event loop, until its work is done or ``stop`` is set.
+
+    With ``followed``, it goes on with another plan and other channels once those have changed.
+    """
     stop = stop or asyncio.Event()
     _stop_on_signals(stop)
     owner = f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}-{uuid.uuid4().hex[:12]}"
-    lease = max((lease_seconds(one) for one in plan.settings.values()), default=60.0)
-    writer = OutboxWriter(study.store, owner, study.clock, lease)
-    channels: list[Channel] = []
-    stats = SendStats(tell=tell)
+    clock = WorkerClock(study)
+    study = replace(study, clock=clock)
+    writer = OutboxWriter(study.store, owner, clock, _longest_lease(plan))
+    if until != "nothing is due":
+        writer.patience_seconds = math.inf
+    watch = asyncio.create_task(_end_soon(stop, writer))
+    stats = SendStats()
     try:
-        workers = []
-        for name, one in plan.settings.items():
-            channel = open_channel(one, plan.secrets)
-            channels.append(channel)
-            own_book = plan.book if _is_addressed(study, name) else None
-            opt_out = partial(_record_opt_out, study, writer)
-            events = partial(_record_call, study, writer, plan.ring)
-            again = partial(call_again, study)
-            worker = ChannelWorker(
-                channel, one, study.store, writer, own_book, stats, opt_out, events, again
-            )
-            worker.link_of = plan.links.get(name)
-            workers.append(worker)
-        async with listening(study, writer, plan.ring, channels, stats.mark_listener_down):
-            await _rounds(study, writer, workers, stop, until)
+        is_changed = True
+        while is_changed:
+            crew = _Crew(study, plan, writer, stats, until, pulse or Pulse(), clock)
+            is_changed = await crew.work(stop, followed)
+            if is_changed and followed is not None:
+                study, plan = replace(followed.study, clock=clock), followed.plan
+                writer.lease_seconds = _longest_lease(plan)
     finally:
-        try:
-            await writer.close()
-        finally:  # also where the database cannot be written any more
-            await asyncio.gather(*(channel.close() for channel in channels), return_exceptions=True)
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        await writer.close()
     return stats
 
 
-async def _rounds(
-    study: Study,
-    writer: OutboxWriter,
-    workers: list[ChannelWorker],
-    stop: asyncio.Event,
-    until: Until,
-) -> None:
-    """Run the channels side by side: a call of minutes holds up no other one, and no planning."""
-    loop = asyncio.get_running_loop()
-    planned_at = -_PLAN_SECONDS
-    running: dict[str, asyncio.Task[int]] = {}
-    try:
+def _longest_lease(plan: SendPlan) -> float:
+    return max((lease_seconds(one) for one in plan.settings.values()), default=60.0)
+
+
+async def _end_soon(stop: asyncio.Event, writer: OutboxWriter) -> None:
+    await stop.wait()
+    writer.end_soon()
+
+
+class _Crew:
+    """The channels of a worker, for as long as its plan does not change."""
+
+    def __init__(
+        self,
+        study: Study,
+        plan: SendPlan,
+        writer: OutboxWriter,
+        stats: SendStats,
+        until: Until,
+        pulse: Pulse,
+        clock: WorkerClock,
+    ) -> None:
+        self._study, self._plan, self._writer = study, plan, writer
+        self._stats, self._until, self._pulse, self._clock = stats, until, pulse, clock
+        self._channels: list[Channel] = []
+        self._workers: list[ChannelWorker] = []
+        self._running: dict[str, asyncio.Task[int]] = {}
+        self._settling: dict[str, asyncio.Task[None]] = {}
+        self._halt = asyncio.Event()
+
+    async def work(self, stop: asyncio.Event, followed: FollowedPlan | None) -> bool:
+        """Send until the work is done or told to stop; gives whether the plan has changed."""
+        study, writer, stats = self._study, self._writer, self._stats
+        halting = asyncio.create_task(_halt_on(stop, self._halt))
+        try:
+            for name, one in self._plan.settings.items():
+                self._open(name, one)
+            names = list(self._plan.settings)
+            await writer.call(study.store.outbox.probe_now, names)
+            down = stats.mark_listener_down
+            async with listening(study, writer, self._plan.ring, self._channels, down):
+                return await self._rounds(stop, followed)
+        finally:
+            tasks = (halting, *self._running.values(), *self._settling.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            closing = (channel.close() for channel in self._channels)
+            await asyncio.gather(*closing, return_exceptions=True)
+
+    def _open(self, name: str, settings: ChannelSettings) -> None:
+        channel = open_channel(settings, self._plan.secrets)
+        self._channels.append(channel)
+        study, writer, plan = self._study, self._writer, self._plan
+        worker = ChannelWorker(
+            channel,
+            settings,
+            study.store,
+            writer,
+            plan.book if is_addressed(study, name) else None,
+            self._stats,
+            partial(_record_opt_out, study, writer),
+            partial(_record_call, study, writer, plan.ring),
+            partial(call_again, study),
+        )
+        worker.link_of = plan.links.get(name)
+        self._workers.append(worker)
+
+    async def _rounds(self, stop: asyncio.Event, followed: FollowedPlan | None) -> bool:
+        """Run the channels side by side: a call of minutes holds up no other one, nor planning."""
+        loop, planned_at = asyncio.get_running_loop(), -_PLAN_SECONDS
         while not stop.is_set():
             if loop.time() - planned_at >= _PLAN_SECONDS:
                 planned_at = loop.time()
-                await writer.call(_prepare, study)
-                for worker in workers:
-                    await worker.reconcile()
-            able = [worker for worker in workers if not worker.is_stopped]
-            for worker in able:
-                if worker.name not in running:
-                    running[worker.name] = asyncio.create_task(worker.run(stop))
-            n_claimed = await _ended(running)
-            if n_claimed or running:
+                await self._writer.call(_prepare, self._study)
+                await self._settle()
+            if followed is not None and await self._writer.call(followed.has_changed):
+                self._halt.set()
+                await asyncio.gather(*self._running.values())
+                return True
+            await self._writer.call(self._clock.set_right)
+            self._pulse.beat()
+            for worker in self._workers:
+                if worker.name not in self._running:
+                    task = asyncio.create_task(worker.run(self._halt, stop))
+                    self._running[worker.name] = task
+            n_claimed = await _ended(self._running)
+            if n_claimed or self._running:
                 continue
-            if until == "nothing is due":
-                return
-            if until == "done" and await writer.call(_is_done, study, able):
-                return
+            if not self._is_settling() and await self._is_at_end():
+                return False
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _POLL_SECONDS)
-        await asyncio.gather(*running.values())
-    finally:
-        for task in running.values():
-            task.cancel()
-        await asyncio.gather(*running.values(), return_exceptions=True)
+        await asyncio.gather(*self._running.values())
+        return False
+
+    async def _settle(self) -> None:
+        """Settle unknown messages beside sending; what only goes back to the queue, before it."""
+        for worker in self._workers:
+            before = self._settling.get(worker.name)
+            if before is None or before.done():
+                if before is not None:
+                    before.result()
+                self._settling[worker.name] = asyncio.create_task(worker.reconcile())
+        again = [self._settling[one.name] for one in self._workers if one.sends_again]
+        await asyncio.gather(*again)
+
+    def _is_settling(self) -> bool:
+        """Whether somebody who sends once waits for what the provider says."""
+        left = any(not task.done() for task in self._settling.values())
+        return left and self._until != "stopped"
+
+    async def _is_at_end(self) -> bool:
+        if self._until == "done":
+            able = [worker for worker in self._workers if not worker.needs_person]
+            return await self._writer.call(_is_done, self._study, able)
+        return self._until == "nothing is due"
+
+
+async def _halt_on(stop: asyncio.Event, halt: asyncio.Event) -> None:
+    await stop.wait()
+    halt.set()
 
 
 async def _ended(running: dict[str, "asyncio.Task[int]"]) -> int:
@@ -191,17 +292,43 @@ def _end_expired(study: Study, now: datetime) -> None:
         rows = study.store.outbox.expired(now, _EXPIRED_AT_ONCE)
         for (wave_id, zone), part in rows.group_by("wave_id", "time_zone"):
             ids = part["outbox_id"].to_list()
-            wave = study.spec.wave(str(wave_id))
-            schedule = study.spec.schedules.get((wave.schedule if wave else None) or "")
+            schedule = _schedule(study, str(wave_id))
             if schedule is None or schedule.if_late == "skip":
                 study.store.outbox.end_expired(ids, now, LATE)
-                continue
-            place = ZoneInfo(str(zone))
-            at = after_quiet(now, place, schedule.quiet_hours)
-            ends = expiry(at, place, schedule)
-            study.store.outbox.postpone(ids, to_us(at), None if ends is None else to_us(ends))
+            else:
+                study.store.outbox.postpone(ids, *_allowed_from(now, str(zone), schedule))
         if rows.height < _EXPIRED_AT_ONCE:
             return
+
+
+def _schedule(study: Study, wave_id: str) -> Schedule | None:
+    wave = study.spec.wave(wave_id)
+    return study.spec.schedules.get((wave.schedule if wave else None) or "")
+
+
+def _allowed_from(now: datetime, zone: str, schedule: Schedule | None) -> tuple[int, int | None]:
+    """From when and until when a message may go out that goes out late, in microseconds of UTC."""
+    if schedule is None:
+        return to_us(now), None
+    at = after_quiet(now, ZoneInfo(zone), schedule.quiet_hours)
+    ends = expiry(at, ZoneInfo(zone), schedule)
+    return to_us(at), None if ends is None else to_us(ends)
+
+
+def _bring_back(
+    study: Study, state: Literal["unknown", "failed"], wave_id: str | None, reason: str
+) -> int:
+    """Queue unknown or failed messages again, outside of quiet hours; gives their number."""
+    now, plan = study.clock(), study.as_registered()
+    rows = study.store.outbox.stranded(state, wave_id, reason)
+    return sum(
+        study.store.outbox.bring_back(
+            part["outbox_id"].to_list(),
+            now,
+            *_allowed_from(now, str(zone), _schedule(plan, str(wave))),
+        )
+        for (wave, zone), part in rows.group_by("wave_id", "time_zone", maintain_order=True)
+    )
 
 
 def _is_done(study: Study, workers: Iterable[ChannelWorker]) -> bool:
@@ -249,63 +376,6 @@ def _record_call(
     writer.later(partial(record_call_events, study, row, call_id, [event], ring))
 
 
-def _is_addressed(study: Study, channel: str) -> bool:
-    return channel in study.spec.units.address
-
-
-def find_send_plan(
-    study: Study,
-    key_file: Path | None,
-    book: AddressBook | None = None,
-    *,
-    every_table: bool = False,
-) -> SendPlan:
-    """Channels that open waves need, and with ``every_table`` all that have a table."""
-    in_file = read_channels(study.folder / CHANNELS_FILE, study.spec.flows)
-    open_waves = [row.wave_id for row in study.store.waves.all() if row.state == "open"]
-    waves = [wave for wave in study.spec.waves if wave.id in open_waves and wave.imported is None]
-    messages = [message for wave in waves if wave.schedule for message in messages_of(study, wave)]
-    used = {str(message.channel) for message in messages} - {"letter"}
-    used |= set(study.store.deliveries.counts()["channel"])
-    used |= set(in_file) if every_table else set()
-    absent = sorted(used - set(in_file))
-    if absent:
-        raise InputError(
-            f"found no settings of {', '.join(absent)} in {study.folder / CHANNELS_FILE}; needed a "
-            f'table [{absent[0]}] with provider = "..."; nothing was sent'
-        )
-    lacking = sorted(
-        name
-        for name in used
-        if name in _NEEDS_ADDRESS
-        and not _is_addressed(study, name)
-        and in_file[name].provider != "file"
-    )
-    if lacking:
-        raise InputError(
-            f"found no column of addresses for {', '.join(lacking)}; needed "
-            f'{lacking[0]} = "COLUMN" in units.address of the study file; nothing was sent'
-        )
-    settings = {name: _placed(study, in_file[name]) for name in sorted(used)}
-    needs_book = any(_is_addressed(study, name) for name in used)
-    if book is None and needs_book:
-        from wavewise.workflow.contacts.contacts import contact_book
-
-        book = contact_book(study, key_file)
-    links = unsubscribe_links(settings, key_file)
-    ring = find_key_ring(key_file) if needs_book else None
-    return SendPlan(settings, Secrets.read(os.environ), book, links, ring)
-
-
-def _placed(study: Study, settings: ChannelSettings) -> ChannelSettings:
-    """Paths of files are in the study folder."""
-    path = settings.options.get("path")
-    if settings.provider != "file":
-        return settings
-    place = study.folder / (path or f"outbox/{settings.channel}.ndjson")
-    return replace(settings, options={**settings.options, "path": str(place)})
-
-
 def _stop_on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -313,8 +383,13 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
             loop.add_signal_handler(number, stop.set)
 
 
-def address_outbox(study: Study, word: OutboxWord, wave_id: str | None = None) -> "OutboxChange":
-    """What somebody asks of the outbox: pause, resume, cancel, resend unknown messages."""
+def address_outbox(
+    study: Study, word: OutboxWord, wave_id: str | None = None, reason: str = ""
+) -> "OutboxChange":
+    """What somebody asks of the outbox: pause, resume, cancel, resend, retry, reword.
+
+    ``reason`` is why messages failed that are retried, or how that begins.
+    """
     if wave_id is not None:
         study.wave(wave_id)
     now, outbox = study.clock(), study.store.outbox
@@ -323,12 +398,26 @@ def address_outbox(study: Study, word: OutboxWord, wave_id: str | None = None) -
         return OutboxChange(word, wave_id)
     if word == "resume":
         return OutboxChange(word, wave_id, was_paused=outbox.resume(wave_id or ""))
-    n_messages = (
-        outbox.cancel("cancelled on request", now, wave_id=wave_id)
-        if word == "cancel"
-        else outbox.resend_unknown(now, wave_id=wave_id)
-    )
-    return OutboxChange(word, wave_id, n_messages)
+    return OutboxChange(word, wave_id, _n_changed(study, word, wave_id, reason))
+
+
+def _n_changed(study: Study, word: OutboxWord, wave_id: str | None, reason: str) -> int:
+    if word == "cancel":
+        return study.store.outbox.cancel("cancelled on request", study.clock(), wave_id=wave_id)
+    if word == "resend":
+        return _bring_back(study, "unknown", wave_id, "")
+    if word == "retry":
+        if not reason.strip():
+            raise InputError(
+                "found no reason; needed the one for which the messages failed, as `wavewise "
+                f"status {study.folder}` shows it, or its first words"
+            )
+        return _bring_back(study, "failed", wave_id, reason.strip())
+    require_registered_plan(study)
+    old = queued_in_old_words(study, study.spec)
+    if wave_id is not None:
+        old = old.filter(wave_id=wave_id)
+    return study.store.versions.reword(old.select(REWORDED).rows(), study.clock())
 
 
 @dataclass(frozen=True, eq=False)
@@ -351,6 +440,8 @@ class OutboxChange(VerbResult):
             "resume": {"resumed": self.was_paused},
             "cancel": {"n_cancelled": self.n_messages},
             "resend": {"n_queued": self.n_messages},
+            "retry": {"n_queued": self.n_messages},
+            "reword": {"n_reworded": self.n_messages},
         }
         return facts[self.word]
 
@@ -362,6 +453,9 @@ class OutboxChange(VerbResult):
             "cancel": f"Cancelled {self.n_messages:,} messages of {self._waves}.",
             "resend": f"Queued {self.n_messages:,} messages of unknown fate of {self._waves} "
             "again; some may arrive twice.",
+            "retry": f"Queued {self.n_messages:,} failed messages of {self._waves} again.",
+            "reword": f"Took back {self.n_messages:,} messages of {self._waves} that were queued "
+            "in other words; they are queued anew as the plan has them.",
         }
         return texts[self.word]
 
@@ -415,13 +509,13 @@ def _send_run(study: Study, stats: SendStats) -> SendRun:
     )
 
 
-def _run_to_end(study: Study, plan: SendPlan, until: Until) -> SendStats:
+def _run_to_end(followed: FollowedPlan, until: Until) -> SendStats:
     """A worker in a loop of its own: in a thread where there is a loop already, as in notebooks."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(run_worker(study, plan, until))
-    worker = _Worker(study, plan, until)
+        return asyncio.run(run_worker(followed.study, followed.plan, until, followed=followed))
+    worker = SendingThread(followed, until)
     worker.start()
     try:
         while worker.is_alive():
@@ -435,65 +529,74 @@ def _run_to_end(study: Study, plan: SendPlan, until: Until) -> SendStats:
 
 
 @contextmanager
-def sending(study: Study, key_file: Path | None = None) -> Iterator[None]:
+def sending(
+    study: Study, key_file: Path | None = None, on_death: Callable[[], object] = lambda: None
+) -> Iterator["SendingThread"]:
     """A worker that sends what is due while the block runs, and ends in order with it.
 
+    ``on_death`` is called should it end by itself; its error is raised at the end of the block.
     Call it in the main thread.
     """
-    plan = find_send_plan(study, key_file, every_table=True)
+    require_registered_plan(study)
+    followed = FollowedPlan(study, key_file, every_table=True)
     # A server that has ended in order sends itself the signal again, which would kill the worker.
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        worker = _Worker(study, plan, "stopped", _tell)
+        worker = SendingThread(followed, "stopped", on_death)
         worker.start()
         try:
-            yield
+            yield worker
         finally:
             worker.end()
+        worker.stats()
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-class _Worker(threading.Thread):
+class SendingThread(threading.Thread):
+    """A worker in a thread of its own."""
+
     def __init__(
         self,
-        study: Study,
-        plan: SendPlan,
+        followed: FollowedPlan,
         until: Until,
-        tell: Callable[[str], object] = lambda _: None,
+        on_death: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__(name="sending", daemon=True)
-        self._study, self._plan, self._until, self._tell = study, plan, until, tell
+        self._followed, self._until, self._on_death = followed, until, on_death
         self._loop = asyncio.new_event_loop()
         self._ending = asyncio.Event()
         self._stats: SendStats | None = None
-        self._error: WavewiseError | None = None
+        self._error: BaseException | None = None
+        self.pulse = Pulse()
 
     def run(self) -> None:
+        """Send until the end; whatever ends it otherwise is kept and told."""
         try:
             self._stats = self._loop.run_until_complete(self._send())
-        except WavewiseError as error:
+        except BaseException as error:  # noqa: BLE001  (raised where the thread is joined)
             self._error = error
-            self._tell(f"sending stopped: {error}")
+            text = str(error) if isinstance(error, WavewiseError) else type(error).__name__
+            log("sending ended", reason=text)
         finally:
             self._loop.close()
+            if not self._ending.is_set():
+                self._on_death()
 
     async def _send(self) -> SendStats:
-        return await run_worker(self._study, self._plan, self._until, self._ending, self._tell)
+        study, plan = self._followed.study, self._followed.plan
+        return await run_worker(study, plan, self._until, self._ending, self._followed, self.pulse)
 
     def stats(self) -> SendStats:
-        """What was sent, once the worker has ended."""
+        """What was sent, once the worker has ended; its error where it ended by one."""
         if self._error is not None:
             raise self._error
         if self._stats is None:
-            raise RuntimeError("the sending thread ended early; its error is printed above")
+            raise RuntimeError("the worker has not ended")
         return self._stats
 
     def end(self) -> None:
-        if self.is_alive():
+        """Tell the worker to end, and wait for it."""
+        with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended
             self._loop.call_soon_threadsafe(self._ending.set)
         self.join()
-
-
-def _tell(text: str) -> None:
-    print(f"wavewise: {text}", file=sys.stderr, flush=True)

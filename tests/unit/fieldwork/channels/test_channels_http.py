@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import httpx2
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -28,6 +29,7 @@ from wavewise.fieldwork.channels.base import (
     SendResult,
     Unknown,
 )
+from wavewise.fieldwork.channels.http import retry_after_seconds, unproven
 from wavewise.fieldwork.channels.settings import (
     ChannelSettings,
     Secrets,
@@ -383,7 +385,11 @@ def test_fcm(account: tuple[Path, rsa.RSAPublicKey], token: str, wanted: SendRes
     [
         ((200, {"id": "h1"}, {}), Accepted),
         ((204, "", {}), Accepted),
+        ((301, "", {"location": "/x"}), NotSent),
         ((400, "", {}), NotSent),
+        ((402, "", {}), NotSent),
+        ((408, "", {}), NotSent),
+        ((409, "", {}), Unknown),  # an earlier request with the same key may be taken
         ((410, "", {}), Refused),
         ((451, "", {}), Refused),
         ((500, "", {}), Unknown),
@@ -419,7 +425,7 @@ def test_a_provider_that_hangs_leaves_it_unknown() -> None:
 
 def test_nobody_there_proves_that_nothing_was_sent() -> None:
     found = send("webhook", "http://127.0.0.1:9")
-    assert found == NotSent("the provider cannot be reached", retry=True)
+    assert found == NotSent("the provider cannot be reached", retry=True, of_provider=True)
 
 
 @pytest.mark.parametrize("name", ["twilio", "africas-talking", "fcm"])
@@ -462,3 +468,35 @@ def test_only_the_rate_may_be_without_limit(tmp_path: Path) -> None:
         read_channels(path)
     paths = [fault.path for fault in caught.value.faults]
     assert paths == ["sms.timeout_seconds", "sms.concurrency"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("120", 120.0),
+        (" 0 ", 0.0),
+        ("Sun, 06 Nov 1994 08:50:37 GMT", 60.0),
+        ("Sunday, 06-Nov-94 08:50:37 GMT", 60.0),
+        ("Sun Nov  6 08:50:37 1994", 60.0),
+        ("Sun, 06 Nov 1994 08:00:00 GMT", 0.0),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("\u0661", None),
+        ("", None),
+    ],
+)
+def test_retry_after_in_every_form(text: str, wanted: float | None) -> None:
+    """A date counts from the answer's own: neither clock has to be right."""
+    headers = {"date": "Sun, 06 Nov 1994 08:49:37 GMT", "retry-after": text.encode()}
+    assert retry_after_seconds(httpx2.Response(503, headers=headers)) == wanted
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 404, 405, 422])
+def test_a_bare_status_speaks_of_the_provider_and_proves_that_nothing_was_taken(
+    status: int,
+) -> None:
+    found = unproven(httpx2.Response(status))
+    assert isinstance(found, NotSent)
+    assert found.of_provider
+    assert not found.retry

@@ -127,7 +127,7 @@ def test_a_connection_that_breaks_after_the_letter_leaves_it_unknown(
 
 def test_nobody_there() -> None:
     assert mail("smtp://127.0.0.1:9", "a@x.org") == [
-        NotSent("the mail server cannot be reached", retry=True)
+        NotSent("the mail server cannot be reached", retry=True, of_provider=True)
     ]
 
 

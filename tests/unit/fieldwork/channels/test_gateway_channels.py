@@ -155,7 +155,7 @@ def test_mqtt_logs_in_and_says_what_stops_it(tmp_path: Path) -> None:
         assert isinstance(refused, NotSent)
         assert refused.stops_channel
     (gone,) = send(mqtt(free_port()), {}, message("u1"))
-    assert gone == NotSent("the broker cannot be reached", retry=True)
+    assert gone == NotSent("the broker cannot be reached", retry=True, of_provider=True)
 
 
 class PushService(BaseHTTPRequestHandler):
