@@ -77,6 +77,8 @@ MOVED_TABLES = {
     "118": "the same",
     "49": "the same",
 }
+# Pages whose tables are others now.
+MOVED_PAGES = {"registry.html": "the fields of the registry's form, and its history of them"}
 # Rows that tables have in addition now, by their first cell or by the value of `row`.
 ADDED_ROWS = {"one-sided"}
 

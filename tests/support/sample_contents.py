@@ -88,6 +88,18 @@ class MadeEffects:
         return SimpleNamespace(to_frame=lambda: pl.DataFrame(rows))
 
     @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(row.arm for row in self.made)
+
+    @property
+    def estimate(self) -> np.ndarray:
+        return np.array([row.estimate for row in self.made])
+
+    @property
+    def cov(self) -> np.ndarray:
+        return np.diag([row.std_error**2 for row in self.made])
+
+    @property
     def not_estimable(self) -> dict[str, NotEstimable]:
         return {arm: NotEstimable(reason) for arm, reason in self.reasons.items()}
 

@@ -144,13 +144,7 @@ def with_defaults(
 
 
 def steps(field: str) -> list[str]:
-    """The keys and ids that a field names, from the outside in.
-
-    Examples
-    --------
-    >>> steps("waves['phase-2'].arms['best'].policy.rule")
-    ['waves', 'phase-2', 'arms', 'best', 'policy', 'rule']
-    """
+    """The keys and ids that a field names, from the outside in."""
     return [entry or key for entry, key in re.findall(r"\['([^']*)'\]|([^.\[\]]+)", field)]
 
 

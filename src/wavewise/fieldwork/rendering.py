@@ -14,7 +14,7 @@ import polars as pl
 from wavewise.design.messages import Flow, Message
 from wavewise.errors import Fault
 
-__all__ = ["Rendered", "matched_language", "render", "sms_length"]
+__all__ = ["Rendered", "matched_language", "render", "sms_length", "text_notes"]
 
 SEND_FIELD = "set"
 _LONGEST_PUSH_BYTES = 3_500  # FCM takes 4,096 bytes of JSON in all
@@ -207,6 +207,61 @@ def _lengths(message: Message, text: pl.Series) -> tuple[dict[int, int], pl.Seri
         too_long = (text.str.len_bytes() > _LONGEST_PUSH_BYTES).fill_null(value=False)
         return {}, too_long, f"at most {_LONGEST_PUSH_BYTES:,} bytes"
     return {}, pl.repeat(value=False, n=len(text), eager=True), ""
+
+
+# What a text that can be sent may yet get wrong for some people.
+
+# Fields that often hold a name by which nobody is addressed.
+_SURNAME = re.compile(
+    r"(sur|last|family)_?name|apellido|teacher|docente|maestr|profe", re.IGNORECASE
+)
+
+
+def text_notes(message: Message, fields: pl.DataFrame, languages: pl.Series) -> tuple[str, ...]:
+    """Texts that a field makes an SMS part longer for some units; that open with a surname."""
+    known = _fields(message, fields)
+    chosen = _languages(message, languages)
+    notes = []
+    for language, text in message.text.items():
+        mask, place = chosen == language, f"messages['{message.id}'].text.{language}"
+        own = known.filter(mask) if known.width else known
+        if mask.any():
+            notes += [_part_note(message, text, own, place), _surname_note(text, own, place)]
+    return tuple(note for note in notes if note)
+
+
+def _part_note(message: Message, text: str, known: pl.DataFrame, place: str) -> str:
+    names = list(dict.fromkeys(_names(text)))
+    if message.channel != "sms" or not names:
+        return ""
+    written = _written(text, known).drop_nulls()
+    lengths = {one: sms_length(one).n_segments for one in written.unique()}
+    parts = written.replace_strict(lengths, return_dtype=pl.Int64)
+    least, most = min(lengths.values(), default=0), max(lengths.values(), default=0)
+    if least == most:
+        return ""
+    listed = " and ".join(f"{{{name}}}" for name in names)
+    more = int((parts > least).sum())
+    return (
+        f"{place}: {listed} makes {more:,} of {len(parts):,} texts longer than {least} SMS "
+        f"part{'s' if least > 1 else ''} (up to {most}); each part is billed: shorten the text so "
+        "that it fits for the longest."
+    )
+
+
+def _surname_note(text: str, known: pl.DataFrame, place: str) -> str:
+    """That a text opens with a bare surname, where its first field holds single words."""
+    first = re.match(r"\s*\{(\w+)\}", text)
+    if first is None or not _SURNAME.search(first[1]) or first[1] not in known.columns:
+        return ""
+    values = known[first[1]].drop_nulls()
+    bare = int((~values.str.strip_chars().str.contains(r"\s")).sum())
+    if not len(values) or bare <= len(values) / 2:
+        return ""
+    return (
+        f"{place}: opens with {{{first[1]}}}, a single word for {bare:,} of {len(values):,} units, "
+        "such as a bare surname; write before it how the person is addressed."
+    )
 
 
 # How long a text message is: letters, encoding and segments.

@@ -6,24 +6,44 @@ differ significantly, and quantities that are not estimable are said as such.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
+from wavewise.design.spec import Outcome
 from wavewise.report.contents import ReportContents, study_effects, study_posterior
 from wavewise.report.effects import (
     EffectRow,
     OutcomeEffects,
+    chance_and_loss,
     differs_from_control,
     excludes_zero,
+    flat_posterior,
     ranked_effects,
     survives_adjustment,
 )
-from wavewise.report.evaluation import advice, personalization, targeting
+from wavewise.report.evaluation import (
+    advice,
+    personalization,
+    policy_headline,
+    sureness_of_policies,
+    targeting,
+)
 from wavewise.report.numbers import in_units, p_value, percent, probability, scale_of
 from wavewise.report.posteriors import OutcomePosterior, PosteriorRow, ranked_posterior
 from wavewise.shared.results import CheckResult
 from wavewise.shared.text_tables import tied
 
-__all__ = ["Answer", "Findings", "answers", "facts", "findings", "first_sentence"]
+__all__ = [
+    "Answer",
+    "Findings",
+    "answers",
+    "facts",
+    "findings",
+    "first_sentence",
+    "headline",
+    "trust",
+]
 
+WORKS_BEST = "What works best?"
 VERY_SURE, FAIRLY_SURE, LEANING = 0.99, 0.9, 0.7
 
 
@@ -105,6 +125,16 @@ class Findings:
             return False
         return (other.estimate > row.estimate) == self.effects.outcome.higher_is_better
 
+    @cached_property
+    def stakes(self) -> tuple[float, float] | None:
+        """Chance that another arm is better than this one, and the loss expected from using it.
+
+        Where no model was fitted; under a normal posterior with a flat prior.
+        """
+        if self.effects is None or self.effect is None:
+            return None
+        return flat_posterior(self.effects).get(self.effect.arm)
+
 
 def findings(contents: ReportContents) -> Findings:
     """The numbers behind the first screen; none where no message went out."""
@@ -157,15 +187,63 @@ def answers(contents: ReportContents) -> tuple[Answer, ...]:
     """What works best, how sure, what a mistake would cost, what to do next."""
     if contents.nothing_sent:
         return tuple(_nothing_sent(contents))
+    if contents.evaluations:
+        return tuple(_of_policies(contents))
     finding = findings(contents)
     step = next_step(contents, finding)
     return (
-        Answer("What works best?", *_what_works(finding)),
+        Answer(WORKS_BEST, *_what_works(finding)),
         Answer("How sure are we?", *_how_sure(finding)),
-        *_of_policies(contents),
         Answer("What would it cost to be wrong?", *_cost(finding, contents.unit_name)),
         Answer("What to do next?", *step),
     )
+
+
+def headline(contents: ReportContents) -> str:
+    """The answer to the study's question, as one sentence without its full stop."""
+    text = _headline(contents)
+    return text[:1].upper() + text[1:]
+
+
+def _headline(contents: ReportContents) -> str:
+    if contents.nothing_sent or contents.evaluations:
+        return answers(contents)[0].lead
+    finding = findings(contents)
+    lead, _ = _what_works(finding)
+    row, effects = finding.effect, finding.effects
+    if lead != finding.arm:
+        return lead
+    if row is None or effects is None:
+        return f"{lead} works best so far"
+    verb = "raised" if row.estimate > 0 else "lowered"
+    amount = scale_of(effects.outcome).amount(row.estimate)
+    return f"{row.arm} {verb} {effects.outcome.name} by {amount}"
+
+
+def trust(contents: ReportContents) -> tuple[str, str]:
+    """What speaks for and against the findings: checks, when the data were taken, the plan."""
+    checks = [check for wave in contents.waves for check in wave.checks]
+    failed = sum(check.passed is False for check in checks)
+    unclear = sum(check.passed is None for check in checks)
+    early = [wave.early for wave in contents.waves if wave.early]
+    if failed:
+        lead = (
+            f"Not before {failed} failed {'check is' if failed == 1 else 'checks are'} understood"
+        )
+    elif early:
+        lead = "With care: data may still come"
+    elif not checks:
+        lead = "No check was made"
+    elif unclear:
+        lead = f"No check failed; {unclear} of {len(checks)} are inconclusive"
+    else:
+        lead = "The check passed" if len(checks) == 1 else f"All {len(checks)} checks passed"
+    texts = [*early]
+    if contents.evaluations:
+        texts.append("The policies were frozen before the wave that tests them began.")
+    if contents.exploratory:
+        texts.append("Part of the study was run outside a registered plan.")
+    return lead, " ".join(texts)
 
 
 def _nothing_sent(contents: ReportContents) -> Iterator[Answer]:
@@ -179,40 +257,48 @@ def _nothing_sent(contents: ReportContents) -> Iterator[Answer]:
     )
 
 
-def _of_policies(contents: ReportContents) -> tuple[Answer, ...]:
-    """Whether it pays to choose the message for each unit, and whom to message."""
-    if not contents.evaluations:
-        return ()
+def _of_policies(contents: ReportContents) -> Iterator[Answer]:
+    """Answers of a study that tested policies: each on outcomes that no policy had seen."""
     tested, unit_name = contents.evaluations[-1], contents.unit_name
-    which = Answer(
+    yield Answer(WORKS_BEST, *policy_headline(tested, unit_name))
+    yield Answer(
         f"Does it pay to choose the message for each of the {unit_name}?",
         *personalization(tested, unit_name),
     )
     whom = targeting(tested, unit_name)
-    if whom is None:
-        return (which,)
-    return which, Answer("Does it pay to choose whom to message?", *whom)
+    if whom is not None:
+        yield Answer("Does it pay to choose whom to message?", *whom)
+    sure = sureness_of_policies(tested, unit_name)
+    if sure is not None:
+        yield Answer("How sure are we, and what would it cost to be wrong?", *sure)
+    yield Answer("What to do next?", *next_step(contents, findings(contents)))
 
 
 def facts(contents: ReportContents) -> str:
-    """Size of the study: units, arms, waves, and what was measured first of all."""
-    rows = [row for wave in contents.waves for row in wave.arms]
-    n_units = sum(row.n_assigned or 0 for row in rows)
-    n_arms, n_waves = len({row.arm for row in rows}), len(contents.waves)
+    """Size of the study: units, each counted once; waves, arms, what was measured first of all."""
+    of_waves = [sum(row.n_assigned or 0 for row in wave.arms) for wave in contents.waves]
+    n_units = max(of_waves, default=0) if contents.n_units is None else contents.n_units
+    n_waves = len(contents.waves)
+    n_arms = len({row.arm for wave in contents.waves for row in wave.arms})
     effects = findings(contents).effects
     parts = [
-        f"{n_units:,} {contents.unit_name} assigned",
+        f"{n_units:,} {contents.unit_name} in {_NUMBERS.get(n_waves, n_waves)} "
+        f"wave{'' if n_waves == 1 else 's'}",
         f"{n_arms} arms",
-        f"{n_waves} wave{'' if n_waves == 1 else 's'}",
         *([f"primary outcome: {effects.outcome.name}"] if effects else []),
     ]
     return " \u00b7 ".join(parts)
+
+
+_NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 
 def first_sentence(contents: ReportContents) -> str:
     """The main finding in one sentence, for a title or a message."""
     if contents.nothing_sent:
         return "No message went out, so this study cannot say what works best"
+    if contents.evaluations:
+        return headline(contents)
     lead, text = _what_works(findings(contents))
     return f"{lead}: {text}" if text else lead
 
@@ -380,7 +466,13 @@ def _sure_by_effects(finding: Findings, effects: OutcomeEffects, row: EffectRow)
         lead = f"{row.arm} and {other.arm} do not differ significantly"
         if finding.contrast is None:
             lead = f"The difference between {row.arm} and {other.arm} was not tested"
-    return lead, f"{_comparison(finding, effects, row, other)} {against_control}"
+    chance = ""
+    if finding.stakes is not None:
+        chance = (
+            f" The chance that another of the {len(effects.rows)} arms is better is "
+            f"{probability(finding.stakes[0])} (normal posterior, flat prior)."
+        )
+    return lead, f"{_comparison(finding, effects, row, other)} {against_control}{chance}"
 
 
 def _significance(effects: OutcomeEffects, row: EffectRow) -> str:
@@ -427,7 +519,7 @@ def _cost(finding: Findings, unit_name: str) -> tuple[str, str]:
             finding.after.policy_regret, finding.arm, finding.posterior, unit_name
         )
     if finding.effect is not None and finding.effects is not None:
-        return _cost_by_interval(finding.effects, finding.effect, finding.contrast)
+        return _cost_by_effects(finding, finding.effects, finding.effect, unit_name)
     return (
         "Not known",
         "No expected regret was computed, and there is no other arm to compare with.",
@@ -437,34 +529,37 @@ def _cost(finding: Findings, unit_name: str) -> tuple[str, str]:
 def _cost_by_posterior(
     regret: float, arm: str, posterior: OutcomePosterior, unit_name: str
 ) -> tuple[str, str]:
-    scale = scale_of(posterior.outcome)
-    lead = f"{scale.amount(regret)} on average"
+    lead = f"{scale_of(posterior.outcome).amount(regret)} on average"
     text = (
         f"If {arm} is used for all, the expected loss in {posterior.label} against the arm "
         "that is truly best, averaged over what is still uncertain, is "
     )
-    if posterior.outcome.scale != "binary":
-        return lead, f"{text}{scale.amount(regret)} for each of the {unit_name}."
-    people = in_units(regret, unit_name)
-    about = people if people.startswith("fewer") else f"about {people}"
-    return lead, f"{text}{scale.amount(regret)}: {about}."
+    return lead, f"{text}{_loss(posterior.outcome, regret, unit_name)}."
 
 
-def _cost_by_interval(
-    effects: OutcomeEffects, row: EffectRow, contrast: EffectRow | None
+def _cost_by_effects(
+    finding: Findings, effects: OutcomeEffects, row: EffectRow, unit_name: str
 ) -> tuple[str, str]:
-    """Without a posterior: the bad end of the interval, against the next arm or against control."""
-    worst, against = (row, "control") if contrast is None else (contrast, "the next best arm")
-    higher = effects.outcome.higher_is_better
-    end = worst.conf_low if higher else worst.conf_high
-    amount = scale_of(effects.outcome).amount(end)
-    kind = f"unfavourable end of the {percent(effects.level, 0)} confidence interval"
-    note = "Expected regret was not computed, since it needs a posterior."
-    if end == 0 or (end < 0) == higher:
-        lead = f"At worst about {amount} against {against}"
-        return lead, f"That is the {kind} of the difference. {note}"
-    text = f"Even at the {kind}, {row.arm} is {amount} better than {against}. {note}"
-    return f"Unlikely to do worse than {against}", text
+    """Without a model: the loss expected under a normal posterior with a flat prior."""
+    against, stakes = "the arm that is truly best", finding.stakes
+    if stakes is None:
+        against = "no message"
+        stakes = chance_and_loss(effects.outcome.sign * row.estimate, row.std_error)
+    lead = f"{scale_of(effects.outcome).amount(stakes[1])} on average"
+    return lead, (
+        f"If {row.arm} is used for all, the expected loss in {effects.outcome.name} against "
+        f"{against} is {_loss(effects.outcome, stakes[1], unit_name)} (normal posterior, flat "
+        "prior)."
+    )
+
+
+def _loss(outcome: Outcome, loss: float, unit_name: str) -> str:
+    """A loss in the outcome's unit, and in people where they are counted."""
+    amount = scale_of(outcome).amount(loss)
+    if outcome.scale != "binary":
+        return f"{amount} for each of the {unit_name}"
+    people = in_units(loss, unit_name)
+    return f"{amount}: {people if people.startswith('fewer') else f'about {people}'}"
 
 
 # What to do next, in words that fit what is known.
@@ -488,11 +583,13 @@ def _step(contents: ReportContents, finding: Findings) -> tuple[str, str]:
     shares = next((wave.next_shares for wave in reversed(contents.waves) if wave.next_shares), {})
     if shares and contents.waves[-1].next_shares:
         return "Go on learning", f"The next wave gives {_largest(shares)}."
-    if finding.arm is None:
-        return "Finish a wave first", "Close a wave and analyse it; there is nothing to act on yet."
-    tested = advice(contents.evaluations[-1]) if contents.evaluations else None
+    tested = None
+    if contents.evaluations:
+        tested = advice(contents.evaluations[-1], contents.unit_name)
     if tested is not None:
         return tested
+    if finding.arm is None:
+        return "Finish a wave first", "Close a wave and analyse it; there is nothing to act on yet."
     return _undecided(finding)
 
 
@@ -541,7 +638,14 @@ def _undecided(finding: Findings) -> tuple[str, str]:
 def _compare(finding: Findings) -> str:
     if finding.next_effect is None:
         return "it does better than control. Weigh its cost against its effect."
-    return f"weigh its cost against that of {finding.next_effect.arm}, the next best arm."
+    weigh = f"weigh its cost against that of {finding.next_effect.arm}, the next best arm"
+    if finding.beats_next or finding.stakes is None or finding.effects is None:
+        return f"{weigh}."
+    chance, loss = finding.stakes
+    return (
+        f"{weigh}: the chance that another arm is better is {probability(chance)}, and using "
+        f"{finding.arm} is expected to lose {scale_of(finding.effects.outcome).amount(loss)}."
+    )
 
 
 def _cautions(contents: ReportContents, finding: Findings) -> list[str]:
@@ -555,6 +659,7 @@ def _cautions(contents: ReportContents, finding: Findings) -> list[str]:
     if finding.failed:
         n = len(finding.failed)
         cautions.append(f"First review the {'check' if n == 1 else f'{n} checks'} that failed.")
+    cautions += [wave.early for wave in contents.waves if wave.early]
     if contents.exploratory:
         cautions.append("Exploratory: confirm it on new units before acting on it.")
     return cautions

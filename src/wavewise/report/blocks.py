@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Block",
     "Bullets",
+    "Cell",
     "CheckList",
     "Column",
     "Fold",
     "Heading",
+    "Matrix",
     "Note",
     "Pairs",
     "Section",
@@ -51,6 +53,35 @@ class Table:
     total: tuple[str, ...] = ()
     note: str = ""
     stack: bool = False  # On a phone each row becomes a block.
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number with its interval, how strong it is from 1 to 5, and what is said of it."""
+
+    value: str
+    interval: str
+    strength: int
+    is_largest: bool = False
+    is_shown: bool = True  # Whether it differs from 0 after adjustment.
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Numbers by row and column, with the mean of each row, of each column and of all."""
+
+    kind: ClassVar[str] = "matrix"
+
+    title: str
+    unit: str
+    rows_are: str
+    columns_are: str
+    labels: tuple[str, ...]  # Of rows and columns alike.
+    cells: tuple[tuple[Cell, ...], ...]
+    row_means: tuple[Cell, ...]
+    column_means: tuple[Cell, ...]
+    mean: Cell
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +142,7 @@ class Fold:
     is_open: bool = False
 
 
-Block = str | Heading | Note | Bullets | Pairs | CheckList | Fold | Table | Figure
+Block = str | Heading | Note | Bullets | Pairs | CheckList | Fold | Matrix | Table | Figure
 
 
 @dataclass(frozen=True)
@@ -122,6 +153,7 @@ class Section:
     title: str
     short: str
     blocks: tuple[Block, ...]
+    folded: bool = False  # Whether it opens only when its heading is clicked.
 
 
 def figures_of(blocks: Iterable[Block]) -> Iterator[Figure]:

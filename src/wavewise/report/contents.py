@@ -44,6 +44,7 @@ __all__ = [
     "design_table",
     "flow_table",
     "former_table",
+    "learned_table",
     "plain",
     "study_effects",
     "study_posterior",
@@ -52,6 +53,7 @@ __all__ = [
 
 CONTENTS_VERSION = 1
 MOST_WAVE_COLUMNS = 4
+MOST_GIVEN = 3
 ARM = Column("Arm", numeric=False)
 WaveState = Literal["planned", "open", "closed", "reopened"]
 
@@ -119,6 +121,10 @@ class WaveContents:
     # Checks of the data that failed and were accepted when it was closed, and why; sentences.
     accepted: tuple[str, ...] = ()
     former: "tuple[FormerOutcomes, ...]" = ()  # Versions of the outcomes before this one.
+    of_policies: bool = False  # Whether its arms are policies that earlier waves taught.
+    # Policy: what it gives, and to how many of its units; of closed waves of policies.
+    gives: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    early: str = ""  # That it was closed before the registered wait was over, a sentence.
 
     def __post_init__(self) -> None:
         _require_distinct(f"wave {self.id!r}", [row.arm for row in self.arms])
@@ -128,7 +134,8 @@ class WaveContents:
     def to_dict(self) -> dict[str, Any]:
         """The wave as plain values, for JSON."""
         shares = [{"arm": arm, "share": share} for arm, share in self.next_shares.items()]
-        return dict(vars(self)) | {"next_shares": shares}
+        gives = [{"arm": arm, "counts": dict(counts)} for arm, counts in self.gives.items()]
+        return dict(vars(self)) | {"next_shares": shares, "gives": gives}
 
     @property
     def shares(self) -> dict[str, float]:
@@ -238,6 +245,10 @@ class ReportContents:
         Label and value: hashes, seed, versions.
     amendments : tuple of str
         Changes since registration, a sentence each.
+    n_units : int or None
+        Units that were assigned in any wave, each counted once; None takes the largest wave.
+    labels : mapping of str to str
+        Message: its label.
     exploratory, simulated, rehearsal : bool
         A banner each.
     """
@@ -260,6 +271,8 @@ class ReportContents:
     truth: TruthContents | None = None
     provenance: tuple[tuple[str, str], ...] = ()
     amendments: tuple[str, ...] = ()
+    n_units: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     exploratory: bool = False
     simulated: bool = False
     rehearsal: bool = False
@@ -314,10 +327,41 @@ def former_table(wave: WaveContents, former: FormerOutcomes) -> Table:
 
 
 def study_effects(contents: ReportContents) -> "tuple[OutcomeEffects, ...]":
-    """Effects of all waves together, or those of the last wave that has any."""
+    """Effects of all waves of messages together, or of the last one; waves of policies apart."""
     if contents.effects:
         return contents.effects
-    return next((wave.effects for wave in reversed(contents.waves) if wave.effects), ())
+    shown = [wave for wave in contents.waves if wave.effects]
+    of_messages = [wave for wave in shown if not wave.of_policies]
+    return (of_messages or shown)[-1].effects if shown else ()
+
+
+def learned_table(contents: ReportContents, tested: "Evaluation | None") -> Table | None:
+    """What each policy was taught to do: its rule, and what it gives to how many of its units."""
+    waves = [wave for wave in contents.waves if wave.gives]
+    if not waves:
+        return None
+    wave = waves[-1]
+    rules = {} if tested is None else {
+        name: row.rule for row in tested.policies for name in (row.policy, *row.alike)
+    }  # fmt: skip
+    rows = tuple((arm, rules.get(arm, ""), *_given(counts)) for arm, counts in wave.gives.items())
+    columns = (
+        Column("Policy", numeric=False),
+        Column("What it does", numeric=False, prose=True),
+        Column("Arms in use"),
+        Column("What it gives most", numeric=False, prose=True),
+    )
+    note = f"Frozen before {wave.title} began. Shares are of the units randomized to the policy."
+    return Table("Policies", columns, rows, note=note, stack=True)
+
+
+def _given(counts: Mapping[str, int]) -> tuple[str, str]:
+    total = sum(counts.values())
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    if len(ranked) == 1:
+        return "1", f"{ranked[0][0]} to everybody"
+    most = ", ".join(f"{arm} {percent(n / total, 0)}" for arm, n in ranked[:MOST_GIVEN])
+    return str(len(ranked)), most
 
 
 def study_posterior(contents: ReportContents) -> "tuple[OutcomePosterior | None, str]":

@@ -4,12 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from wavewise.design.spec import Outcome
 from wavewise.errors import InputError
 from wavewise.estimate import pair_margins
-from wavewise.report.blocks import Column, Table
+from wavewise.report.blocks import Cell, Column, Matrix, Table
 from wavewise.report.numbers import (
     UNKNOWN,
     Scale,
@@ -33,11 +36,14 @@ if TYPE_CHECKING:
 __all__ = [
     "EffectRow",
     "OutcomeEffects",
+    "chance_and_loss",
     "contrasts_table",
     "differs_from_control",
     "effects_table",
     "excludes_zero",
     "facts_of",
+    "flat_posterior",
+    "pairs_matrix",
     "ranked_effects",
     "require_finite",
     "require_share",
@@ -155,6 +161,13 @@ class OutcomeEffects:
         """Best minus next, then the other contrasts in the order of the plan."""
         first = () if self.best_minus_next is None else (self.best_minus_next,)
         return first if self.contrasts is None else (*first, *_rows(self.contrasts.to_frame()))
+
+    def pooled(self, arms: Sequence[str]) -> EffectRow:
+        """Mean effect of several estimable arms."""
+        if isinstance(self.effects, NotEstimable):
+            raise InputError(f"report: found no effects to pool: {self.effects.reason}")
+        table = self.effects.contrasts({"mean": dict.fromkeys(arms, 1.0 / len(arms))})
+        return _rows(table.to_frame())[0]
 
     @property
     def reasons(self) -> tuple[tuple[str, str], ...]:
@@ -298,6 +311,40 @@ def differs_from_control(item: OutcomeEffects, row: EffectRow) -> bool | None:
     return (row.estimate > 0) == item.outcome.higher_is_better
 
 
+def chance_and_loss(difference: float, std_error: float) -> tuple[float, float]:
+    """Chance that a difference is below 0 though it was taken for above, and what that loses."""
+    # a normal posterior with a flat prior: the true d is N(difference, std_error^2), and so
+    # P(d < 0) = Phi(-z), E[max(-d, 0)] = std_error (phi(z) - z Phi(-z)); without error d is known
+    if std_error == 0:
+        return float(difference < 0), max(-difference, 0.0)
+    normal, z = NormalDist(), difference / std_error
+    return normal.cdf(-z), std_error * (normal.pdf(z) - z * normal.cdf(-z))
+
+
+def flat_posterior(item: OutcomeEffects) -> Mapping[str, tuple[float, float]]:
+    """Of each arm, the chance that another is better, and what it is expected to lose by that."""
+    # a normal posterior with a flat prior: true effects are N(estimates, covariance); by 2^14
+    # points of a scrambled Sobol sequence with a fixed seed, which is good to about .005
+    from scipy.stats import qmc
+
+    effects = item.effects
+    if isinstance(effects, NotEstimable):
+        return {}
+    estimate, cov = np.asarray(effects.estimate), np.asarray(effects.cov)
+    known = np.isfinite(estimate) & np.isfinite(np.diag(cov))
+    names = [name for name, is_known in zip(effects.names, known, strict=True) if is_known]
+    if len(names) < 2:
+        return {}
+    sampler = qmc.MultivariateNormalQMC(
+        item.outcome.sign * estimate[known], cov[np.ix_(known, known)], seed=1
+    )
+    draws = sampler.random(2**14)
+    best = draws.max(axis=1)
+    beaten = (draws < best[:, None]).mean(axis=0)
+    loss = (best[:, None] - draws).mean(axis=0)
+    return {name: (float(beaten[k]), float(loss[k])) for k, name in enumerate(names)}
+
+
 def effects_table(item: OutcomeEffects, best: str | None) -> Table:
     """Effects of the arms, best first."""
     caption = f"Effects on {item.outcome.name}"
@@ -308,6 +355,50 @@ def contrasts_table(item: OutcomeEffects) -> Table | None:
     """Contrasts in the order of the plan; None if there are none."""
     rows = item.contrast_rows
     return _table("Contrasts", "Contrast", item, rows, None, "") if rows else None
+
+
+def pairs_matrix(item: OutcomeEffects, labels: Mapping[str, str]) -> Matrix | None:
+    """Effects of all ordered pairs of some messages, with their means; None of other arms."""
+    rows = {row.arm: row for row in item.rows}
+    pairs = {tuple(arm.split("+")): row for arm, row in rows.items() if arm.count("+") == 1}
+    names = list(dict.fromkeys(first for first, _ in pairs))
+    means = {row.arm: row for row in item.contrast_rows}
+    needed = [f"{place} {name}" for place in ("first", "second") for name in names]
+    complete = len(names) > 1 and set(pairs) == {(a, b) for a in names for b in names}
+    if not complete or len(pairs) != len(rows) or not set(needed) <= set(means):
+        return None
+    scale = scale_of(item.outcome)
+    largest = ranked_effects(item)[0].arm
+    top = max(abs(row.estimate) for row in pairs.values()) or 1.0
+    total = item.pooled(tuple(rows))
+
+    def cell(row: EffectRow) -> Cell:
+        decimals = scale.decimals(row.std_error)
+        strength = 1 + min(4, max(0, int(5 * item.outcome.sign * row.estimate / top)))
+        return Cell(
+            signed(scale.factor * row.estimate, decimals),
+            scale.interval(row.conf_low, row.conf_high, decimals),
+            strength,
+            row.arm == largest,
+            excludes_zero(row) and survives_adjustment(item, row),
+        )
+
+    mean = "" if item.control_mean is None else scale.level(item.control_mean, 1)
+    against = f"against {count(item.control_n_units)} units in {item.control} ({mean})"
+    level = f"{percent(item.level, 0)} intervals"
+    return Matrix(
+        title=f"Effect of each pair on {item.outcome.name}",
+        unit=f"{scale.effect_unit} {against}".strip(),
+        rows_are="First message",
+        columns_are="Second message",
+        labels=tuple(labels.get(name, name) for name in names),
+        cells=tuple(tuple(cell(pairs[a, b]) for b in names) for a in names),
+        row_means=tuple(cell(means[f"first {name}"]) for name in names),
+        column_means=tuple(cell(means[f"second {name}"]) for name in names),
+        mean=cell(total),
+        note=f"Under each estimate its {level}. Framed: the largest. Dashed: not shown to differ "
+        f"from 0{f' after adjustment ({item.adjusted_by})' if item.adjusted_by else ''}.",
+    )
 
 
 def _table(

@@ -1,13 +1,14 @@
 """Policies on fresh outcomes: the evaluation as it was kept, its tables and sentences."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from wavewise.design.spec import Outcome
 from wavewise.errors import InputError
 from wavewise.report.blocks import Column, Table
-from wavewise.report.effects import EffectRow, excludes_zero, require_share
+from wavewise.report.effects import EffectRow, chance_and_loss, excludes_zero, require_share
 from wavewise.report.numbers import (
     UNKNOWN,
     Scale,
@@ -17,6 +18,7 @@ from wavewise.report.numbers import (
     outcome_facts,
     p_value,
     percent,
+    probability,
     scale_of,
     signed,
 )
@@ -36,11 +38,15 @@ __all__ = [
     "curve_table",
     "estimate_text",
     "evaluation_sentences",
+    "favoured",
     "personalization",
+    "policy_headline",
     "policy_table",
     "projection_rows",
     "projection_table",
     "spending_table",
+    "stakes",
+    "sureness_of_policies",
     "targeting",
 ]
 
@@ -57,6 +63,12 @@ class PolicyRow:
     effect: EffectRow  # Against no message, by doubly robust scores.
     randomized: EffectRow | None = None  # By least squares with strata, from its own units alone.
     truth: float | None = None  # In a simulated study.
+    alike: tuple[str, ...] = ()  # Other policies that give everybody the same: shown as this one.
+
+    @property
+    def name(self) -> str:
+        """The policy as it is printed, with those that are the same."""
+        return " = ".join((self.policy, *self.alike))
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,16 @@ class CurveRow:
     points: tuple[tuple[float, float, float], ...]
     causal: bool = True
 
+    @property
+    def separates(self) -> bool:
+        """Whether it is shown to place those who gain more first, by either measure."""
+        return not self.misleads and max(self.autoc.conf_low, self.qini.conf_low) > 0
+
+    @property
+    def misleads(self) -> bool:
+        """Whether it is shown to place those who gain more last, by either measure."""
+        return min(self.autoc.conf_high, self.qini.conf_high) < 0
+
     @classmethod
     def of(cls, priority: str, curve: Facts, *, causal: bool) -> "CurveRow":
         """A ranking from the facts of ``ww.evaluate.toc(...)``."""
@@ -118,8 +140,8 @@ class CurveRow:
 class SpendRow:
     """Gain in mean outcome when a share of units is messaged.
 
-    ``targeted`` chooses units and arms by predicted effect; ``uniform`` sends the arm that is best
-    on average to units at random; ``difference`` is paired.
+    ``targeted`` chooses units and arms by predicted effect; ``uniform`` sends one arm to units at
+    random; ``difference`` is paired.
     """
 
     share: float
@@ -175,6 +197,8 @@ class Evaluation:
     message: str = ""  # The arm that targeting is about; empty without one.
     curves: tuple[CurveRow, ...] = ()
     spending: tuple[SpendRow, ...] = ()
+    chosen_by: str = "forest"  # The policy whose model chooses units in `spending`.
+    uniform: str = "the message with the largest mean prediction"  # What the others get at random.
     calibration: tuple[CalibrationRow, ...] = ()
     projection: tuple[EffectRow, ...] = ()  # Slopes of the effect in covariates.
     not_estimable: tuple[tuple[str, str], ...] = ()  # Parts that could not be computed, and why.
@@ -209,15 +233,18 @@ class Evaluation:
             outcome=outcome,
             level=facts["level"],
             n_units=facts["n_units"],
-            policies=tuple(
-                PolicyRow(
-                    row["policy"],
-                    rules.get(row["policy"], ""),
-                    EffectRow.of(row["policy"], row),
-                    by_groups.get(row["policy"]),
-                    true.get(row["policy"]),
-                )
-                for row in facts["against_nothing"]
+            policies=_shown_once(
+                facts,
+                {
+                    row["policy"]: PolicyRow(
+                        row["policy"],
+                        rules.get(row["policy"], ""),
+                        EffectRow.of(row["policy"], row),
+                        by_groups.get(row["policy"]),
+                        true.get(row["policy"]),
+                    )
+                    for row in facts["against_nothing"]
+                },
             ),
             contrasts=tuple(_contrast(row, true) for row in facts["contrasts"]),
             message=targeting.get("content", ""),
@@ -230,6 +257,7 @@ class Evaluation:
                 SpendRow.of(row["spend"], row["gain"], row["uniform"], row["difference"])
                 for row in spending.get("rows", ())
             ),
+            **_of_spending(spending),
             calibration=tuple(
                 CalibrationRow.of(model, row)
                 for model, row in targeting.get("calibration", {}).items()
@@ -271,6 +299,44 @@ class Evaluation:
             "projection": [{"name": row.arm, "slope": row} for row in self.projection],
             "not_estimable": _named_columns(("arm", "reason"), self.not_estimable),
         }
+
+
+def _shown_once(facts: Facts, rows: Mapping[str, PolicyRow]) -> tuple[PolicyRow, ...]:
+    """Policies in their order; those that give everybody the same as one row, the first."""
+    same = facts.get("same")
+    if same is None:  # kept by an earlier version, which told it of the compared ones only
+        equal = [row for row in facts["contrasts"] if row["doubly_robust"]["share_differs"] == 0]
+        same = [{"policies": [row["second"], row["first"]], "effect": None} for row in equal]
+    shown = dict(rows)
+    for group in same:
+        first, *others = sorted(group["policies"], key=list(rows).index)
+        if first not in shown:
+            continue
+        pooled = group["effect"]
+        known = pooled is not None and pooled.get("std_error") is not None
+        row = shown[first]
+        shown[first] = replace(
+            row,
+            alike=(*row.alike, *(other for other in others if other in shown)),
+            randomized=EffectRow.of(first, pooled) if known else row.randomized,
+        )
+        for other in others:
+            shown.pop(other, None)
+    return tuple(shown.values())
+
+
+def _of_spending(spending: Facts) -> dict[str, Any]:
+    """Who is chosen by which model, and what the units at random get, in words."""
+    uniform = spending.get("uniform")
+    if uniform is None:
+        return {}
+    arm = uniform["arm"]
+    text = (
+        f"{uniform['policy']} ({arm})"
+        if uniform["policy"]
+        else f"{arm}, the largest mean prediction"
+    )
+    return {"chosen_by": spending["chosen_by"], "uniform": text}
 
 
 def _named(name: str, found: EffectRow | str | None) -> Any:
@@ -334,7 +400,7 @@ def policy_table(item: Evaluation) -> Table:
     )
     rows = tuple(
         (
-            row.policy,
+            row.name,
             row.rule,
             *_cells(row.effect, scale),
             UNKNOWN if row.randomized is None else _with_error(row.randomized, scale),
@@ -431,8 +497,8 @@ def spending_table(item: Evaluation) -> Table | None:
     unit = scale.unit_in_brackets()
     columns = (
         Column("Messaged", numeric=False),
-        Column(f"Chosen by forest{unit}"),
-        Column(f"Best message at random{unit}"),
+        Column(f"Chosen by {item.chosen_by}{unit}"),
+        Column(f"{item.uniform}, at random{unit}"),
         *_estimate_columns(item, scale, "Difference"),
     )
     rows = tuple(
@@ -533,15 +599,91 @@ def _truth(truth: float | None, row: EffectRow, scale: Scale) -> str:
 # What policies achieved on fresh outcomes, in sentences for those who run the programme.
 
 
+def policy_headline(item: Evaluation, unit_name: str) -> tuple[str, str]:
+    """What the policy to use achieved against no message: the answer, and its numbers."""
+    used = _used(item)
+    if used is None:
+        return "No policy was tested", ""
+    scale, outcome, effect = scale_of(item.outcome), item.outcome.name, used.effect
+    contrast = item.contrasts[0] if item.contrasts else None
+    verb = "raised" if effect.estimate > 0 else "lowered"
+    amount = scale.amount(effect.estimate)
+    by_choice = contrast is not None and contrast.first in (used.policy, *used.alike)
+    if _sign_of(effect) is None:
+        lead = f"No effect of {used.policy} on {outcome} is shown"
+    elif by_choice and contrast is not None and _better(item, contrast.effect):
+        chosen = f"Messages that {used.policy} chose for each of the {unit_name}"
+        lead = f"{chosen} {verb} {outcome} by {amount}"
+    else:
+        lead = f"{used.policy} {verb} {outcome} by {amount}{_choosing(item, contrast)}"
+    decimals = scale.decimals(effect.std_error)
+    interval = scale.interval(effect.conf_low, effect.conf_high, decimals)
+    text = (
+        f"Effect of {used.name} on {outcome} against no message: "
+        f"{scale.effect(effect.estimate, decimals)} ({percent(item.level, 0)} confidence interval "
+        f"{interval}; doubly robust, on all {item.n_units:,} {unit_name} of {item.wave})."
+    )
+    if item.baseline is not None:
+        mean, before = (
+            scale.level(value, decimals)
+            for value in (item.baseline + effect.estimate, item.baseline)
+        )
+        text = f"With {used.policy}, {outcome} is {mean}, against {before} without messages. {text}"
+    return lead, text
+
+
+def _used(item: Evaluation) -> PolicyRow | None:
+    """The policy that the first contrast speaks for; without one, that with the best estimate."""
+    if not item.policies:
+        return None
+    if not item.contrasts:
+        return max(item.policies, key=lambda row: item.outcome.sign * row.effect.estimate)
+    row = item.contrasts[0]
+    name = row.second if row.share_differs == 0 else favoured(item, row)[0]
+    return next((p for p in item.policies if name in (p.policy, *p.alike)), item.policies[0])
+
+
+def _choosing(item: Evaluation, row: ContrastRow | None) -> str:
+    """What the compared policies add to each other."""
+    if row is None:
+        return ""
+    if row.share_differs == 0:
+        return f"; {row.first} sends everybody the same"
+    _, other, *_ = favoured(item, row)
+    if _better(item, row.effect) is None:
+        return f"; it is not shown to beat {other}"
+    return f"; {other} does worse"
+
+
+def sureness_of_policies(item: Evaluation, unit_name: str) -> tuple[str, str] | None:
+    """Chance of error and expected loss of the policy to use; None without a contrast."""
+    used = _used(item)
+    if used is None or not item.contrasts:
+        return None
+    row, scale, sign = item.contrasts[0], scale_of(item.outcome), item.outcome.sign
+    harm, _ = chance_and_loss(sign * used.effect.estimate, used.effect.std_error)
+    nothing = f"That no message would do as well has a chance of {probability(harm)}."
+    if row.share_differs == 0:
+        return f"{used.name}: the same for everybody", nothing
+    _, other, chance, loss = favoured(item, row)
+    lead = f"{probability(chance)} chance of error; {scale.amount(loss)} lost on average"
+    people = ""
+    if item.outcome.scale == "binary":
+        people = f", {in_units(loss, unit_name)},"
+    text = (
+        f"The chance that {other} is better than {used.policy} is {probability(chance)}; using "
+        f"{used.policy} is expected to lose {scale.amount(loss)}{people} by that. {nothing} "
+        "Normal posterior with a flat prior."
+    )
+    return lead, text
+
+
 def personalization(item: Evaluation, unit_name: str) -> tuple[str, str]:
     """Whether choosing the message for each unit pays: the answer, and the sentences behind it."""
     if not item.contrasts:
         return "Not tested", "No two policies were compared."
     row = item.contrasts[0]
-    text = contrast_sentence(item, row, unit_name)
-    if row.share_differs and _better(item, row.effect) is None:
-        text += f" Until there are more data, keep {row.second}."
-    return contrast_lead(item, row), text
+    return contrast_lead(item, row), contrast_sentence(item, row, unit_name)
 
 
 def contrast_lead(item: Evaluation, row: ContrastRow) -> str:
@@ -606,7 +748,7 @@ def _inconclusive(item: Evaluation, row: ContrastRow, scale: Scale) -> str:
     )
 
 
-def advice(item: Evaluation) -> tuple[str, str] | None:
+def advice(item: Evaluation, unit_name: str) -> tuple[str, str] | None:
     """What to use after the test of policies, from the first contrast; None without one."""
     if not item.contrasts:
         return None
@@ -617,20 +759,35 @@ def advice(item: Evaluation) -> tuple[str, str] | None:
         return f"Use {row.first}", f"It beat {row.second} on outcomes that it had not seen. {hold}"
     if row.share_differs == 0:
         return f"Use {row.second}", f"{row.first} would send everybody the same message. {hold}"
-    how = "did worse" if better is False else "did not do significantly better"
-    return f"Use {row.second}", f"{row.first} {how} on outcomes that it had not seen. {hold}"
+    if better is False:
+        text = f"{row.first} did worse on outcomes that it had not seen. {hold}"
+        return f"Use {row.second}", text
+    use, other, *_ = favoured(item, row)
+    lead = f"Use {use}, though it is not shown to beat {other}"
+    return lead, f"{stakes(item, row, unit_name)} {hold}"
 
 
 def targeting(item: Evaluation, unit_name: str) -> tuple[str, str] | None:
     """Whether messaging can be limited to those who gain: the answer and its sentences."""
     if not item.curves and not item.spending:
         return None
+    harmful = [row for row in item.curves if row.causal and row.misleads]
     half = min(item.spending, key=lambda row: abs(row.share - 0.5), default=None)
+    told = [_curve_sentence(item, row) for row in item.curves]
     if half is not None:
-        return _half_lead(item, half, unit_name), _half_sentence(item, half, unit_name)
-    identified = any(row.causal and row.autoc.conf_low > 0 for row in item.curves)
+        told = [
+            _half_sentence(item, half, unit_name),
+            *map(partial(_curve_sentence, item), harmful),
+        ]
+    if harmful:
+        names = " and ".join(row.priority for row in harmful)
+        lead = f"No: do not rank {unit_name} by the gain that {names} predicts"
+        return lead, " ".join(told)
+    if half is not None:
+        return _half_lead(item, half, unit_name), " ".join(told)
+    identified = any(row.causal and row.separates for row in item.curves)
     lead = "Yes: those who gain more can be identified" if identified else "Inconclusive"
-    return lead, " ".join(_curve_sentence(item, row) for row in item.curves)
+    return lead, " ".join(told)
 
 
 def _half_lead(item: Evaluation, row: SpendRow, unit_name: str) -> str:
@@ -650,32 +807,38 @@ def _half_sentence(item: Evaluation, row: SpendRow, unit_name: str) -> str:
     full = max(item.spending, key=lambda item: item.share)
     text = (
         f"With messages for the {percent(row.share, 0)} of the {unit_name} with the largest "
-        f"predicted gain, the mean over all {changes} by {_brief(row.targeted, scale)}; with as "
-        f"many chosen at random it would {change} by {_brief(row.uniform, scale)}; the difference "
-        f"is {estimate_text(row.difference, scale, item.level)}."
+        f"predicted gain, chosen by {item.chosen_by}, the mean over all {changes} by "
+        f"{_brief(row.targeted, scale)}; with {item.uniform} to as many at random it would "
+        f"{change} by {_brief(row.uniform, scale)}; the difference is "
+        f"{estimate_text(row.difference, scale, item.level)}."
     )
     if full.share == 1 and row.share < 1:
-        text += f" Messaging everybody brings {_brief(full.uniform, scale)}"
+        text += f" What {item.chosen_by} chooses, sent to everybody, brings "
+        text += _brief(full.targeted, scale)
         fewer = [item.targeted.estimate for item in item.spending if item.share < 1]
-        if full.uniform.estimate > max(fewer):
+        if full.targeted.estimate > max(fewer):
             text += ", more than any smaller share: choose only where messages cost something"
         text += "."
     return text
 
 
 def _curve_sentence(item: Evaluation, row: CurveRow) -> str:
-    """Whether a ranking finds those who gain more."""
+    """Whether a ranking finds those who gain more, by whichever measure shows it."""
     scale = scale_of(item.outcome)
     by = f"the effect predicted by {row.priority}" if row.causal else row.priority
-    if row.autoc.conf_low > 0:
+    if row.misleads:
+        verdict = "does harm: it places those who gain more last"
+    elif row.separates:
         verdict = "places those who gain more first"
-    elif row.autoc.conf_high < 0:
-        verdict = "places those who gain more last"
     else:
         verdict = "does not significantly separate those who gain more"
-    numbers = estimate_text(row.autoc, scale, item.level)
+    numbers = (
+        f"AUTOC {estimate_text(row.autoc, scale, item.level)}; "
+        f"Qini {estimate_text(row.qini, scale, item.level)}"
+    )
     lower = "" if item.outcome.higher_is_better else ", a lower outcome counted as a gain"
-    return f"Ranking by {by} {verdict} from {item.message}: AUTOC {numbers}{lower}."
+    advised = " Choose at random where not everybody can be messaged." if row.misleads else ""
+    return f"Ranking by {by} {verdict} from {item.message}: {numbers}{lower}.{advised}"
 
 
 def evaluation_sentences(item: Evaluation, unit_name: str) -> tuple[str, ...]:
@@ -688,7 +851,11 @@ def evaluation_sentences(item: Evaluation, unit_name: str) -> tuple[str, ...]:
             for row in item.contrasts
         ),
         *(() if whom is None else (f"{whom[0]}. {whom[1]}",)),
-        *(_curve_sentence(item, row) for row in item.curves if item.spending),
+        *(
+            _curve_sentence(item, row)
+            for row in item.curves
+            if item.spending and not (row.causal and row.misleads)
+        ),
         *(
             f"{part[:1].upper()}{part[1:]}: not computed: {reason.rstrip('.')}."
             for part, reason in item.not_estimable
@@ -718,6 +885,29 @@ def estimate_text(row: EffectRow, scale: Scale, level: float) -> str:
 
 def _brief(row: EffectRow, scale: Scale) -> str:
     return scale.effect(row.estimate, scale.decimals(row.std_error))
+
+
+def favoured(item: Evaluation, row: ContrastRow) -> tuple[str, str, float, float]:
+    """The policy that loses less in expectation, the other, chance of error and expected loss."""
+    gain = item.outcome.sign * row.effect.estimate
+    pair = (row.first, row.second) if gain > 0 else (row.second, row.first)
+    return (*pair, *chance_and_loss(abs(gain), row.effect.std_error))
+
+
+def stakes(item: Evaluation, row: ContrastRow, unit_name: str) -> str:
+    """What either choice risks where two policies cannot be told apart, a sentence."""
+    use, other, chance, loss = favoured(item, row)
+    _, more = chance_and_loss(-abs(row.effect.estimate), row.effect.std_error)
+    scale = scale_of(item.outcome)
+    about = ""
+    if item.outcome.scale == "binary":
+        people = in_units(loss, unit_name)
+        about = f", {people}" if people.startswith("fewer") else f", about {people}"
+    return (
+        f"Using {use} has a chance of error of {probability(chance)} and is expected to lose "
+        f"{scale.amount(loss)}{about}; using {other}, {probability(1 - chance)} and "
+        f"{scale.amount(more)} (normal posterior, flat prior)."
+    )
 
 
 def _better(item: Evaluation, row: EffectRow) -> bool | None:

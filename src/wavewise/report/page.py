@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wavewise.report.answers import Findings, answers, facts, findings
+from wavewise.report.answers import Findings, answers, facts, findings, headline, trust
 from wavewise.report.blocks import (
     Block,
     Bullets,
@@ -26,12 +26,21 @@ from wavewise.report.contents import (
     design_table,
     flow_table,
     former_table,
+    learned_table,
     study_effects,
     study_posterior,
     truth_table,
 )
 from wavewise.report.deliveries import WaveDeliveries, delivery_tables, reach_sentence
-from wavewise.report.effects import OutcomeEffects, contrasts_table, effects_table
+from wavewise.report.effects import (
+    OutcomeEffects,
+    contrasts_table,
+    differs_from_control,
+    effects_table,
+    flat_posterior,
+    pairs_matrix,
+    ranked_effects,
+)
 from wavewise.report.evaluation import (
     Evaluation,
     calibration_table,
@@ -103,9 +112,9 @@ def render(contents: ReportContents) -> RenderedReport:
     >>> "Not known yet" in page.html
     True
     """
-    headline, names = findings(contents), Names()
-    summary = _summary(names, headline)
-    sections = tuple(section for section in _sections(contents, headline, names) if section.blocks)
+    shown, names = findings(contents), Names()
+    summary = _summary(contents, shown, names)
+    sections = tuple(section for section in _sections(contents, shown, names) if section.blocks)
     html = (
         environment()
         .get_template("index.html.j2")
@@ -115,7 +124,9 @@ def render(contents: ReportContents) -> RenderedReport:
                     if check.passed is False],
             n_checks=sum(len(wave.checks) for wave in contents.waves),
             facts=facts(contents),
+            headline=headline(contents),
             answers=answers(contents),
+            trust=trust(contents),
             summary=summary,
             sections=sections,
         )
@@ -128,55 +139,82 @@ def render(contents: ReportContents) -> RenderedReport:
     return RenderedReport(html, files)
 
 
-def _summary(names: Names, headline: Findings) -> list[Figure]:
+def _summary(contents: ReportContents, shown: Findings, names: Names) -> list[Figure]:
     """The figure of the first screen."""
-    if headline.effects is not None and headline.effects.rows:
-        return [
-            effects_figure(names.new("summary"), headline.effects, headline.arm, adjusted=False)
-        ]
-    if headline.posterior is not None:
-        return [posterior_figure(names.new("summary"), headline.posterior, headline.arm)]
+    if contents.evaluations:
+        tested = policies_figure(names.new("summary"), contents.evaluations[-1])
+        return [] if tested is None else [tested]
+    if shown.effects is not None and shown.effects.rows:
+        return [effects_figure(names.new("summary"), shown.effects, shown.arm, adjusted=False)]
+    if shown.posterior is not None:
+        return [posterior_figure(names.new("summary"), shown.posterior, shown.arm)]
     return []
 
 
-def _sections(contents: ReportContents, headline: Findings, names: Names) -> Iterator[Section]:
-    """The parts of the page; what a study does not have is left empty."""
+def _sections(contents: ReportContents, shown: Findings, names: Names) -> Iterator[Section]:
+    """The parts of the page in the order of the story; what a study does not have is left empty."""
     effects, (posterior, reason) = study_effects(contents), study_posterior(contents)
-    yield Section("design", "Design", "Design", tuple(_design(contents, names)))
-    yield Section("units", "Units by wave and arm", "Units", tuple(_units(contents)))
-    yield Section("checks", "Checks", "Checks", tuple(_checks(contents)))
-    data = (data_table(contents),) if contents.data else ()
-    yield Section("data", "Data", "Data", data)
-    sent = tuple(b for item in contents.deliveries for b in _delivery(item, contents, names))
-    yield Section("deliveries", "Deliveries", "Deliveries", sent)
-    yield Section(
-        "effects", "Effects", "Effects", tuple(_effects(contents, effects, headline, names))
-    )
     tests = tuple(b for item in contents.evaluations for b in _evaluation(item, contents, names))
-    yield Section("policies", "Policies on fresh outcomes", "Policies", tests)
+    title = _of_messages(contents, "Effects", "which message works?")
+    yield Section("effects", title, "Effects", tuple(_effects(contents, effects, shown, names)))
+    tested = contents.evaluations[-1] if contents.evaluations else None
+    learned = learned_table(contents, tested)
+    what = () if learned is None else (learned,)
+    yield Section("learned", "What was learned from it", "Policies learned", what)
+    title = _of_tests(contents)
+    yield Section("policies", title, "Policies tested", tests)
     winner = () if contents.adaptive is None else (adaptive_table(contents.adaptive),)
     yield Section("winner", "What the best arm is worth", "Winner", winner)
     models = tuple(b for fit in contents.score_models for b in _scores(fit, contents, names))
     yield Section("scores", "Scores by period", "Scores", models)
-    blocks = tuple(_posteriors(contents, posterior, reason, headline, names))
+    blocks = tuple(_posteriors(contents, posterior, reason, shown, names))
     yield Section("posteriors", "Posteriors by wave", "Posteriors", blocks)
     yield Section("decision", "Decision", "Decision", tuple(_decision(contents, posterior)))
-    yield Section(
-        "truth",
-        "The truth beside the estimates",
-        "Truth",
-        tuple(_truth(contents, headline, posterior, names)),
-    )
+    yield from _evidence(contents, shown, posterior, names)
+
+
+def _of_messages(contents: ReportContents, plain: str, question: str) -> str:
+    """Heading of the waves of messages, where others test what they taught."""
+    titles = [wave.title for wave in contents.waves if wave.effects and not wave.of_policies]
+    if not titles or not any(wave.of_policies for wave in contents.waves):
+        return plain
+    return f"{' and '.join(titles)}: {question}"
+
+
+def _of_tests(contents: ReportContents) -> str:
+    tested = {item.wave for item in contents.evaluations}
+    titles = [wave.title for wave in contents.waves if wave.id in tested]
+    return f"{' and '.join(titles) or 'Policies'}: does choosing pay, on new outcomes?"
+
+
+def _evidence(
+    contents: ReportContents, shown: Findings, posterior: OutcomePosterior | None, names: Names
+) -> Iterator[Section]:
+    """What the findings rest on; folded, but for checks."""
+    yield Section("checks", "Checks", "Checks", tuple(_checks(contents)))
+    design = tuple(_design(contents, names))
+    yield Section("design", "Design", "Design", design, folded=True)
+    units = tuple(_units(contents))
+    yield Section("units", "Units by wave and arm", "Units", units, folded=True)
+    sent = tuple(b for item in contents.deliveries for b in _delivery(item, contents, names))
+    yield Section("deliveries", "Deliveries", "Deliveries", sent, folded=True)
+    data = (data_table(contents),) if contents.data else ()
+    yield Section("data", "Data", "Data", data, folded=True)
+    truth = tuple(_truth(contents, shown, posterior, names))
+    yield Section("truth", "The truth beside the estimates", "Truth", truth, folded=True)
     words = glossary(
-        effects=bool(effects),
+        effects=bool(study_effects(contents)),
         posterior=posterior is not None,
         policies=bool(contents.evaluations),
         deliveries=bool(contents.deliveries),
     )
-    yield Section("words", "How to read this", "How to read this", (Pairs(words, "words"),))
-    yield Section("provenance", "Provenance", "Provenance",
-                  ("What is needed to reproduce these numbers.",
-                   Pairs(contents.provenance, "pairs code")))  # fmt: skip
+    read = (Pairs(words, "words"),)
+    yield Section("words", "How to read this", "How to read this", read, folded=True)
+    source = (
+        "What is needed to reproduce these numbers.",
+        Pairs(contents.provenance, "pairs code"),
+    )
+    yield Section("provenance", "Provenance", "Provenance", source, folded=True)
 
 
 def _design(contents: ReportContents, names: Names) -> Iterator[Block]:
@@ -236,11 +274,18 @@ def _wave_facts(wave: WaveContents) -> str:
 
 
 def _checks(contents: ReportContents) -> Iterator[Block]:
-    rows = tuple(
+    """Checks that did not pass, then the others folded."""
+    rows = [
         (wave.title, check, check_table(check)) for wave in contents.waves for check in wave.checks
-    )
-    if rows:
-        yield CheckList(rows)
+    ]
+    doubtful = tuple(row for row in rows if row[1].passed is not True)
+    passed = tuple(row for row in rows if row[1].passed is True)
+    yield from (wave.early for wave in contents.waves if wave.early)
+    if doubtful:
+        yield CheckList(doubtful)
+    if passed:
+        line = "1 check passed" if len(passed) == 1 else f"{len(passed)} checks passed"
+        yield Fold(line, (CheckList(passed),))
 
 
 def _delivery(item: WaveDeliveries, contents: ReportContents, names: Names) -> Iterator[Block]:
@@ -257,38 +302,82 @@ def _delivery(item: WaveDeliveries, contents: ReportContents, names: Names) -> I
 
 
 def _effects(
-    contents: ReportContents, study: tuple[OutcomeEffects, ...], headline: Findings, names: Names
+    contents: ReportContents, study: tuple[OutcomeEffects, ...], shown: Findings, names: Names
 ) -> Iterator[Block]:
+    source = next((wave for wave in contents.waves if wave.effects and wave.effects is study), None)
+    stem = f"effects-{source.id}" if source is not None and contents.evaluations else "effects"
     for item in study:
-        primary = " (primary outcome)" if item.outcome.primary else ""
-        mark = "" if item.registered else " (exploratory)"
-        yield Heading(f"{item.outcome.name}{primary}{mark}")
-        yield from _outcome(item, "effects", headline.arm, {}, names)
+        truth = _gains(source, item) if source is not None else {}
+        is_main = item is shown.effects
+        inner = tuple(_outcome(item, stem, shown.arm, truth, names, contents, is_main=is_main))
+        if is_main:
+            yield from inner
+        else:
+            mark = "" if item.registered else ", exploratory"
+            yield Fold(f"{item.outcome.name}{mark}: {item.estimator}", inner, "wave")
     for wave in contents.waves:
-        if wave.effects and wave.effects is not study:
-            inner = [
-                block
-                for item in wave.effects
-                for block in _outcome(item, f"effects-{wave.id}", None, _gains(wave, item), names)
-            ]
-            yield Fold(f"{wave.title} by itself", tuple(inner), "wave")
+        if wave.effects and wave.effects is not study and not wave.of_policies:
+            yield Fold(f"{wave.title} by itself", tuple(_by_itself(wave, contents, names)), "wave")
+
+
+def _by_itself(wave: WaveContents, contents: ReportContents, names: Names) -> Iterator[Block]:
+    """Effects of one wave alone."""
+    for item in wave.effects:
+        truth = _gains(wave, item)
+        yield from _outcome(item, f"effects-{wave.id}", None, truth, names, contents)
 
 
 def _outcome(
-    item: OutcomeEffects, stem: str, best: str | None, truth: dict[str, float], names: Names
+    item: OutcomeEffects,
+    stem: str,
+    best: str | None,
+    truth: dict[str, float],
+    names: Names,
+    contents: ReportContents,
+    *,
+    is_main: bool = False,
 ) -> Iterator[Block]:
-    """Figure, table, what is not estimable, contrasts, and how it was estimated."""
+    """Figure or matrix of pairs, table, what is not estimable, contrasts, how it was estimated."""
     name = names.new(f"{stem}-{item.outcome.id}")
+    matrix = pairs_matrix(item, contents.labels)
+    single: list[Block] = []
     if item.rows:
-        yield effects_figure(name, item, best, truth=truth)
-        yield effects_table(item, best)
+        single = [effects_figure(name, item, best, truth=truth), effects_table(item, best)]
+    contrasts = contrasts_table(item)
+    table: list[Block] = [] if contrasts is None else [contrasts]
+    if matrix is not None:
+        yield from filter(None, (_among(item) if is_main else "",))
+        yield matrix
+        yield Fold("Pairs one by one, and contrasts", (*single, *table))
+    elif is_main:
+        yield from single
+        yield from (Fold("Contrasts", tuple(table)),) if table else ()
+    else:
+        yield from (*single, *table)
     if item.reasons:
         yield Note("Not estimable:")
         yield Bullets(tuple(f"{arm}: {why}" if arm else why for arm, why in item.reasons))
-    contrasts = contrasts_table(item)
-    if contrasts is not None:
-        yield contrasts
     yield Note(item.method)
+
+
+def _among(item: OutcomeEffects) -> str:
+    """How many arms differ from control, which one leads, and how surely."""
+    shown = sum(differs_from_control(item, row) is True for row in item.rows)
+    best, stakes = ranked_effects(item)[0], flat_posterior(item)
+    scale = scale_of(item.outcome)
+    adjusted = f" after adjustment for {len(item.rows)} comparisons" if item.adjusted_by else ""
+    text = (
+        f"{shown} of {len(item.rows)} arms are shown to do better than {item.control}{adjusted}. "
+        f"{best.arm} has the best estimate, "
+        f"{scale.effect(best.estimate, scale.decimals(best.std_error))}"
+    )
+    if best.arm not in stakes:
+        return f"{text}."
+    chance, loss = stakes[best.arm]
+    return (
+        f"{text}; the chance that another is better is {probability(chance)}, and the loss "
+        f"expected by that {scale.amount(loss)} (normal posterior, flat prior)."
+    )
 
 
 def _gains(wave: WaveContents, item: OutcomeEffects) -> dict[str, float]:
@@ -301,22 +390,29 @@ def _evaluation(item: Evaluation, contents: ReportContents, names: Names) -> Ite
     def name(stem: str) -> str:
         return names.new(f"{stem}-{item.wave}")
 
+    said = evaluation_sentences(item, contents.unit_name)
     yield f"Learned on {', '.join(item.learned_on)}; tested on {item.wave}."
-    yield from evaluation_sentences(item, contents.unit_name)
-    yield Heading("Each policy against no message")
-    yield from _present(policies_figure(name("policies"), item), policy_table(item))
-    contrasts = contrasts_figure(name("contrasts"), item)
+    yield policy_table(item)
     if item.contrasts:
-        yield Heading("Personalization: which message, for whom")
-        yield from _present(contrasts, contrast_table(item))
-    curves = (targeting_figure(name("targeting"), item), curve_table(item))
-    gains = (spending_figure(name("spending"), item), spending_table(item))
-    if any(block is not None for block in (*curves, *gains)):
-        yield Heading("Targeting: whether to message somebody")
-        yield from _present(*curves, *gains)
+        yield contrast_table(item)
+    yield Fold("In words", (Bullets(said),), "wave")
+    figures = _present(
+        policies_figure(name("policies"), item), contrasts_figure(name("contrasts"), item)
+    )
+    yield Fold("Policies and their differences as figures", tuple(figures), "wave")
+    spent = tuple(_present(spending_figure(name("spending"), item), spending_table(item)))
+    if spent:
+        yield Fold("Messaging only some: gain by share of units messaged", spent, "wave")
+    curves = tuple(_present(targeting_figure(name("targeting"), item), curve_table(item)))
+    if curves:
+        yield Fold("Targeting: do those ranked first gain more?", curves, "wave")
     inner = tuple(_present(calibration_table(item), projection_table(item)))
     if inner:
-        yield Fold("Are the predictions calibrated, and who gains more?", inner)
+        yield Fold("Are the predictions calibrated, and who gains more?", inner, "wave")
+    alone = next((wave for wave in contents.waves if wave.id == item.wave and wave.effects), None)
+    if alone is not None:
+        inner = tuple(_by_itself(alone, contents, names))
+        yield Fold(f"{alone.title} as randomized: each policy's own units", inner, "wave")
 
 
 def _present(*blocks: Block | None) -> Iterator[Block]:
@@ -349,15 +445,15 @@ def _posteriors(
     contents: ReportContents,
     posterior: OutcomePosterior | None,
     reason: str,
-    headline: Findings,
+    shown: Findings,
     names: Names,
 ) -> Iterator[Block]:
     moved = prob_optimal_figure(names.new("prob-best"), contents.waves)
     if reason:
         yield f"No posterior was computed: {reason}."
     if posterior is not None:
-        yield posterior_figure(names.new("posterior"), posterior, headline.arm)
-        yield posterior_table(posterior, headline.arm)
+        yield posterior_figure(names.new("posterior"), posterior, shown.arm)
+        yield posterior_table(posterior, shown.arm)
     yield from _present(moved)
     for wave in contents.waves:
         after = wave.posterior
@@ -398,11 +494,14 @@ def _unsent(contents: ReportContents) -> tuple[str, ...]:
 
 
 def _truth(
-    contents: ReportContents, headline: Findings, posterior: OutcomePosterior | None, names: Names
+    contents: ReportContents, shown: Findings, posterior: OutcomePosterior | None, names: Names
 ) -> Iterator[Block]:
-    truth, effects = contents.truth, headline.effects
+    truth = contents.truth
     if truth is None:
         return
+    arms = {row.arm for row in truth.rows}
+    estimated = (shown.effects, *(item for wave in contents.waves for item in wave.effects))
+    effects = next((e for e in estimated if e and arms & {row.arm for row in e.rows}), None)
     yield (
         "The units were simulated, so the true means are known. About one interval in twenty "
         "misses its true value when the intervals are 95 % intervals."
@@ -411,10 +510,10 @@ def _truth(
     same_after = posterior if posterior and posterior.outcome.id == truth.outcome.id else None
     name = names.new("truth")
     if same_effects is not None and same_effects.rows and truth.effects:
-        yield effects_figure(name, same_effects, headline.arm, adjusted=False, truth=truth.effects)
+        yield effects_figure(name, same_effects, shown.arm, adjusted=False, truth=truth.effects)
     elif same_after is not None:
         means = {row.arm: row.mean for row in truth.rows}
-        yield posterior_figure(name, same_after, headline.arm, truth=means)
+        yield posterior_figure(name, same_after, shown.arm, truth=means)
     yield truth_table(truth, same_effects, same_after)
 
 

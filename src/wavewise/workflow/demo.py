@@ -82,14 +82,14 @@ def _phase(
     at: Callable[..., Study],
     tell: Callable[[str], None],
 ) -> Study:
-    """A wave from its opening to its closing; the study as it stands on the day after."""
+    """A wave from its opening to its closing, after the registered wait; the study on that day."""
     wave = study.wave(wave_id)
     tell(f"{wave_id}: randomize")
     open_wave(at(study, wave, days=0), wave_id)
     tell(f"{wave_id}: send and observe")
     _observe(study, wave, world, seed)
     tell(f"{wave_id}: close")
-    after = at(study, wave, days=wave.window_days + 1)
+    after = at(study, wave, days=wave.window_days + (study.spec.registration.wait_days or 1))
     close_wave(after, wave_id)
     return after
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wavewise.design.messages import Derived, Flow, Message
 from wavewise.fieldwork.people import derived_fields
-from wavewise.fieldwork.rendering import render, sms_length
+from wavewise.fieldwork.rendering import render, sms_length, text_notes
 
 PUPILS = Message.model_validate(
     {
@@ -167,3 +167,34 @@ def test_text_messages_are_counted_by_segments() -> None:
     assert found.n_segments == {1: 1, 2: 1, 11: 1}
     assert found.is_bad.to_list() == [False, False, True]
     assert "1 texts that are too long" in str(found.faults[0])
+
+
+def test_a_field_that_makes_a_second_part_is_told_before_anything_is_sent() -> None:
+    long = "a" * 150 + " {child_name}"
+    message = Message.model_validate({"id": "m", "channel": "sms", "text": {"en": long}})
+    fields = pl.DataFrame({"child_name": ["Ana", "Luis", "Maximiliano Alejandro"]})
+    (note,) = text_notes(message, fields, pl.Series(["en"] * 3))
+    assert note.startswith(
+        "messages['m'].text.en: {child_name} makes 1 of 3 texts longer than 1 SMS"
+    )
+    assert "(up to 2)" in note
+    assert "Maximiliano" not in note
+    short = message.model_copy(update={"text": {"en": "Hello {child_name}"}})
+    assert text_notes(short, fields, pl.Series(["en"] * 3)) == ()
+    both = message.model_copy(update={"text": {"en": "Hello", "es": long}})
+    told = text_notes(both, fields, pl.Series(["en", "en", "es"]))
+    assert told == (), "the one unit of that language has one length"
+
+
+def test_a_text_that_opens_with_a_bare_surname_is_told() -> None:
+    languages = pl.Series(["en", "en", "es"])
+    bare = text_notes(PUPILS, rows(["Ana"] * 3, ["Flores", "Quispe", "Rojas"]), languages)
+    assert [note.split(":")[0] for note in bare] == [
+        "messages['teacher'].text.es", "messages['teacher'].text.en"
+    ]  # fmt: skip
+    assert "a single word for 2 of 2 units, such as a bare surname" in bare[1]
+    assert "Flores" not in " ".join(bare)
+    titled = rows(["Ana"] * 3, ["Prof. Flores", "Sra. Quispe", "Don Rojas"])
+    assert text_notes(PUPILS, titled, languages) == ()
+    addressed = PUPILS.model_copy(update={"text": {"en": "Ms. {teacher_name} says: practise."}})
+    assert text_notes(addressed, rows(["Ana"] * 3, ["Flores"] * 3), languages) == ()

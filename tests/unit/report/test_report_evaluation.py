@@ -17,6 +17,7 @@ from wavewise.report.evaluation import (
     curve_table,
     evaluation_sentences,
     personalization,
+    policy_headline,
     policy_table,
     targeting,
 )
@@ -40,7 +41,7 @@ def test_an_interval_that_includes_zero_is_not_reported_as_a_gain() -> None:
     assert lead.startswith("Inconclusive")
     assert "The interval includes 0" in text
     assert "up to +1.0 or cost as much as -0.2 percentage points" in plain(text)
-    assert "keep best" in text
+    assert "keep" not in text
 
 
 def test_a_loss_is_told_as_a_loss() -> None:
@@ -70,7 +71,8 @@ def test_targeting_is_told_by_its_paired_difference(difference: float, lead: str
     told = targeting(shown, "parents")
     assert told is not None
     assert told[0].startswith(lead)
-    assert "Messaging everybody brings" in told[1]
+    assert "chosen by forest" in told[1]
+    assert "What forest chooses, sent to everybody, brings" in told[1]
 
 
 def test_rankings_are_told_by_their_intervals() -> None:
@@ -78,7 +80,7 @@ def test_rankings_are_told_by_their_intervals() -> None:
     right, wrong = curve("forest", 0.03), curve("forest", -0.03)
     for row, words in (
         (right, "places those who gain more first"),
-        (wrong, "places those who gain more last"),
+        (wrong, "does harm: it places those who gain more last"),
     ):
         told = targeting(replace(shown, curves=(row,)), "parents")
         assert told is not None
@@ -176,7 +178,8 @@ def test_the_cost_of_withholding_messages_is_reported() -> None:
     ("gain", "std_error", "differs", "use", "why"),
     [
         (0.02, 0.003, 0.6, "Use forest", "It beat best"),
-        (0.004, 0.003, 0.6, "Use best", "forest did not do significantly better"),
+        (0.004, 0.003, 0.6, "Use forest, though", "Using forest has a chance of error of 9.1 %"),
+        (-0.004, 0.003, 0.6, "Use best, though", "Using best has a chance of error of 9.1 %"),
         (-0.02, 0.003, 0.6, "Use best", "forest did worse"),
         (0.0, 0.0, 0.0, "Use best", "send everybody the same message"),
     ],
@@ -185,14 +188,78 @@ def test_the_next_step_follows_the_test(
     gain: float, std_error: float, differs: float, use: str, why: str
 ) -> None:
     shown = evaluation(gain=gain, std_error=std_error, share_differs=differs)
-    told = advice(shown)
+    told = advice(shown, "parents")
     assert told is not None
-    assert told[0] == use
-    assert why in told[1]
+    assert told[0].startswith(use)
+    assert why in plain(told[1])
     undecided = replace(demo(), evaluations=(shown,), decision=None)
     assert use in page_text(undecided)
-    assert advice(replace(shown, contrasts=())) is None
+    assert advice(replace(shown, contrasts=()), "parents") is None
 
 
 def page_text(contents: ReportContents) -> str:
     return " ".join(read(render(contents)).text)
+
+
+def test_what_cannot_be_told_apart_comes_with_chance_and_loss() -> None:
+    told = advice(evaluation(gain=0.004, std_error=0.003), "parents")
+    assert told is not None
+    text = plain(told[1])
+    assert "is expected to lose 0.01 percentage points, about 13 in 100,000 parents" in text
+    assert "using best, 91 % and 0.41 percentage points (normal posterior, flat prior)" in text
+
+
+def test_a_ranking_that_harms_is_said_as_plainly() -> None:
+    """By either measure: here the Qini alone shows it."""
+    harmful = replace(
+        curve("forest", 0.0), autoc=measured(0.002, 0.004), qini=measured(-0.0022, 0.001)
+    )
+    for spent in (evaluation().spending, ()):
+        told = targeting(replace(evaluation(), curves=(harmful,), spending=spent), "parents")
+        assert told is not None
+        assert told[0] == "No: do not rank parents by the gain that forest predicts"
+        assert "does harm: it places those who gain more last" in told[1]
+        assert "Qini -0.2 percentage points" in plain(told[1])
+        assert "Choose at random where not everybody can be messaged." in told[1]
+
+
+def test_policies_that_are_the_same_are_one_row_with_one_value() -> None:
+    def row(name: str) -> dict[str, object]:
+        return {"policy": name, "estimate": 0.028, "std_error": 0.003, "conf_low": 0.022,
+                "conf_high": 0.034}  # fmt: skip
+
+    contrast = {"estimate": 0.0, "std_error": 0.0, "conf_low": 0.0, "conf_high": 0.0,
+                "share_differs": 0.0}  # fmt: skip
+    facts = {
+        "wave": "two", "learned_on": ["one"], "outcome": "login", "n_units": 1000, "level": 0.95,
+        "effects": [], "against_nothing": [row("best"), row("neighbours")], "values": [],
+        "targeting": {}, "spending": {"not_estimable": "x"},
+        "contrasts": [{"first": "neighbours", "second": "best", "doubly_robust": contrast,
+                       "paired": {"not_estimable": "the same"}}],
+    }  # fmt: skip
+    effect = {"estimate": 0.025, "std_error": 0.004, "conf": [0.017, 0.033], "p_value": 0.001}
+    kept_now = {**facts, "same": [{"policies": ["best", "neighbours"], "effect": effect}]}
+    for kept in (facts, kept_now):
+        shown = Evaluation.of(kept, LOGIN, {})
+        assert [policy.name for policy in shown.policies] == ["best = neighbours"]
+    pooled = Evaluation.of(kept_now, LOGIN, {}).policies[0].randomized
+    assert pooled is not None
+    assert pooled.estimate == 0.025
+
+
+def test_the_answer_names_the_policy_its_effect_and_its_rival() -> None:
+    lead, text = policy_headline(evaluation(gain=0.02, std_error=0.003), "parents")
+    assert plain(lead) == (
+        "Messages that forest chose for each of the parents raised weekly login rate by "
+        "5.8 percentage points"
+    )
+    assert "With forest, weekly login rate is 41.8 %, against 36.0 % without messages." in plain(
+        text
+    )
+    assert "doubly robust, on all 100,000 parents of phase-2" in text
+    lead, _ = policy_headline(evaluation(gain=0.004, std_error=0.003), "parents")
+    assert plain(lead).endswith("by 4.2 percentage points; it is not shown to beat best")
+    lead, _ = policy_headline(evaluation(gain=-0.02, std_error=0.003), "parents")
+    assert plain(lead) == (
+        "best raised weekly login rate by 3.8 percentage points; forest does worse"
+    )

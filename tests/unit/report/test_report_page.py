@@ -11,6 +11,7 @@ from page_reader import read
 from sample_contents import (
     LOGIN,
     Belief,
+    MadeEffects,
     demo,
     effect,
     effects_on,
@@ -25,6 +26,7 @@ from wavewise.report import (
     WaveContents,
     render,
 )
+from wavewise.report.effects import pairs_matrix
 from wavewise.shared.results import NotEstimable
 
 Sample = Callable[[], ReportContents]
@@ -161,5 +163,37 @@ def test_fourteen_waves_are_folded() -> None:
         for n in range(1, 15)
     )
     page = render(ReportContents("Title", "id", "today", "farmers", waves))
-    assert read(page).tags["details"] == 14 + 13
+    # one for each wave, one for each posterior but the last, and the folded parts of the evidence
+    assert read(page).tags["details"] == 14 + 13 + 4
     assert len(page.html.encode()) < 2_000_000
+
+
+def test_ordered_pairs_are_a_matrix_with_the_means_of_its_rows_and_columns() -> None:
+    names = ("teacher", "peers")
+    made = {f"{a}+{b}": effect(f"{a}+{b}", 0.01 * (1 + i), 0.002, 500, n_arms=4)
+            for i, (a, b) in enumerate((a, b) for a in names for b in names)}  # fmt: skip
+    margins = [effect(f"{place} {name}", 0.02, 0.001, 1000)
+               for place in ("first", "second") for name in names]  # fmt: skip
+    item = effects_on(LOGIN, tuple(made.values()), contrasts=margins, mean=0.42, n_control=900)
+    mean = effect("mean", 0.025, 0.001, 2000)
+    object.__setattr__(item.effects, "contrasts", lambda _: MadeEffects([mean]))
+    found = pairs_matrix(item, {"teacher": "Teacher's advice"})
+    assert found is not None
+    assert found.labels == ("Teacher's advice", "peers")
+    values = [[cell.value for cell in row] for row in found.cells]
+    assert values == [["+1.0", "+2.0"], ["+3.0", "+4.0"]]
+    assert [cell.value for cell in (*found.row_means, *found.column_means)] == ["+2.0"] * 4
+    assert found.mean.value == "+2.5"
+    assert [cell.is_largest for row in found.cells for cell in row] == [False] * 3 + [True]
+    assert "900 units in control (42.0" in found.unit
+    single = effects_on(LOGIN, tuple(made.values())[:3], contrasts=margins)
+    assert pairs_matrix(single, {}) is None
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_page_answers_before_it_explains(pages: dict[str, RenderedReport], name: str) -> None:
+    html = pages[name].html
+    first = html.index("<h1>")
+    assert html.index('class="kicker"') < first < html.index('class="says"')
+    assert html.index('class="says"') < html.index('id="effects"') < html.index('id="design"')
+    assert "var(--ink)" in html.split("<svg", 1)[1], "drawings follow the page's colours"

@@ -59,14 +59,8 @@ def _lines(block: Block) -> Sequence[str]:
 def registry_fields(
     spec: StudySpec, published: datetime | None = None
 ) -> tuple[RegistryField, ...]:
-    """Every field, in the order in which the registry's history lists them.
-
-    Notes
-    -----
-    The names are those of the AEA RCT Registry. Which changes are major follows its guideline on
-    versions: what was planned is major, what describes the entry (keywords, codes, affiliations,
-    sponsors, a status before the end) is minor.
-    """
+    """Every field, in the order in which the registry's history lists them."""
+    # names are those of the AEA RCT Registry; what is major follows its guideline on versions
     secondary = [outcome for outcome in spec.outcomes if outcome is not spec.primary]
     plan, first, last = spec.registration, *_intervention_days(spec)
     return (

@@ -84,13 +84,7 @@ class Release:
 
 
 def releases(versions: Sequence[VersionRecord]) -> tuple[Release, ...]:
-    """The versions in their order, numbered as the registry numbers them.
-
-    Examples
-    --------
-    >>> releases([])
-    ()
-    """
+    """The versions in their order, numbered as the registry numbers them."""
     ordered = sorted(versions, key=lambda version: version.number)
     if not ordered:
         return ()
@@ -129,21 +123,7 @@ def _is_plan(change: Change) -> bool:
 
 
 def registry_page(spec: StudySpec, versions: Sequence[VersionRecord] = ()) -> str:
-    """The registry page as one self-contained HTML file.
-
-    Notes
-    -----
-    Its fields are those of the AEA RCT Registry's form, in the order of the registry's history;
-    then the history as field, before, after. What the spec does not say is "not specified".
-
-    Examples
-    --------
-    >>> from wavewise.design import parse_spec
-    >>> from wavewise.design.templates import template_text
-    >>> page = registry_page(parse_spec(template_text("peru-summer")))
-    >>> "Planned Number of Observations" in page
-    True
-    """
+    """The registry page as one self-contained HTML file."""
     return html(_document(spec, versions))
 
 

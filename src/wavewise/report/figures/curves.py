@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wavewise.report.figures.style import BEST, INK, OTHER, TRUTH, Spec, base, text_width
+from wavewise.report.figures.style import BEST, INK, OTHER, SECOND, Spec, base, text_width
 
 __all__ = ["CurveLine", "curves_figure"]
 
 WIDE, NARROW = 668, 344
 HEIGHT = 250
-COLOURS = (BEST, TRUTH, OTHER, INK)
+COLOURS = (BEST, SECOND, OTHER, INK)
 DASHES: tuple[list[int], ...] = ([1, 0], [7, 4], [2, 3], [9, 3, 2, 3])
 LEGEND_ROW = 20
 

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, ClassVar, Protocol, TypedDict, cast
 
-from wavewise.report.figures.style import Spec
+from wavewise.report.figures.style import (
+    BEST,
+    GRID,
+    INK,
+    MUTED,
+    PAPER,
+    SECOND,
+    TRUTH,
+    Spec,
+)
 
 __all__ = ["Figure", "Names", "figure_files", "inline_svg"]
 
@@ -111,9 +120,22 @@ def inline_svg(figure: Figure, *, narrow: bool) -> str:
     )
 
 
+# Colours of a drawing that follow the page's own, so that it can be read in light and dark.
+_TOKENS = {
+    **{INK: "ink", MUTED: "muted", GRID: "line", PAPER: "card"},
+    **{BEST: "bar", SECOND: "bad-edge", TRUTH: "truth"},
+}
+
+
 def _plain(body: str) -> str:
-    """Marks without the roles that a figure with one text alternative does not need."""
-    return re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", body)
+    """Marks in the page's colours, without roles that one text alternative makes needless."""
+    body = re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", body)
+    tokens = {colour.lower(): f"var(--{name})" for colour, name in _TOKENS.items()}
+    return re.sub(
+        r'(fill|stroke)="([^"]+)"',
+        lambda found: f'{found[1]}="{tokens.get(found[2].lower(), found[2])}"',
+        body,
+    )
 
 
 # File names of figures: letters, digits and hyphens, each used once.

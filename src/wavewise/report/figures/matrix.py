@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wavewise.report.figures.style import SHADE, Spec, base, text_width, wrapped
+from wavewise.report.figures.style import ON_SHADE, SHADE, Spec, base, text_width, wrapped
 from wavewise.report.numbers import fixed
 
 __all__ = ["matrix_figure"]
@@ -71,7 +71,7 @@ def _cells(arms: Sequence[str], columns: Sequence[tuple[str, Mapping[str, float]
         {
             "data": data,
             "transform": middle,
-            "mark": {"type": "text", "baseline": "middle", "fontSize": 12},
+            "mark": {"type": "text", "baseline": "middle", "fontSize": 12, "color": ON_SHADE},
             "encoding": {"x": x, "y": y, "text": {"field": "text"}},
         },
     ]

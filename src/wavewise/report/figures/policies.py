@@ -16,7 +16,7 @@ LEAST_SHARE = 0.05  # before it a curve is noise, and would flatten the rest
 def policies_figure(name: str, item: Evaluation) -> Figure | None:
     """Each policy against no message, with the truth where it is known."""
     ranked = sorted(item.policies, key=lambda row: -row.effect.estimate)
-    rows = [(row.policy, row.effect, row.truth) for row in ranked]
+    rows = [(row.name, row.effect, row.truth) for row in ranked]
     title = f"Effect of each policy on {item.outcome.name}"
     return _intervals(name, item, rows, title, "against no message")
 
@@ -114,8 +114,8 @@ def spending_figure(name: str, item: Evaluation) -> Figure | None:
             ((0.0, 0.0, 0.0, 0.0), *(_point(row.share, found, scale) for row, found in points)),
         )
         for label, points in (
-            ("unit and message chosen by forest", [(row, row.targeted) for row in rows]),
-            ("best message, units at random", [(row, row.uniform) for row in rows]),
+            (f"unit and message chosen by {item.chosen_by}", [(r, r.targeted) for r in rows]),
+            (f"{item.uniform}, units at random", [(row, row.uniform) for row in rows]),
         )
     ]
     title = f"Gain in {item.outcome.name} by share of units messaged"

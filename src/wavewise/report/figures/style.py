@@ -13,7 +13,10 @@ __all__ = [
     "GRID",
     "INK",
     "MUTED",
+    "ON_SHADE",
     "OTHER",
+    "PAPER",
+    "SECOND",
     "SHADE",
     "TRUTH",
     "Spec",
@@ -25,10 +28,13 @@ __all__ = [
 Spec = dict[str, Any]
 # Okabe and Ito's palette for what carries meaning; greys for the rest.
 BEST = "#0072B2"
-TRUTH = "#D55E00"
-SHADE = "#56B4E9"  # dark text stays readable on it
+TRUTH = "#93416F"  # the known truth of a simulation, and nothing else
+SECOND = "#D55E00"
+PAPER = "white"
+SHADE = "#56B4E9"
+ON_SHADE = "#12212C"  # readable on it, in light and dark
 OTHER = "#5F6B7A"
-INK = "#1F2933"
+INK = "#1A211D"
 MUTED = "#5F6B7A"
 GRID = "#E4E7EB"
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
@@ -45,7 +51,7 @@ def base(width: float, height: float, padding: dict[str, float], description: st
     return {
         "$schema": SCHEMA,
         "description": description,
-        "background": "white",
+        "background": PAPER,
         "autosize": {"type": "none"},
         "width": round(width),
         "height": round(height),

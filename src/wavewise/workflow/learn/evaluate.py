@@ -28,7 +28,7 @@ from wavewise.evaluate.targeting import toc
 from wavewise.report.effects import facts_of
 from wavewise.report.evaluation import PREDICTED_OUTCOME, Evaluation, evaluation_sentences
 from wavewise.shared.inputs import encode
-from wavewise.shared.results import FloatArray, IntArray
+from wavewise.shared.results import FloatArray, IntArray, NotEstimable
 from wavewise.shared.text_tables import text_table
 from wavewise.workflow.frames import HELD_OUT, ClosedWaves, WaveData, outcome_values, read_closed
 from wavewise.workflow.frozen_policies import frozen_policies, policy_rules
@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from wavewise.decide import Policy
     from wavewise.decide.policy_rules import EffectModel
     from wavewise.design.waves import Wave
+    from wavewise.estimate import Effects
     from wavewise.evaluate import PolicyEstimate
+    from wavewise.report.effects import OutcomeEffects
 
 __all__ = ["EVALUATION", "PolicyEvaluation", "evaluate"]
 
@@ -141,6 +143,11 @@ class FreshWave:
     def has_outcome(self) -> pl.Series:
         """Whether the primary outcome is known, (n_wave,)."""
         return self.values.is_not_null()
+
+    @cached_property
+    def by_groups(self) -> "tuple[OutcomeEffects, ...]":
+        """Each policy's messaged units against all that were held out, by outcome."""
+        return tuple(effects_of(self.waves, self.waves.ids))
 
     @cached_property
     def cluster(self) -> IntArray | None:
@@ -290,7 +297,8 @@ def evaluation_facts(fresh: FreshWave) -> dict[str, Any]:
         "n_units": int(fresh.has_outcome.sum()),
         "level": fresh.spec.study.level,
         "policies": {name: policy.hash for name, policy in fresh.policies.items()},
-        "effects": [item.facts() for item in effects_of(fresh.waves, fresh.waves.ids)],
+        "effects": [item.facts() for item in fresh.by_groups],
+        "same": _same(fresh),
         "values": _values(fresh),
         "against_nothing": _against_nothing(fresh),
         "contrasts": _contrasts(fresh),
@@ -311,6 +319,41 @@ def _estimated(fresh: FreshWave, first: Any, second: Any | None = None) -> "Poli
     if second is None:
         return policy_value(first, *data, **options)
     return policy_contrast(first, second, *data, **options)
+
+
+def _same(fresh: FreshWave) -> list[dict[str, Any]]:
+    """Policies that give everybody the same, with their effect by the registered estimator."""
+    groups: list[list[str]] = []
+    for name, policy in fresh.remembered.items():
+        same = next((g for g in groups if _agree(fresh.remembered[g[0]], policy)), None)
+        groups.append([name]) if same is None else same.append(name)
+    registered = next(
+        (item.effects for item in fresh.by_groups
+         if item.outcome.id == fresh.spec.primary.id and item.registered),
+        NotEstimable("no effect of the primary outcome"),
+    )  # fmt: skip
+    return [
+        {"policies": group, "effect": _pooled(registered, group)}
+        for group in groups
+        if len(group) > 1
+    ]
+
+
+def _agree(one: "RememberedPolicy", other: "RememberedPolicy") -> bool:
+    """Whether two policies give every unit the same arms with the same probabilities."""
+    if set(one.arms) != set(other.arms):
+        return bool(not one.leaves_to_chance and not other.leaves_to_chance
+                    and (one.given == other.given).all())  # fmt: skip
+    places = [list(other.arms).index(arm) for arm in one.arms]
+    return bool(np.allclose(one.shares, other.shares[:, places], atol=1e-12))
+
+
+def _pooled(effects: "Effects | NotEstimable", group: list[str]) -> dict[str, Any]:
+    """Mean effect of policies that are the same, by their numbers of units."""
+    if isinstance(effects, NotEstimable):
+        return {"not_estimable": effects.reason}
+    weights = {name: float(effects.arm_counts[name]) for name in group}
+    return _or_reason(lambda: effects.pool(group, weights, " and ".join(group)))
 
 
 def _values(fresh: FreshWave) -> list[dict[str, Any]]:
@@ -372,11 +415,8 @@ def _paired(fresh: FreshWave, first: str, second: str) -> dict[str, Any]:
 
 def _targeting(fresh: FreshWave) -> dict[str, Any]:
     """Whom to message first, for the arm that most units could get: the uniform best."""
-    plan = fresh.spec.analysis.targeting
-    name = plan.arm if plan is not None and plan.arm in fresh.policies else None
-    fixed = [p for p in fresh.policies.values() if p.kind == "fixed" and len(p.arms) == 1]
-    policy = fresh.policies[name] if name is not None else (fixed[0] if fixed else None)
-    if policy is None or len(policy.arms) != 1:
+    policy = _common_policy(fresh)
+    if policy is None:
         return {"not_estimable": "no policy gives everybody one arm, so there is no common message"}
     content = policy.arms[0]
     # gains, as in the models of the policies: a lower outcome is one where lower is better
@@ -401,6 +441,15 @@ def _targeting(fresh: FreshWave) -> dict[str, Any]:
             partial(best_linear_projection, fresh.covariates, scores, **options)
         ),
     }
+
+
+def _common_policy(fresh: FreshWave) -> "Policy | None":
+    """The policy of one arm for everybody that others are compared with: the registered one."""
+    plan = fresh.spec.analysis.targeting
+    name = plan.arm if plan is not None and plan.arm in fresh.policies else None
+    fixed = [p for p in fresh.policies.values() if p.kind == "fixed" and len(p.arms) == 1]
+    policy = fresh.policies[name] if name is not None else (fixed[0] if fixed else None)
+    return policy if policy is not None and len(policy.arms) == 1 else None
 
 
 def _predicted_outcome(fresh: FreshWave) -> FloatArray:
@@ -434,7 +483,11 @@ def _spending(fresh: FreshWave) -> dict[str, Any]:
     predicted = fresh.effects[first][:, columns]
     personal = cost_curve(predicted, scores, cluster=cluster, level=level)
     rows: list[dict[str, Any]] = []
-    flat = np.tile(predicted.mean(axis=0), (len(predicted), 1))
+    common = _common_policy(fresh)
+    named = None if common is None or common.arms[0] not in arms else common
+    arm = arms[int(predicted.mean(axis=0).argmax())] if named is None else named.arms[0]
+    flat = np.full_like(predicted, -1.0)  # one arm for all, units at random
+    flat[:, arms.index(arm)] = 1.0
     uniform = cost_curve(flat, scores, cluster=cluster, level=level)
     for spend in SPENDS:
         rows.append(
@@ -445,7 +498,13 @@ def _spending(fresh: FreshWave) -> dict[str, Any]:
                 "difference": facts_of(personal.difference(uniform, spend)),
             }
         )
-    return {"arms": list(arms), "rows": rows, "max_spend": personal.max_spend}
+    return {
+        "arms": list(arms),
+        "chosen_by": first,
+        "uniform": {"policy": None if named is None else named.name, "arm": arm},
+        "rows": rows,
+        "max_spend": personal.max_spend,
+    }
 
 
 def _or_reason(compute: Callable[[], Any]) -> dict[str, Any]:

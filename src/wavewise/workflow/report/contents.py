@@ -4,6 +4,7 @@ import hashlib
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +53,7 @@ from wavewise.workflow.learn.posteriors import (
     score_model_names,
 )
 from wavewise.workflow.run.data_check import findings_now
+from wavewise.workflow.run.observe import too_early
 from wavewise.workflow.send.status import (
     Delivered,
     SentMessages,
@@ -98,6 +100,8 @@ class Records:
     accepted: Mapping[str, ResultRow]  # By wave, the last one.
     reopened: Sequence[ResultRow]
     former: Mapping[tuple[str, int], pl.DataFrame]  # By wave and version: outcomes, as they were.
+    n_units: int  # Assigned in any wave, each counted once.
+    now: datetime
 
     def result(self, kind: str, wave_id: str) -> Mapping[str, Any] | None:
         """The latest result of a kind for a wave."""
@@ -134,6 +138,8 @@ def report_contents(
         truth=None if truth is None else truth.study,
         provenance=_provenance(records),
         amendments=_amendments(records.versions),
+        n_units=records.n_units,
+        labels={message.id: message.label or message.id for message in spec.messages},
         exploratory=any(row.exploratory for row in records.rows.values()) or not records.versions,
         simulated=simulated,
     )
@@ -143,6 +149,7 @@ def read_records(study: Study) -> Records:
     """All that a report is computed from."""
     store, closed = study.store, closed_waves(study)
     rows = {row.wave_id: row for row in store.waves.all()}
+    assigned = [store.waves.assignment(wave_id)["unit_id"] for wave_id in rows]
     return Records(
         spec=study.spec,
         rows=rows,
@@ -162,6 +169,8 @@ def read_records(study: Study) -> Records:
             for row in reopened
             if row.wave_id in rows
         },
+        n_units=pl.concat(assigned).n_unique() if assigned else 0,
+        now=study.clock(),
     )
 
 
@@ -206,7 +215,32 @@ def _wave(records: Records, wave: Wave, truth: TruthContents | None) -> WaveCont
         nothing_sent=is_closed and records.sent[wave.id].nothing,
         accepted=_accepted(records, wave) if is_closed else (),
         former=tuple(_former(records, wave)) if is_closed else (),
+        of_policies=_of_policies(records.spec, wave),
+        gives=_gives(records, wave) if is_closed else {},
+        early=_early(records, wave) if is_closed else "",
     )
+
+
+def _of_policies(spec: StudySpec, wave: Wave) -> bool:
+    return any(arm.policy is not None for arm in spec.arms_of(wave))
+
+
+def _gives(records: Records, wave: Wave) -> dict[str, dict[str, int]]:
+    """What each policy of a wave gives, and to how many of the units randomized to it."""
+    data = records.closed.data(wave.id)
+    given = pl.DataFrame({"arm": data.arm, "content": data.content}).drop_nulls()
+    counts = given.group_by("arm", "content").len().sort("arm", "len", descending=[False, True])
+    order = [arm.id for arm in records.spec.arms_of(wave) if arm.policy is not None]
+    return {arm: dict(counts.filter(arm=arm).select("content", "len").iter_rows()) for arm in order}
+
+
+def _early(records: Records, wave: Wave) -> str:
+    """That a wave was closed, or is reported, before the registered wait for its data was over."""
+    closed_at = records.rows[wave.id].closed_at
+    if closed_at is None:
+        return ""
+    closed = too_early(records.spec, wave, "was closed", closed_at)
+    return closed or too_early(records.spec, wave, "is reported", records.now)
 
 
 def _accepted(records: Records, wave: Wave) -> tuple[str, ...]:
@@ -366,10 +400,11 @@ def _shown_effects(closed: ClosedWaves, wave_ids: Sequence[str]) -> tuple[Outcom
 
 def pooled_effects(closed: ClosedWaves) -> tuple[OutcomeEffects, ...]:
     """Effects of all closed waves of messages together, where there are several."""
-    same_arms = len({closed.spec.arms_of(wave.plan) for wave in closed.waves.values()}) == 1
-    if len(closed.ids) < 2 or not same_arms:
+    ids = [name for name, wave in closed.waves.items() if not _of_policies(closed.spec, wave.plan)]
+    same_arms = len({closed.spec.arms_of(closed.plan(name)) for name in ids}) == 1
+    if len(ids) < 2 or not same_arms:
         return ()
-    return _shown_effects(closed, closed.ids)
+    return _shown_effects(closed, ids)
 
 
 def posterior_after(closed: ClosedWaves, wave_id: str) -> OutcomePosterior | NotEstimable | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import polars as pl
@@ -40,7 +41,7 @@ from wavewise.workflow.run.data_check import close_findings, require_accepted
 from wavewise.workflow.send.status import sent_messages
 from wavewise.workflow.study import Study
 
-__all__ = ["close_wave", "discard_wave", "observe", "reopen_wave", "withdraw"]
+__all__ = ["close_wave", "discard_wave", "observe", "reopen_wave", "too_early", "withdraw"]
 
 SCORES = "scores"
 
@@ -96,6 +97,7 @@ class ClosedWave(VerbResult):
     version: int  # Of the outcomes: one more each time that the wave was reopened.
     n_cancelled: int  # Messages that were still queued.
     sent: str  # What was sent and received, in a sentence.
+    early: str = ""  # That the registered wait for its data was not over, a sentence.
 
     def facts(self) -> dict[str, Any]:
         """The wave and its arms."""
@@ -115,7 +117,7 @@ class ClosedWave(VerbResult):
         return "\n".join(
             [
                 f"Closed wave {self.wave}: {self.n_units:,} outcomes frozen{version}.",
-                *filter(None, [self.sent]),
+                *filter(None, [self.early, self.sent]),
                 *cancelled,
                 self.events,
                 *scores,
@@ -298,6 +300,20 @@ def _flow_text(flow: EventFlow, rules: Sequence[OutcomeRule]) -> str:
     )
 
 
+def too_early(spec: StudySpec, wave: Wave, done: str, moment: datetime) -> str:
+    """That something was done before the registered wait for a wave's data was over; or nothing."""
+    wait = spec.registration.wait_days
+    if wait is None:
+        return ""
+    due = wave.starts + timedelta(days=wave.window_days + wait)
+    if moment.date() >= due:
+        return ""
+    return (
+        f"{wave.name} {done} on {moment:%Y-%m-%d}, before the {wait} days of waiting for its data "
+        f"that are registered had passed (on {due})."
+    )
+
+
 def _require_ended(study: Study, wave: Wave) -> None:
     row = study.store.waves.get(wave.id)
     start = row.starts_at if row is not None else None
@@ -344,6 +360,7 @@ def _closed(study: Study, wave: Wave, events: str, n_cancelled: int = 0) -> Clos
         version=1 if row is None else row.outcome_version,
         n_cancelled=n_cancelled,
         sent=sent_messages(study, wave).text,
+        early=too_early(study.spec, wave, "is closed", study.clock()),
     )
 
 

@@ -14,7 +14,7 @@ from wavewise.design.messages import Message, Schedule
 from wavewise.design.waves import Arm, Wave
 from wavewise.errors import Fault, InputError, StateError
 from wavewise.fieldwork.people import derived_fields
-from wavewise.fieldwork.rendering import Rendered, render
+from wavewise.fieldwork.rendering import Rendered, render, text_notes
 from wavewise.fieldwork.schedule import Send, sends
 from wavewise.store import to_us
 from wavewise.store.frames import decode_json_rows
@@ -92,7 +92,7 @@ def messages_of(study: Study, wave: Wave) -> tuple[Message, ...]:
 def message_faults(
     study: Study, wave: Wave, units: MessageContext
 ) -> tuple[list[Fault], list[str]]:
-    """What cannot be rendered for a wave's units, and notes on the length of text messages."""
+    """What cannot be rendered for a wave's units, and notes on lengths and openings of texts."""
     faults: list[Fault] = []
     notes: list[str] = []
     for message in messages_of(study, wave):
@@ -104,6 +104,7 @@ def message_faults(
                 for k, n in rendered.n_segments.items()
             )
             notes.append(f"Message {message.id}: {counts}.")
+        notes += text_notes(message, units.fields, units.language)
     return faults, notes
 
 

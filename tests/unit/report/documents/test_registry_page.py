@@ -169,7 +169,7 @@ def test_a_default_is_shown_as_its_value() -> None:
         ("control_share = 0.20", "control_share = 0.10", "2.0"),
         ("Parents of primary-school", "Caregivers of primary-school", "2.0"),
         ('adjust = "holm"', 'adjust = "none"', "2.0"),
-        ("[registration]  ", "[registration]\nwait_days = 7  #", "2.0"),
+        ("wait_days = 7 ", "wait_days = 3 ", "2.0"),
         ("[registration]  ", '[registration]\njel = ["C93"]  #', "1.1"),
         ("[registration]  ", '[registration]\nsponsors = ["A ministry"]  #', "1.1"),
         ("[registration]  ", '[registration]\ninvestigators = ["A. Name"]  #', "2.0"),
