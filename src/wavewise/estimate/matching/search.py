@@ -99,11 +99,15 @@ def nearest(
         held, most = np.sort(units[:, 0]), 0.0 if own is None else float(own.weight.max())
         needed = int(np.searchsorted(np.cumsum(held), amounts[-1] + most - 1e-9)) + 1
         share = amounts[-1] / float(held.sum())
+        blocks = _blocks(points.rows, scale, centre)
+        sums = np.zeros((4, blocks[1].size))  # with nothing at the points that fill the last block
+        sums[:, : held.size] = units.T
         found, reach = search(
-            *_blocks(points.rows, scale, centre),
+            *blocks,
             points.rows,
-            np.ascontiguousarray(points.rows.T),
+            np.ascontiguousarray(blocks[0].transpose(1, 0, 2).reshape(scale.size, -1)),
             units,
+            sums,
             weights,
             centred,
             *_query(centred, scale, centre),
@@ -195,8 +199,8 @@ BLOCK = 64  # points of a block: one inner loop of the filter
 GROUP = 8  # queries that share the order in which blocks are visited
 FIRST = 8  # nearest blocks, which give the first threshold
 GRID = 2.0**24  # distances are whole numbers of 1 / GRID
-WIDE = 16  # from one in so many of an arm's points on all are measured and none is sorted
-N_BINS = 512  # of distances there
+WIDE = 16  # from one in so many of an arm's points on all are summed and few are measured
+N_BINS = 512  # of distances there, to find the limits between which few are measured
 
 
 def _lower_bounds(block: Any, norms: Any, twice: Any, shift: Any, limit: Any, out: Any) -> int:
@@ -424,69 +428,221 @@ def _average(
 _average = compile_with()(_average)
 
 
-def _wide(
-    columns: Any, units: Any, weights: Any, query: Any, own: int, left_out: Any, ks: Any,
-    distance: Any, sums: Any, near: Any, index: Any, out: Any,
+def _all_bounds(columns: Any, norms: Any, twice: Any, shift: Any, out: Any) -> None:
+    """Lower bounds of a query's squared distances to all points."""
+    n_columns, n = columns.shape
+    for p in range(n):
+        out[p] = norms[p] + shift
+    c = 0
+    while c + 4 <= n_columns:
+        q0, q1, q2, q3 = twice[c], twice[c + 1], twice[c + 2], twice[c + 3]
+        for p in range(n):
+            out[p] -= (q0 * columns[c, p] + q1 * columns[c + 1, p]) + (
+                q2 * columns[c + 2, p] + q3 * columns[c + 3, p]
+            )
+        c += 4
+    while c < n_columns:
+        for p in range(n):
+            out[p] -= twice[c] * columns[c, p]
+        c += 1
+
+
+def _weight_within(bound: Any, held: Any, limit: Any) -> Any:
+    """Weight of the points whose lower bound is within a limit."""
+    total = 0.0
+    for p in range(held.size):
+        total += held[p] if bound[p] <= limit else 0.0
+    return total
+
+
+def _sums_within(bound: Any, sums: Any, limit: Any, out: Any) -> None:
+    """Weights, weighted sums and squared weights of the points within a limit."""
+    w, y, yy, ww = 0.0, 0.0, 0.0, 0.0
+    for p in range(sums.shape[1]):
+        inside = bound[p] <= limit
+        w += sums[0, p] if inside else 0.0
+        y += sums[1, p] if inside else 0.0
+        yy += sums[2, p] if inside else 0.0
+        ww += sums[3, p] if inside else 0.0
+    out[0], out[1], out[2], out[3] = w, y, yy, ww
+
+
+_all_bounds = compile_with(fastmath={"contract", "reassoc", "nsz", "nnan"})(_all_bounds)
+_weight_within = compile_with(fastmath={"reassoc", "nsz"})(_weight_within)
+_sums_within = compile_with(fastmath={"reassoc", "nsz"})(_sums_within)
+
+
+def _tally(bound: Any, held: Any, top: float, place: Any, tally: Any) -> float:
+    """Weight of the points by bin of their lower bound, up to ``top``; the weight of all bins."""
+    tally[:] = 0.0
+    scale, n = np.float32(N_BINS / top), held.size
+    for p in range(n):
+        at = max(bound[p] * scale, np.float32(0.0))
+        # what is beyond is spread over places of its own: one alone would be waited for
+        place[p] = np.int32(at) if at < np.float32(N_BINS) else np.int32(N_BINS + (p & 63))
+    for p in range(n):
+        tally[place[p]] += held[p]
+    return float(tally[:N_BINS].sum())
+
+
+def _limits(
+    bound: Any, held: Any, ks: Any, rest: float, top: float, most: float, place: Any, tally: Any,
+    out: Any,
 ) -> None:  # fmt: skip
-    """The same for a large part of an arm: sums by bins of distance, of which few are sorted."""
-    n, top, done, which = columns.shape[1], 0.0, np.zeros(4), 0
-    distance[:n] = 0.0
-    for c in range(columns.shape[0]):
-        q, weight = query[c], weights[c]
-        for p in range(n):
-            gap = columns[c, p] - q
-            distance[p] += np.rint(gap * gap * weight * GRID)
-    for p in range(n):
-        top = max(top, distance[p])
-    scale = N_BINS / (top * (1.0 + 1e-9) + 1.0)
-    sums[:] = 0.0
-    for p in range(n):
-        at = int(distance[p] * scale)
-        for c in range(4):
-            sums[at, c] += units[p, c]
-    if own >= 0:
-        y, w, at = left_out[0], left_out[1], int(distance[own] * scale)
-        sums[at, 0] -= w
-        sums[at, 1] -= w * y
-        sums[at, 2] -= w * y * y
-        sums[at, 3] -= w * w
-    for b in range(N_BINS):
-        if which == ks.size:
-            return
-        if done[0] + sums[b, 0] < ks[which]:
+    """By k two lower bounds near each other: less weighs within the first, k within the second.
+
+    They are edges of bins that reach to ``top`` at first, and further where they have to; ``rest``
+    weighs at once.
+    """
+    needed = (ks[ks.size - 1] - rest) * (1.0 + 1e-9)
+    while _tally(bound, held, top, place, tally) < needed and top < most:
+        top = min(1.5 * top, most)
+    width, b, under = top / N_BINS, 0, rest
+    for which in range(ks.size):
+        while b < N_BINS - 1 and under + tally[b] < ks[which]:
+            under += tally[b]
+            b += 1
+        # single precision may have moved a point over an edge
+        out[which, 0], out[which, 1] = b * width - 1e-6 * top, (b + 1) * width + 1e-6 * top
+
+
+def _between(bound: Any, inside: Any, beyond: Any, index: Any) -> int:
+    """Points whose lower bound lies between two limits; their number."""
+    m = 0
+    for block in range(bound.size // BLOCK):
+        part, n = bound[block * BLOCK : (block + 1) * BLOCK], 0
+        for j in range(BLOCK):
+            n += (part[j] > inside) & (part[j] <= beyond)
+        if n:
+            for j in range(BLOCK):
+                index[m] = block * BLOCK + j
+                m += (part[j] > inside) & (part[j] <= beyond)
+    return m
+
+
+_tally = compile_with()(_tally)
+_limits = compile_with()(_limits)
+_between = compile_with()(_between)
+
+
+def _doubt(limit: float, norm: float, slack: float) -> Any:
+    """What a distance may exceed its lower bound by, where that is within a limit."""
+    root = np.sqrt(max(norm, 0.0)) + np.sqrt(max(limit, 0.0))
+    return slack * (1.0 + norm + root * root) * 1.01 + 1e-6 * max(limit, 0.0)
+
+
+def _last(
+    exact: Any, index: Any, m: int, units: Any, own: int, left_out: Any, nearer: float, k: float,
+    tied: Any,
+) -> Any:  # fmt: skip
+    """Distance at which the weight k is reached, ``nearer`` lying within; the sums of its ties."""
+    stop = 0
+    while stop < m:
+        start = stop
+        tied[:] = 0.0
+        while stop < m and exact[stop] == exact[start]:
+            p = index[stop]
             for c in range(4):
-                done[c] += sums[b, c]
-            continue
-        m = 0
-        for p in range(n):
-            if int(distance[p] * scale) == b:
-                near[m], index[m] = distance[p], p
-                m += 1
-        _sort(near, index, m)
-        which = _average(near, index, m, ks, units, own, left_out, done, which, out)
+                tied[c] += units[p, c]
+            if p == own:
+                _leave_out(tied, left_out)
+            stop += 1
+        if tied[0] > 0.0 and nearer + tied[0] >= k * (1.0 - 1e-12):
+            return exact[start]
+        nearer += tied[0]
+    return np.inf
+
+
+def _leave_out(sums: Any, left_out: Any) -> None:
+    """Take one unit out of sums."""
+    y, w = left_out[0], left_out[1]
+    sums[0] -= w
+    sums[1] -= w * y
+    sums[2] -= w * y * y
+    sums[3] -= w * w
+
+
+_doubt = compile_with()(_doubt)
+_leave_out = compile_with()(_leave_out)
+_last = compile_with()(_last)
+
+
+def _wide(
+    bound: Any, top: float, most: float, norm: float, slack: float, points: Any, units: Any,
+    sums: Any, weights: Any, query: Any, own: int, left_out: Any, ks: Any, index: Any, exact: Any,
+    kept: Any, place: Any, tally: Any, out: Any,
+) -> Any:  # fmt: skip
+    """The same for a large part of an arm: all are summed, only those at a limit are measured.
+
+    ``top`` is beyond where the last limit probably is, ``most`` where all points are; gives the
+    former for a query near by. Sums are over all nearer points, wherever the limits were.
+    """
+    done, tied, limits, rest = np.empty(4), np.empty(4), np.empty((ks.size, 2)), 0.0
+    if own >= 0:
+        # at distance 0: what is left of it is measured with the others
+        bound[own], rest = _FAR, units[own, 0] - left_out[1]
+    _limits(bound, sums[0], ks, rest, top, most, place, tally, limits)
+    for which in range(ks.size):
+        k, (low, high) = ks[which], limits[which]
+        inside = np.float32(low - _doubt(low, norm, slack))
+        m = _between(bound, inside, np.float32(high + _doubt(high, norm, slack)), index)
+        if own >= 0 and rest > 0.0:
+            index[m] = own
+            m += 1
+        _measure(points, index, m, query, weights, exact)
+        within = _weight_within(bound, sums[0], inside)
+        last = _last(exact, index, m, units, own, left_out, within, k, tied)
+        nearer = 0
+        while nearer < m and exact[nearer] < last:
+            kept[nearer], bound[index[nearer]] = bound[index[nearer]], -_FAR
+            nearer += 1
+        _sums_within(bound, sums, inside, done)
+        for j in range(nearer):
+            bound[index[j]] = kept[j]
+            if index[j] == own:
+                _leave_out(done, left_out)
+        share = (k - done[0]) / tied[0]
+        out[which, 0] = (done[1] + share * tied[1]) / k
+        out[which, 1] = (done[2] + share * tied[2]) / k
+        out[which, 2] = (done[3] + share * share * tied[3]) / (k * k)
+    return limits[ks.size - 1, 1] * 1.2
 
 
 _wide = compile_with()(_wide)
 
 
+def _sizes(norms: Any, n_points: int) -> Any:
+    """Mean and largest squared distance of an arm's points from the centre."""
+    total, most = 0.0, 0.0
+    for p in range(n_points):
+        norm = max(float(norms[p // BLOCK, p % BLOCK]), 0.0)
+        total, most = total + norm, max(most, norm)
+    return total / n_points, most
+
+
+_sizes = compile_with()(_sizes)
+
+
 def _search(
     blocks: Any, norms: Any, low: Any, high: Any, points: Any, columns: Any, units: Any,
-    weights: Any, queries: Any, twice: Any, query_norms: Any, own: Any, left_out: Any, ks: Any,
-    needed: int, wide: bool, slack: Any, guess: Any,
+    sums: Any, weights: Any, queries: Any, twice: Any, query_norms: Any, own: Any, left_out: Any,
+    ks: Any, needed: int, wide: bool, slack: Any, guess: Any,
 ) -> Any:  # fmt: skip
     """Averages over the nearest units of one arm, shape (n_queries, n_ks, 3).
 
     Parameters: the arm's points in blocks (single precision, norms a little too small), boxes of
-    the blocks, points by row and by column, and weights, weighted sums and squared weights of
-    their units; the queries in both precisions, their own point to be left out (or -1) with its
-    outcome and weight; weights wanted, sorted; points that certainly hold the largest; whether they
-    are so many that none is sorted; the relative error of the filter; a guess of each query's
-    distance to its last neighbour (or -1). Also gives the distances to the last neighbour and to
-    the one half-way.
+    the blocks, the points by row, and by column as in the blocks; weights, weighted sums and
+    squared weights of their units, by point and by column; the queries in both precisions, their
+    own point to be left out (or -1) with its outcome and weight; weights wanted, sorted; points
+    that certainly hold the largest; whether they are so many that few are measured; the relative
+    error of the filter; a guess of each query's distance to its last neighbour (or -1). Also gives
+    the distances to the last neighbour and to the one half-way.
     """
-    n_queries, n_ks, _n_points = queries.shape[0], ks.size, points.shape[0]
+    n_queries, n_ks = queries.shape[0], ks.size
     out = np.full((n_queries, n_ks, 3), np.nan)
     reach = np.zeros((n_queries, 2))
+    inner, outer = _sizes(norms, points.shape[0])
+    most = (np.sqrt(outer) + np.sqrt(max(query_norms.max(), 0.0))) ** 2 * 1.01 + 1.0
     for g in prange((n_queries + GROUP - 1) // GROUP):
         first, last = g * GROUP, min(n_queries, (g + 1) * GROUP)
         gaps = np.empty(blocks.shape[0], np.float32)
@@ -494,13 +650,18 @@ def _search(
         room = (blocks.shape[0] + 1) * BLOCK
         bound, work = np.empty(room, np.float32), np.empty(room, np.float32)
         index, near = np.empty(room, np.int64), np.empty(BLOCK, np.float32)
-        distance, exact = np.empty(room, np.float64), np.empty(room, np.float64)
-        sums = np.empty((N_BINS, 4))
+        distance = np.empty(room, np.float64)
+        tally, place = np.empty(N_BINS + 64), np.empty(room, np.int32)
+        top = min(
+            max(query_norms[first], np.float32(0.0)) + inner + 1e-3, most
+        )  # the mean distance
         for i in range(first, last):
             if wide:
-                _wide(
-                    columns, units, weights, queries[i], own[i], left_out[i], ks,
-                    distance, sums, exact, index, out[i],
+                _all_bounds(columns, norms.reshape(-1), twice[i], query_norms[i], bound)
+                top = _wide(
+                    bound[: sums.shape[1]], top, most, query_norms[i], slack, points, units, sums,
+                    weights, queries[i], own[i], left_out[i], ks, index, distance, work, place,
+                    tally, out[i],
                 )  # fmt: skip
                 continue
             k, n = needed, 0

@@ -81,7 +81,10 @@ def is_no_value(cell: str) -> bool:
     >>> is_no_value("#N/A"), is_no_value("NULL"), is_no_value("#7"), is_no_value("Nan")
     (True, True, False, False)
     """
-    return cell in _NULL_WORDS or bool(_is_error(pl.Series([cell]))[0])
+    if cell in _NULL_WORDS:
+        return True
+    may_be = cell.startswith("#") or cell[-4:-3] == ":"  # one cell at a time: told before a frame
+    return may_be and bool(_is_error(pl.Series([cell]))[0])
 
 
 def _is_error(text: pl.Series) -> pl.Series:
