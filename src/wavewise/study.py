@@ -955,7 +955,7 @@ def _next_steps(study: "Study") -> Iterator[str]:
                 yield f'study.{verb}("{wave.id}"{rest})'
             return
         if row.state in {"open", "reopened"}:
-            ends = _window_end(row.starts_at, wave.window_days)
+            ends = _window_end(row.starts_at, study.spec.decided_after(wave))
             if wave.imported is None and (ends is None or study.clock() < ends):
                 yield "study.observe(data)"
                 when = "" if ends is None else f" from {ends:%Y-%m-%d}"

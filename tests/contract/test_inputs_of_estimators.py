@@ -131,6 +131,18 @@ ENTRIES: dict[str, Entry] = {
         ("outcome", "scores"),
         ("arm",),
     ),
+    "ww.estimate.surrogate_index": Entry(
+        lambda d: E.surrogate_index(
+            d["outcome"], {"a": d["scores"], "b": d["x"]}, cluster=d["cluster"]
+        ),
+        ("outcome", "scores"),
+        ("cluster",),
+    ),
+    "ww.estimate.normal_means": Entry(
+        lambda d: E.normal_means(d["outcome"], d["arm"], cluster=d["cluster"]),
+        ("outcome",),
+        ("arm", "cluster"),
+    ),
     "ww.estimate.persistence": Entry(
         lambda d: E.persistence(
             {"1": d["outcome"], "2": d["scores"]}, d["arm"], control=d["control"], n_during=1,

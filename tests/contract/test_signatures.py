@@ -21,6 +21,7 @@ DATA = {
     "units", "strata", "design", "designs", "truth", "benefit", "assumptions", "first_wave",
     "n_next", "path", "floor", "total", "control_share", "cost", "effect_sd", "effect_df",
     "separator", "bounds", "simulate", "reassign", "rng", "outcomes", "panel", "p_values",
+    "surrogates",
 }  # fmt: skip
 # What once had other names, or is said better otherwise.
 NOT = {

@@ -256,6 +256,10 @@ EXAMPLES: dict[str, Callable[[], Result]] = {
     "estimate.HierarchicalBinomial": _binomial,
     "estimate.HierarchicalNormal": _normal,
     "estimate.Neighbours": lambda: estimate.neighbours(**_data(), control="control", k=5),
+    "estimate.SurrogateIndex": lambda: estimate.surrogate_index(
+        _data()["outcome"], _data()["X"], cluster=np.arange(_N) // 2
+    ),
+    "estimate.NormalMeans": lambda: estimate.normal_means(_data()["outcome"], _data()["arm"]),
     "estimate.OutcomeIndex": _index,
     "estimate.Persistence": _persistence,
     "estimate.QValues": lambda: estimate.q_values({"a": 0.01, "b": float("nan"), "c": 0.04}),

@@ -1,5 +1,6 @@
 """Messages, call flows and schedules: what is sent, and when."""
 
+from datetime import date, timedelta
 from string import Formatter
 from typing import Annotated, Literal
 
@@ -22,6 +23,7 @@ __all__ = [
 
 Channel = Literal["push", "sms", "email", "voice", "mqtt", "web-push", "webhook", "letter", "file"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def placeholders(text: str) -> list[str]:
@@ -141,6 +143,18 @@ class Schedule(Frozen):
     def n_sends(self) -> int:
         """Number of messages due to one unit."""
         return self.sets if self.sets is not None else (self.weeks or 1) * len(self.days)
+
+    def day_of_send(self, number: int, starts: date) -> date:
+        """Day of a send, counted from 1, where the schedule begins on a date or after it.
+
+        Examples
+        --------
+        >>> Schedule(days=("mon", "thu"), at="17:00", weeks=3).day_of_send(6, date(2023, 10, 9))
+        datetime.date(2023, 10, 26)
+        """
+        days = sorted({(WEEKDAYS.index(day) - starts.weekday()) % 7 for day in self.days})
+        weeks, place = divmod(number - 1, len(days))
+        return starts + timedelta(days=7 * weeks + days[place])
 
 
 class Keywords(Frozen):

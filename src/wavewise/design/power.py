@@ -394,7 +394,7 @@ def planned_effects(spec: StudySpec) -> PlannedPower | NotEstimable:
 
 def _wave_rows(spec: StudySpec, planning: Planning, wave: Wave) -> Iterator[ArmPower]:
     sizes = planned_sizes(spec, wave)
-    outcomes = [outcome for outcome in spec.outcomes if outcome.id in planning.baseline]
+    outcomes = [outcome for outcome in spec.goals if outcome.id in planning.baseline]
     for outcome in outcomes:
         plan = _Plan(spec, planning, wave, outcome, sizes)
         for arm in sizes:

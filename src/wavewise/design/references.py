@@ -6,8 +6,14 @@ from typing import Any
 
 from wavewise.design.known import Known, listing, refer
 from wavewise.design.messages import Flow, FlowStep, Message, placeholders
-from wavewise.design.spec import Model, Outcome, Planning
-from wavewise.design.wave_references import period_faults, schedule_faults, wave_faults
+from wavewise.design.spec import Model, Outcome, Planning, Target
+from wavewise.design.wave_references import (
+    outcome_window_faults,
+    period_faults,
+    schedule_faults,
+    wave_faults,
+)
+from wavewise.design.waves import Wave
 from wavewise.errors import Fault
 
 __all__ = ["reference_faults"]
@@ -25,9 +31,11 @@ def reference_faults(sound: Mapping[str, Any], raw: Mapping[str, Any]) -> list[F
         _messages,
         _flows,
         _outcomes,
+        _targets,
         period_faults,
         schedule_faults,
         wave_faults,
+        outcome_window_faults,
         _models,
         _plan,
         _planning,
@@ -36,7 +44,7 @@ def reference_faults(sound: Mapping[str, Any], raw: Mapping[str, Any]) -> list[F
 
 
 def _repeated_names(known: Known) -> Iterator[Fault]:
-    for section in ("messages", "arms", "outcomes", "waves"):
+    for section in ("messages", "arms", "outcomes", "targets", "waves"):
         counts = Counter(entry.id for entry in known.entries(section))
         for name, count in counts.items():
             if count > 1:
@@ -153,7 +161,7 @@ def _collect(step: FlowStep, path: str) -> Iterator[Fault]:
 def _outcomes(known: Known) -> Iterator[Fault]:
     outcomes: list[Outcome] = known.entries("outcomes")
     if outcomes and len(outcomes) == len(known.names("outcomes")):
-        n_primary = sum(outcome.primary for outcome in outcomes)
+        n_primary = sum(goal.primary for goal in (*outcomes, *known.entries("targets")))
         if n_primary > 1 or (n_primary == 0 and len(outcomes) > 1):
             found = f"{n_primary} primary outcomes"
             yield Fault("outcomes", found, "exactly one", "set primary = true in one of them")
@@ -171,6 +179,8 @@ def _outcome(outcome: Outcome, path: str, imported: bool) -> Iterator[Fault]:
         )
     if outcome.kind == "sum" and outcome.value is None and not imported:
         yield Fault(f"{path}.value", "nothing", "what is added up", 'add value = "minutes"')
+    if outcome.at_least > 1 and outcome.kind != "any":
+        yield Fault(f"{path}.at_least", f"kind '{outcome.kind}'", "kind 'any' beside it")
     if outcome.kind == "successes" and outcome.out_of is None:
         yield Fault(f"{path}.out_of", "nothing", "the number of trials", 'add out_of = 9 or "sets"')
     if outcome.kind != "successes" and outcome.out_of is not None:
@@ -179,21 +189,82 @@ def _outcome(outcome: Outcome, path: str, imported: bool) -> Iterator[Fault]:
         )
 
 
+def _targets(known: Known) -> Iterator[Fault]:
+    for target in known.entries("targets"):
+        path = f"targets['{target.id}']"
+        if target.id in known.names("outcomes"):
+            yield Fault(f"{path}.id", "the id of an outcome", "names that differ", "rename it")
+        if not target.parts:
+            fix = 'add outcomes = ["..."], or weights'
+            yield Fault(f"{path}.outcomes", "nothing", "the outcomes that it is made of", fix)
+        for name in dict.fromkeys((*target.outcomes, *target.weights)):
+            yield from refer(f"{path}.outcomes", name, known.names("outcomes"), "an outcome")
+        if target.weights:
+            yield from _target_weights(target, path)
+        elif target.kind == "weighted" and target.parts:
+            example = ", ".join(f"{name} = 1" for name in target.parts)
+            fix = f"add weights = {{ {example} }}"
+            yield Fault(f"{path}.weights", "nothing", "how much each outcome counts", fix)
+        yield from _surrogate(known, target, path)
+        if target.kind == "index":
+            without = [w.id for w in known.entries("waves") if not _has_control(w)]
+            if without:
+                needed = "a control, whose standard deviations scale the outcomes"
+                fix = "give a control_share, or take kind 'weighted'"
+                yield Fault(path, f"an index, and no control in {listing(without)}", needed, fix)
+
+
+def _target_weights(target: Target, path: str) -> Iterator[Fault]:
+    if target.kind == "surrogate":
+        yield Fault(f"{path}.weights", "kind 'surrogate'", "weights that are learned, not given")
+        return
+    if not sum(target.weights.values()) > 0:
+        yield Fault(f"{path}.weights", "weights that sum to 0", "one above 0 or more")
+    apart = set(target.outcomes) ^ set(target.weights)
+    if target.outcomes and apart:
+        fix = "leave `outcomes` out, or give a weight for each"
+        yield Fault(f"{path}.weights", listing(apart), "a weight for each of its outcomes", fix)
+
+
+def _surrogate(known: Known, target: Target, path: str) -> Iterator[Fault]:
+    needed = {"stands_for": "the later outcome", "learned_on": "the waves in which it is known"}
+    for key, what in needed.items():
+        given = getattr(target, key) is not None
+        if target.kind == "surrogate" and not given:
+            yield Fault(f"{path}.{key}", "nothing", what)
+        elif target.kind != "surrogate" and given:
+            yield Fault(f"{path}.{key}", f"kind '{target.kind}'", "kind 'surrogate' beside it")
+    if target.stands_for is not None:
+        yield from refer(
+            f"{path}.stands_for", target.stands_for, known.names("outcomes"), "an outcome"
+        )
+        if target.stands_for in target.parts:
+            yield Fault(f"{path}.stands_for", "one of its own outcomes", "a later one")
+    for wave in target.learned_on or ():
+        yield from refer(f"{path}.learned_on", wave, known.names("waves"), "a wave")
+
+
+def _has_control(wave: Wave) -> bool:
+    return wave.control_id is not None or bool(wave.held_out_share)
+
+
 def _models(known: Known) -> Iterator[Fault]:
     outcomes = {outcome.id: outcome for outcome in known.entries("outcomes")}
+    outcomes |= {target.id: target.as_outcome() for target in known.entries("targets")}
     for name, model in known.table("models").items():
         path = f"models.{name}"
-        yield from refer(f"{path}.outcome", model.outcome, known.names("outcomes"), "an outcome")
+        goals = known.names("outcomes") | known.names("targets")
+        yield from refer(f"{path}.outcome", model.outcome, goals, "an outcome or target")
         if model.outcome in outcomes:
             yield from _model_fits(model, outcomes[model.outcome], path)
 
 
 def _model_fits(model: Model, outcome: Outcome, path: str) -> Iterator[Fault]:
-    binomial = model.kind != "hierarchical normal"
+    binomial = model.kind in {"beta binomial", "hierarchical binomial"}
     if binomial and outcome.kind not in {"any", "successes"}:
         found = f"'{model.kind}' for an outcome of kind '{outcome.kind}'"
         yield Fault(f"{path}.kind", found, "an outcome of kind 'any' or 'successes'")
-    if model.kind != "beta binomial" and model.cluster is None:
+    if model.kind.startswith("hierarchical") and model.cluster is None:
         yield Fault(f"{path}.cluster", "nothing", "the column of the clusters")
 
 
@@ -224,7 +295,8 @@ def _planning(known: Known) -> Iterator[Fault]:
     kinds = {outcome.id: outcome.kind for outcome in known.entries("outcomes")}
     for name, baseline in planning.baseline.items():
         path = f"planning.baseline.{name}"
-        yield from refer("planning.baseline", name, known.names("outcomes"), "an outcome")
+        goals = known.names("outcomes") | known.names("targets")
+        yield from refer("planning.baseline", name, goals, "an outcome or target")
         if kinds.get(name) in {"any", "successes"} and not 0 <= baseline.mean <= 1:
             yield Fault(f"{path}.mean", f"{baseline.mean:g}", "a share between 0 and 1")
     if (planning.cluster_size is None) != (planning.intracluster_correlation is None):

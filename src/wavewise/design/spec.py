@@ -1,5 +1,6 @@
 """The study file as one frozen value."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -27,7 +28,7 @@ from wavewise.design.values import (
     TimeZone,
     tagged,
 )
-from wavewise.design.waves import Arm, Wave
+from wavewise.design.waves import MOST_DAYS, Arm, Wave
 
 __all__ = [
     "SECTIONS",
@@ -46,6 +47,7 @@ __all__ = [
     "Registration",
     "Study",
     "StudySpec",
+    "Target",
     "Targeting",
     "Units",
 ]
@@ -56,12 +58,18 @@ __all__ = [
 Scale = Literal["binary", "count", "continuous"]
 
 
+OPT_OUT = "opt-out"  # the kind of event that opt-outs are, wherever they came in
+OutcomeDay = Annotated[int, Field(gt=0, le=MOST_DAYS)]
+DAYS_OF = {"day": 1, "week": 7}
+
+
 class Outcome(Table):
     """An outcome of a unit in a wave's window."""
 
-    kind: Literal["any", "count", "sum", "successes", "score"]
+    kind: Literal["any", "count", "sum", "successes", "score", "days to first"]
     """any: at least one event; count: number of events; sum: of a value; successes: sets with an
-    event, out of a number of trials; score: the last value."""
+    event, out of a number of trials; score: the last value; days to first: until the first event,
+    the whole window where there is none."""
     primary: bool = False
     """Whether it is the one that the study is about. A single outcome is primary."""
     label: str | None = None
@@ -72,6 +80,16 @@ class Outcome(Table):
     """Kind of event that counts. Not needed where the outcome is imported."""
     value: str | None = None
     """What the event's value measures, for kind "sum"."""
+    at_least: PositiveInt = 1
+    """Number of events from which an outcome of kind "any" is 1, e.g. 2 for those who came back."""
+    window: Literal["wave", "during", "after"] = "wave"
+    """When events count: in the wave's window; until the last message; after the last message."""
+    from_day: OutcomeDay | None = None
+    """First day that counts; day 1 is the first day of the wave."""
+    to_day: OutcomeDay | None = None
+    """Last day that counts; it may lie after the wave's window."""
+    unit_of_time: Literal["day", "week"] | None = None
+    """Keeps the outcome of each whole day or week of its window too, for a curve over time."""
     out_of: PositiveInt | Literal["sets"] | None = None
     """Number of trials, for kind "successes"; "sets" takes it from the schedule."""
     periods: tuple[str, ...] = ()
@@ -94,6 +112,21 @@ class Outcome(Table):
         return self.event or (self.id if self.kind == "score" else None)
 
     @property
+    def has_own_days(self) -> bool:
+        """Whether it is measured on other days than the wave's window."""
+        return self.window != "wave" or self.from_day is not None or self.to_day is not None
+
+    def days(self, wave: Wave, schedules: Mapping[str, Schedule]) -> tuple[int, int]:
+        """First and last day that count in a wave; day 1 is the first day of the wave."""
+        first, last = 1, wave.window_days
+        schedule = schedules.get(wave.schedule or "")
+        if schedule is not None and self.window != "wave":
+            sent = schedule.day_of_send(schedule.n_sends, wave.starts)
+            last_send = (sent - wave.starts).days + 1
+            first, last = (1, last_send) if self.window == "during" else (last_send + 1, last)
+        return self.from_day or first, self.to_day or last
+
+    @property
     def sign(self) -> float:
         """1, or -1 where lower is better: the outcome times it is better when higher."""
         return 1.0 if self.higher_is_better else -1.0
@@ -112,16 +145,58 @@ class Outcome(Table):
         return scales.get(self.kind, "continuous")
 
 
+class Target(Table):
+    """A goal made of several outcomes, which decisions can learn from like from an outcome."""
+
+    kind: Literal["index", "weighted", "surrogate"] = "index"
+    """index: mean of outcomes in standard deviations of the control; weighted: sum of outcomes as
+    they are measured, times their weights; surrogate: what the outcomes predict of a later one."""
+    outcomes: tuple[Identifier, ...] = ()
+    """Ids of the outcomes that it is made of; those of `weights` where these are given."""
+    weights: dict[Identifier, NonNegativeFloat] = Field(default_factory=dict)
+    """Outcome id: how much it counts. `higher_is_better` of the outcome says which way. An index
+    without weights takes the inverse covariance of its outcomes."""
+    stands_for: Identifier | None = None
+    """For kind "surrogate": id of the later outcome that is predicted."""
+    learned_on: Identifiers | None = None
+    """For kind "surrogate": ids of the waves in which the later outcome is known."""
+    primary: bool = False
+    """Whether it is what the study is about, instead of one of the outcomes."""
+    label: str | None = None
+    """Name to print in reports."""
+    unit: str | None = None
+    """Unit of measurement of a weighted target, e.g. "dollars"."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Ids of the outcomes that it is made of."""
+        return self.outcomes or tuple(self.weights)
+
+    def as_outcome(self, stands_for: Outcome | None = None) -> Outcome:
+        """The target as an outcome that is known of each unit."""
+        unit = {"index": "standard deviations", "weighted": self.unit}.get(self.kind)
+        later = stands_for if self.kind == "surrogate" else None
+        return Outcome(
+            id=self.id,
+            kind="score",
+            primary=self.primary,
+            label=self.label,
+            unit=unit if later is None else later.unit,
+            higher_is_better=later is None or later.higher_is_better,
+        )
+
+
 # What will be done with the data, and the numbers that the design was planned on.
 
 
 class Model(Frozen):
     """A model of an outcome that a decision learns from."""
 
-    kind: Literal["beta binomial", "hierarchical binomial", "hierarchical normal"]
-    """Likelihood, with effects of clusters where it is hierarchical."""
+    kind: Literal["beta binomial", "normal", "hierarchical binomial", "hierarchical normal"]
+    """Likelihood, with effects of clusters where it is hierarchical; normal: of means of an
+    outcome or target of any kind."""
     outcome: Identifier
-    """Id of the outcome that it explains."""
+    """Id of the outcome or target that it explains."""
     cluster: str | None = None
     """Column of the clusters, for hierarchical models."""
     prior: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
@@ -437,6 +512,8 @@ class StudySpec(Frozen):
     """Keywords by which people opt out of messages, or opt in again."""
     outcomes: tuple[Outcome, ...] = Field(min_length=1)
     """What is measured."""
+    targets: tuple[Target, ...] = ()
+    """Goals made of several outcomes: indices, weighted sums, surrogates."""
     models: dict[Identifier, Model] = Field(default_factory=dict)
     """What decisions learn from, by name."""
     waves: tuple[Wave, ...] = Field(min_length=1)
@@ -454,12 +531,19 @@ class StudySpec(Frozen):
 
     @property
     def primary(self) -> Outcome:
-        """The primary outcome; the only one where there is one."""
-        return next((outcome for outcome in self.outcomes if outcome.primary), self.outcomes[0])
+        """The primary outcome, or target; the only outcome where there is one."""
+        return next((outcome for outcome in self.goals if outcome.primary), self.outcomes[0])
+
+    @property
+    def goals(self) -> tuple[Outcome, ...]:
+        """Outcomes, then targets as such: all that effects are estimated on."""
+        own = {outcome.id: outcome for outcome in self.outcomes}
+        targets = (target.as_outcome(own.get(target.stands_for or "")) for target in self.targets)
+        return (*self.outcomes, *targets)
 
     def outcome(self, outcome_id: str) -> Outcome:
-        """The outcome of this id, which other parts of the spec name."""
-        return next(outcome for outcome in self.outcomes if outcome.id == outcome_id)
+        """The outcome or target of this id, which other parts of the spec name."""
+        return next(outcome for outcome in self.goals if outcome.id == outcome_id)
 
     def wave(self, wave_id: str) -> Wave | None:
         """The wave of this id, or None."""
@@ -468,6 +552,43 @@ class StudySpec(Frozen):
     def arms_of(self, wave: Wave) -> tuple[Arm, ...]:
         """The arms of a wave, written out, an added control last."""
         return wave.all_arms({arm.id: arm for arm in self.arms})
+
+    def days_of(self, outcome: Outcome, wave: Wave) -> tuple[int, int]:
+        """First and last day of a wave that count for an outcome; day 1 is its first day."""
+        return outcome.days(wave, self.schedules)
+
+    def span(self, wave: Wave) -> tuple[int, int]:
+        """First and last day of a wave on which anything counts."""
+        days = [(1, wave.window_days), *(self.days_of(outcome, wave) for outcome in self.outcomes)]
+        return min(first for first, _ in days), max(last for _, last in days)
+
+    def decided_after(self, wave: Wave) -> int:
+        """Last day of a wave's window and of the outcomes that decide: primary and of models."""
+        ids = {self.primary.id, *(model.outcome for model in self.models.values())}
+        ids |= {part for target in self.targets if target.id in ids for part in target.parts}
+        deciding = [outcome for outcome in self.outcomes if outcome.id in ids]
+        return max([wave.window_days, *(self.days_of(outcome, wave)[1] for outcome in deciding)])
+
+    def periods(self, outcome: Outcome, wave: Wave) -> dict[str, tuple[int, int]]:
+        """Whole weeks (or days) of an outcome's window, "week 5" from day 29 to 35; or none.
+
+        They are counted from the first day of the wave, and only whole ones are taken.
+        """
+        if outcome.unit_of_time is None:
+            return {}
+        length = DAYS_OF[outcome.unit_of_time]
+        first, last = self.days_of(outcome, wave)
+        numbers = range(-(-(first - 1) // length) + 1, last // length + 1)
+        return {f"{outcome.unit_of_time} {k}": (length * (k - 1) + 1, length * k) for k in numbers}
+
+    def n_during(self, outcome: Outcome, wave: Wave) -> int | None:
+        """Number of an outcome's periods with messages; None where it has none, or only such."""
+        schedule, periods = self.schedules.get(wave.schedule or ""), self.periods(outcome, wave)
+        if schedule is None or not periods:
+            return None
+        sent = (schedule.day_of_send(schedule.n_sends, wave.starts) - wave.starts).days + 1
+        n = sum(first <= sent for first, _ in periods.values())
+        return n if 0 < n < len(periods) else None
 
     def trials(self, outcome: Outcome, wave: Wave) -> int | None:
         """Number of trials of an outcome in a wave; 1 for "any"; None where it has none."""

@@ -20,7 +20,14 @@ from wavewise.design.waves import (
 )
 from wavewise.errors import Fault
 
-__all__ = ["first_periods", "own_period", "period_faults", "schedule_faults", "wave_faults"]
+__all__ = [
+    "first_periods",
+    "outcome_window_faults",
+    "own_period",
+    "period_faults",
+    "schedule_faults",
+    "wave_faults",
+]
 
 SHARE_TOLERANCE = 1e-9
 
@@ -279,21 +286,6 @@ def _needed_by_model(outcome: Outcome, waves: Sequence[str]) -> Iterator[Fault]:
 
 # Faults of time: schedules, windows, and the order of waves.
 
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-def last_send(schedule: Schedule, starts: date) -> date:
-    """Day of the last message of a schedule that begins on a date, or after it.
-
-    Examples
-    --------
-    >>> last_send(Schedule(days=("mon", "thu"), at="17:00", weeks=3), date(2023, 10, 9))
-    datetime.date(2023, 10, 26)
-    """
-    days = {(WEEKDAYS.index(day) - starts.weekday()) % 7 for day in schedule.days}
-    weeks, place = divmod(schedule.n_sends - 1, len(days))
-    return starts + timedelta(days=7 * weeks + sorted(days)[place])
-
 
 def first_day_after(wave: Wave) -> date:
     """First day after a wave's outcome window."""
@@ -341,7 +333,7 @@ def _window(known: Known, wave: Wave) -> Iterator[Fault]:
     schedule = known.table("schedules").get(wave.schedule or "")
     if not isinstance(schedule, Schedule) or len(set(schedule.days)) < len(schedule.days):
         return
-    last = last_send(schedule, wave.starts)
+    last = schedule.day_of_send(schedule.n_sends, wave.starts)
     if last >= first_day_after(wave):
         end = first_day_after(wave) - timedelta(days=1)
         found = f"{wave.window_days} days, to {end}, with the last message on {last}"
@@ -370,3 +362,70 @@ def _teachers(wave: Wave, arms: Iterable[Arm]) -> Iterator[str]:
     for arm in arms:
         if arm.policy is not None:
             yield from arm.policy.learned_on
+
+
+# Outcomes with days of their own: whole weeks, and none that another wave's messages reach.
+
+
+def outcome_window_faults(known: Known) -> Iterator[Fault]:
+    """Faults of the outcomes' own windows in each wave, and beside the messages of later ones."""
+    schedules = {k: v for k, v in known.table("schedules").items() if isinstance(v, Schedule)}
+    waves: list[Wave] = [wave for wave in known.entries("waves") if wave.imported is None]
+    for outcome in known.entries("outcomes"):
+        path = f"outcomes['{outcome.id}']"
+        if outcome.kind == "score" and (outcome.has_own_days or outcome.unit_of_time):
+            needed = "no days beside kind 'score', whose periods say when"
+            yield Fault(path, "window, from_day, to_day or unit_of_time", needed)
+            continue
+        if outcome.unit_of_time and outcome.kind not in {"any", "count", "sum"}:
+            needed = "kind 'any', 'count' or 'sum' beside it"
+            yield Fault(f"{path}.unit_of_time", f"kind '{outcome.kind}'", needed)
+        if outcome.has_own_days:
+            for place, wave in enumerate(waves):
+                yield from _own_days(outcome, wave, waves[place + 1 :], schedules, path)
+
+
+def _own_days(
+    outcome: Outcome,
+    wave: Wave,
+    later: Sequence[Wave],
+    schedules: Mapping[str, Schedule],
+    path: str,
+) -> Iterator[Fault]:
+    if outcome.window != "wave" and wave.schedule not in schedules:
+        needed = f"a schedule of wave '{wave.id}', whose last message it refers to"
+        yield Fault(f"{path}.window", f"'{outcome.window}'", needed, "give from_day and to_day")
+        return
+    first, last = outcome.days(wave, schedules)
+    if last < first:
+        found = f"day {first} to day {last} in wave '{wave.id}'"
+        yield Fault(path, found, "a last day that is not before the first", "give to_day")
+        return
+    for other in later:
+        schedule = schedules.get(other.schedule or "")
+        if schedule is None or not _may_share_units(wave, other):
+            continue
+        free = (schedule.day_of_send(1, other.starts) - wave.starts).days
+        if last > free:
+            found = (
+                f"day {last} of wave '{wave.id}', after the first message of wave '{other.id}', "
+                f"which the same units may get on day {free + 1}"
+            )
+            needed = "a window that ends before them"
+            fix = f"give to_day = {free}" if free >= first else "measure it before"
+            fix += f", or let wave '{other.id}' start later, or take other units"
+            yield Fault(f"{path}.to_day", found, needed, fix)
+
+
+def _may_share_units(wave: Wave, later: Wave) -> bool:
+    """Whether a unit may be in both; those that no earlier wave took cannot."""
+    if later.units == "rest" or isinstance(later.units, UnitsShare):
+        return False
+    if not (isinstance(wave.units, UnitsWhere) and isinstance(later.units, UnitsWhere)):
+        return True
+    both = wave.units.where.keys() & later.units.where.keys()
+    return all(_texts(wave.units.where[name]) & _texts(later.units.where[name]) for name in both)
+
+
+def _texts(wanted: object) -> set[str]:
+    return {str(value) for value in (wanted if isinstance(wanted, tuple) else (wanted,))}

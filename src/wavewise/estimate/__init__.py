@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wavewise.estimate.adaptive.weighted_m import weighted_m
     from wavewise.estimate.adaptive.winner import Winner, winner
     from wavewise.estimate.bayes.beta_binomial import BetaBinomial, beta_binomial
+    from wavewise.estimate.bayes.normal_means import NormalMeans, normal_means
     from wavewise.estimate.binomial.model import hierarchical_binomial
     from wavewise.estimate.binomial.predictive import posterior_predictive_check
     from wavewise.estimate.binomial.priors import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from wavewise.estimate.effects.instruments import Cace, cace
     from wavewise.estimate.effects.persistence import Persistence, persistence
     from wavewise.estimate.effects.results import Effects, pair_margins
+    from wavewise.estimate.effects.surrogate import SurrogateIndex, surrogate_index
     from wavewise.estimate.effects.wild_bootstrap import WildBootstrap, wild_bootstrap
     from wavewise.estimate.forest.causal_forest import CausalForest, causal_forest
     from wavewise.estimate.learners.effect_learner import EffectLearner, effect_learner
@@ -83,6 +85,7 @@ __all__ = [
     "InverseChiSquare",
     "Neighbours",
     "Normal",
+    "NormalMeans",
     "NormalPriors",
     "OutcomeIndex",
     "Persistence",
@@ -93,6 +96,7 @@ __all__ = [
     "ScorePanels",
     "SdPrior",
     "StudentT",
+    "SurrogateIndex",
     "WildBootstrap",
     "Winner",
     "WinnerColumn",
@@ -111,6 +115,7 @@ __all__ = [
     "hierarchical_normal",
     "index",
     "neighbours",
+    "normal_means",
     "pair_margins",
     "persistence",
     "posterior_predictive_check",
@@ -123,6 +128,7 @@ __all__ = [
     "score_predictive_check",
     "score_prior_sensitivity",
     "study_priors",
+    "surrogate_index",
     "tried_priors",
     "weighted_m",
     "wild_bootstrap",
@@ -143,6 +149,10 @@ _HOMES = {
     "weighted_m": "wavewise.estimate.adaptive.weighted_m",
     "Neighbours": "wavewise.estimate.matching.neighbours",
     "neighbours": "wavewise.estimate.matching.neighbours",
+    "SurrogateIndex": "wavewise.estimate.effects.surrogate",
+    "surrogate_index": "wavewise.estimate.effects.surrogate",
+    "NormalMeans": "wavewise.estimate.bayes.normal_means",
+    "normal_means": "wavewise.estimate.bayes.normal_means",
     "OutcomeIndex": "wavewise.estimate.effects.index",
     "index": "wavewise.estimate.effects.index",
     "Persistence": "wavewise.estimate.effects.persistence",

@@ -1,8 +1,8 @@
 """Outcomes: one value a unit from the events in its own window."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from typing import Literal, Protocol
 from zoneinfo import ZoneInfo
@@ -13,12 +13,19 @@ import polars as pl
 from wavewise.errors import Fault, InputError
 from wavewise.shared.results import IntArray
 
-__all__ = ["EventFlow", "OutcomeRule", "columns_needed", "outcome_values", "window_us"]
+__all__ = [
+    "EventFlow",
+    "OutcomeRule",
+    "columns_needed",
+    "outcome_values",
+    "period_column",
+    "window_us",
+]
 
 
 # How an outcome is made from events.
 
-Kind = Literal["any", "count", "sum", "successes", "score"]
+Kind = Literal["any", "count", "sum", "successes", "score", "days to first"]
 
 
 @dataclass(frozen=True)
@@ -27,10 +34,23 @@ class OutcomeRule:
 
     id: str  # The outcome's id.
     # Whether there was an event (0 or 1); their number; the sum of their values; the number of
-    # distinct items with an event, out of ``trials``; the value of the last event.
+    # distinct items with an event, out of ``trials``; the value of the last event; days until the
+    # first event.
     kind: Kind
     event: str  # The kind of event.
     trials: int | None = None  # For successes: the number of items that were offered.
+    at_least: int = 1  # For any: the number of events from which it is 1.
+    # First and last day that count, day 1 being the first of the wave; None: the wave's window.
+    days: tuple[int, int] | None = None
+    # Parts of the window of which the outcome is kept as well, by name: first and last day.
+    periods: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def parts(self) -> "tuple[OutcomeRule, ...]":
+        """The same outcome in each of its periods."""
+        return tuple(
+            replace(self, id=period_column(self.id, name), days=days, periods={})
+            for name, days in self.periods.items()
+        )
 
     def __post_init__(self) -> None:
         if self.kind == "successes" and (self.trials is None or self.trials < 1):
@@ -38,6 +58,11 @@ class OutcomeRule:
                 f"outcome {self.id!r}: found trials {self.trials}; needed a number of 1 or more "
                 "for successes; say how many items each unit was offered"
             )
+
+
+def period_column(outcome_id: str, period: str) -> str:
+    """Column of an outcome in one of its periods: no outcome has an id with a blank."""
+    return f"{outcome_id}.{period}"
 
 
 IN_WINDOW = "in"
@@ -124,15 +149,20 @@ def outcome_values(
     Notes
     -----
     The window of a unit is [``starts`` 00:00, ``starts`` + ``window_days`` 00:00) on its own
-    clocks. Units without an event have 0 for any, count, sum and successes, and null for a score.
+    clocks, or the days of the outcome's own window. Units without an event have 0 for any, count,
+    sum and successes, null for a score, and the length of the window in days for days to first.
     """
     if window_days < 1:
         raise InputError(f"found a window of {window_days} days; needed 1 or more")
     ids = units.select("unit_id").sort("unit_id").with_row_index("place")
     zoned = units.select("unit_id", pl.col("time_zone").fill_null(default_time_zone))
-    windows = _windows(zoned["time_zone"].unique().to_list(), starts, window_days)
+    whole = (1, window_days)
+    every = [part for rule in outcomes for part in (rule, *rule.parts())]
+    rules = [replace(rule, days=rule.days or whole) for rule in every]
+    days = list(dict.fromkeys([whole, *(rule.days or whole for rule in rules)]))
+    windows = _windows(zoned["time_zone"].unique().to_list(), starts, days)
     placed = ids.join(zoned.join(windows, on="time_zone"), on="unit_id")
-    tallies = [(rule.event, tally_of(rule, ids.height)) for rule in outcomes]
+    tallies = [(rule, tally_of(rule, ids.height)) for rule in rules]
     kinds = sorted({rule.event for rule in outcomes})
     flow: Counter[str] = Counter()
     for batch in [events] if isinstance(events, pl.DataFrame) else events:
@@ -140,22 +170,41 @@ def outcome_values(
         flow.update(dict(found["where"].value_counts().iter_rows()))
         inside = found.filter(pl.col("where") == IN_WINDOW)
         by_kind = {kind: inside.filter(pl.col("kind") == kind) for kind in kinds}
-        for kind, tally in tallies:
-            tally.add(by_kind[kind])
+        for rule, tally in tallies:
+            tally.add(_on_days(by_kind[rule.event], days, rule.days or whole))
     values, faults = ids.select("unit_id"), list[Fault]()
-    for _, tally in tallies:
+    told = {rule.id for rule in outcomes}  # not their parts, which have the same faults
+    for rule, tally in tallies:
         columns, wrong = tally.found()
         values = values.with_columns(columns)
-        faults += wrong
+        faults += wrong if rule.id in told else []
     return OutcomeValues(values, _flow(flow), tuple(faults))
 
 
-def _windows(zones: list[str], starts: date, window_days: int) -> pl.DataFrame:
-    bounds = [window_us(starts, window_days, zone) for zone in zones]
-    return pl.DataFrame(
-        {"time_zone": zones, "start": [b[0] for b in bounds], "end": [b[1] for b in bounds]},
-        schema={"time_zone": pl.String, "start": pl.Int64, "end": pl.Int64},
+Days = tuple[int, int]
+
+
+def _windows(zones: list[str], starts: date, days: Sequence[Days]) -> pl.DataFrame:
+    """Beginning and end of each pair of days by time zone, and of all together."""
+    columns: dict[str, list[int]] = {}
+    for k, (first, last) in enumerate(days):
+        begins = starts + timedelta(days=first - 1)
+        bounds = [window_us(begins, last - first + 1, zone) for zone in zones]
+        columns[f"start {k}"], columns[f"end {k}"] = [b[0] for b in bounds], [b[1] for b in bounds]
+    schema = {"time_zone": pl.String, **dict.fromkeys(columns, pl.Int64)}
+    return pl.DataFrame({"time_zone": zones, **columns}, schema=schema).with_columns(
+        start=pl.min_horizontal(name for name in columns if name.startswith("start")),
+        end=pl.max_horizontal(name for name in columns if name.startswith("end")),
     )
+
+
+def _on_days(events: pl.DataFrame, days: Sequence[Days], wanted: Days) -> pl.DataFrame:
+    """Events on some days, with the beginning and end of these in ``start`` and ``end``."""
+    if len(days) == 1:
+        return events
+    k, at = days.index(wanted), pl.col("at_utc_us")
+    own = events.filter(at >= pl.col(f"start {k}"), at < pl.col(f"end {k}"))
+    return own.with_columns(start=pl.col(f"start {k}"), end=pl.col(f"end {k}"))
 
 
 def _placed(events: pl.DataFrame, windows: pl.DataFrame, kinds: list[str]) -> pl.DataFrame:
@@ -205,7 +254,8 @@ class OutcomeCounter(Protocol):
 
 def tally_of(rule: OutcomeRule, n_units: int) -> OutcomeCounter:
     """The tally of an outcome."""
-    kinds: dict[str, type[_Counts | _Sums | _Lasts | _Items]] = {
+    kinds: dict[str, type[_Counts | _Sums | _Lasts | _Items | _Firsts]] = {
+        "days to first": _Firsts,
         "sum": _Sums,
         "score": _Lasts,
         "successes": _Items,
@@ -223,7 +273,7 @@ def columns_needed(rules: Sequence[OutcomeRule]) -> tuple[str, ...]:
 
 
 class _Counts:
-    """Number of events a unit; 0 or 1 for "any"."""
+    """Number of events a unit; for "any" 1 where there are enough of them, else 0."""
 
     def __init__(self, rule: OutcomeRule, n_units: int) -> None:
         self._rule, self._n = rule, np.zeros(n_units, np.int64)
@@ -232,8 +282,25 @@ class _Counts:
         self._n += np.bincount(events["place"].to_numpy(), minlength=self._n.size)
 
     def found(self) -> Found:
-        values = pl.Series(self._rule.id, self._n)
-        return [values.clip(0, 1) if self._rule.kind == "any" else values], []
+        enough = (self._n >= self._rule.at_least).astype(np.int64)
+        return [pl.Series(self._rule.id, enough if self._rule.kind == "any" else self._n)], []
+
+
+class _Firsts:
+    """Days until the first event a unit."""
+
+    def __init__(self, rule: OutcomeRule, n_units: int) -> None:
+        self._rule, self._first_us = rule, np.full(n_units, np.iinfo(np.int64).max)
+
+    def add(self, events: pl.DataFrame) -> None:
+        since = (events["at_utc_us"] - events["start"]).to_numpy()
+        np.minimum.at(self._first_us, events["place"].to_numpy(), since)
+
+    def found(self) -> Found:
+        first, last = self._rule.days or (1, 1)
+        # a day on which clocks go back is longer: no first event lies after the window's end
+        days = np.minimum(self._first_us / 86_400e6, last - first + 1.0)
+        return [pl.Series(self._rule.id, days)], []
 
 
 class _Valued:

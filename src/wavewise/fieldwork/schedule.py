@@ -6,8 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import count, islice
 from zoneinfo import ZoneInfo
 
-from wavewise.design.messages import Schedule
-from wavewise.design.wave_references import WEEKDAYS
+from wavewise.design.messages import WEEKDAYS, Schedule
 
 __all__ = ["Send", "after_quiet", "expiry", "local_moment", "sends"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.special
 
 from wavewise.design.spec import Outcome
-from wavewise.estimate import BetaBinomial, HierarchicalNormal
+from wavewise.estimate import BetaBinomial, HierarchicalNormal, NormalMeans
 from wavewise.estimate.bayes.draws import density_of_draws
 from wavewise.report.blocks import Column, Table
 from wavewise.report.effects import require_finite, require_share
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from wavewise.estimate import HierarchicalBinomial
 
-    ArmPosterior = BetaBinomial | HierarchicalBinomial | HierarchicalNormal
+    ArmPosterior = BetaBinomial | NormalMeans | HierarchicalBinomial | HierarchicalNormal
 
 __all__ = ["OutcomePosterior", "PosteriorRow", "posterior_table", "ranked_posterior"]
 
@@ -78,7 +78,7 @@ class OutcomePosterior:
     @property
     def _whole(self) -> float:
         """What a reversed value and its original add up to."""
-        return 0.0 if isinstance(self.posterior, HierarchicalNormal) else 1.0
+        return 0.0 if isinstance(self.posterior, HierarchicalNormal | NormalMeans) else 1.0
 
     @cached_property
     def rows(self) -> tuple[PosteriorRow, ...]:
@@ -128,14 +128,14 @@ class OutcomePosterior:
 
 def _mean(posterior: "ArmPosterior") -> FloatArray:
     """Posterior mean of each arm's success probability, or gain in the score, (n_arms,)."""
-    if isinstance(posterior, HierarchicalNormal):
+    if isinstance(posterior, HierarchicalNormal | NormalMeans):
         return posterior.mean
     return posterior.success_prob
 
 
 def _interval(posterior: "ArmPosterior", prob: float) -> FloatArray:
     """HPD interval of each arm's success probability, or gain in the score, (n_arms, 2)."""
-    if isinstance(posterior, BetaBinomial | HierarchicalNormal):
+    if isinstance(posterior, BetaBinomial | HierarchicalNormal | NormalMeans):
         return posterior.cred_int(prob, kind="hpd")
     return posterior.cred_int(prob, kind="hpd", of="success_prob")
 
@@ -144,6 +144,10 @@ def _densities(posterior: "ArmPosterior") -> tuple[FloatArray, FloatArray]:
     """Grid and density, (n_points, n_arms) each, where the density is not negligible."""
     if isinstance(posterior, HierarchicalNormal):
         return density_of_draws(posterior.draws, None, DENSITY_POINTS)
+    if isinstance(posterior, NormalMeans):
+        steps = np.linspace(-4, 4, DENSITY_POINTS)[:, None]
+        density = np.exp(-(steps**2) / 2) / (np.sqrt(2 * np.pi) * posterior.sd)
+        return posterior.mean + steps * posterior.sd, density
     if not isinstance(posterior, BetaBinomial):
         return density_of_draws(posterior.point_success_prob, posterior.weights, DENSITY_POINTS)
     wide = posterior.cred_int(0.9999, kind="equal-tailed")

@@ -3,17 +3,20 @@
 Columns of the people file stand in a frame of their own, so that they may have any name.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from wavewise.design.spec import STRATUM_SEPARATOR, Outcome, StudySpec
+from wavewise.design.spec import STRATUM_SEPARATOR, Outcome, StudySpec, Target
 from wavewise.design.waves import UnitsShare, UnitsWhere, Wave
-from wavewise.errors import InputError, StateError
+from wavewise.errors import EstimationError, InputError, StateError
+from wavewise.estimate import index, surrogate_index
+from wavewise.shared.results import FloatArray
 from wavewise.store import WaveRow
 from wavewise.store.frames import decode_json_rows, encode_json_rows
 from wavewise.workflow.intake import score_outcomes, wave_scores
@@ -40,6 +43,7 @@ __all__ = [
     "unit_data",
     "units_of_wave",
     "wave_data",
+    "with_targets",
 ]
 
 ONE_STRATUM = "all"
@@ -150,6 +154,8 @@ class WaveData:
     content_propensity: pl.Series
     # (n_units, n_outcomes): One column an outcome; no columns before there are outcomes.
     outcomes: pl.DataFrame
+    # Targets that cannot be made of the outcomes, and why.
+    not_estimable: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.arm)
@@ -231,7 +237,12 @@ def wave_data(study: Study, wave_id: str) -> WaveData:
     if row is None or row.state != "closed":
         return _read_wave(study, wave_id)
     if wave_id not in study.cache:
-        study.cache[wave_id] = _read_wave(study, wave_id)
+        data = _read_wave(study, wave_id)
+        if study.spec.targets:
+            others = dict.fromkeys(closed_waves(study))
+            parts = {n: data if n == wave_id else _read_wave(study, n) for n in others}
+            data = with_targets(study.spec, parts)[wave_id]
+        study.cache[wave_id] = data
     found: WaveData = study.cache[wave_id]
     return found
 
@@ -285,6 +296,7 @@ def stack(waves: dict[str, WaveData]) -> WaveData:
         pl.concat([part.content for part in parts]),
         pl.concat([part.content_propensity for part in parts]),
         pl.concat([part.outcomes for part in parts], how="diagonal_relaxed"),
+        {name: why for part in parts for name, why in part.not_estimable.items()},
     )
 
 
@@ -408,6 +420,65 @@ def n_units_of_wave(study: Study, wave: Wave) -> int:
 def control_of(wave: Wave) -> str | None:
     """The condition that effects of a wave are against: its control, or its held-out units."""
     return wave.control_id or (HELD_OUT if wave.held_out_share else None)
+
+
+def with_targets(spec: StudySpec, waves: Mapping[str, WaveData]) -> dict[str, WaveData]:
+    """Closed waves, in the order of time, with their targets as further outcomes.
+
+    An index has the weights and the scale of the first wave, so that it is one quantity in all.
+    """
+    for target in spec.targets:
+        made = dict[str, WaveData]()
+        try:
+            make = _maker(spec, target, waves)
+            for name, data in waves.items():
+                values = pl.Series(target.id, make(data)).fill_nan(None)
+                made[name] = replace(data, outcomes=data.outcomes.with_columns(values))
+        except EstimationError as error:
+            made = {
+                name: replace(d, not_estimable={**d.not_estimable, target.id: error.message})
+                for name, d in waves.items()
+            }
+        waves = made
+    return dict(waves)
+
+
+def _maker(
+    spec: StudySpec, target: Target, waves: Mapping[str, WaveData]
+) -> Callable[[WaveData], FloatArray]:
+    """How a target is made of the outcomes of a wave."""
+    parts = [spec.outcome(name) for name in target.parts]
+
+    def columns(data: WaveData) -> dict[str, FloatArray]:
+        lacking = [part.id for part in parts if part.id not in data.outcomes.columns]
+        if lacking:
+            raise EstimationError(f"{target.id}: no outcome {', '.join(lacking)} is known")
+        return {part.id: outcome_values(data, part).to_numpy() for part in parts}
+
+    if target.kind == "weighted":
+        weights = {part.id: part.sign * target.weights[part.id] for part in parts}
+        return lambda data: np.sum([weights[n] * v for n, v in columns(data).items()], axis=0)
+    if target.kind == "surrogate":
+        later = spec.outcome(target.stands_for or "")
+        known = [waves[name] for name in target.learned_on or () if name in waves]
+        known = [data for data in known if later.id in data.outcomes.columns]
+        if not known:
+            raise EstimationError(f"{target.id}: {later.name} is not known of any wave yet")
+        learned = surrogate_index(
+            np.concatenate([outcome_values(data, later).to_numpy() for data in known]),
+            {p.id: np.concatenate([columns(data)[p.id] for data in known]) for p in parts},
+        )
+        return lambda data: learned.of(columns(data))
+    name, first = next(iter(waves.items()))
+    wave = spec.wave(name)
+    scaled = index(
+        columns(first),
+        first.condition,
+        control=control_of(wave) if wave is not None else None,
+        weights=target.weights or None,
+        higher_is_better={part.id: part.higher_is_better for part in parts},
+    )
+    return lambda data: scaled.of(columns(data))
 
 
 def encoded_outcomes(outcomes: pl.DataFrame) -> pl.DataFrame:

@@ -195,7 +195,9 @@ class _Run:
             self._send(wave)
         else:
             self._import(wave)
-        self._clock.jump(window_start(self._study, wave) + (wave.window_days + 1) * _DAY)
+        self._clock.jump(
+            window_start(self._study, wave) + (self._study.spec.span(wave)[1] + 1) * _DAY
+        )
         with self._told(f"observe {wave.id}") as what:
             what.append(self._observe(wave))
         with self._told(f"close {wave.id}") as what:
@@ -274,6 +276,8 @@ class _Run:
         baseline = self._baseline(outcome)
         if outcome.kind == "any":
             return (rng.random(n) < baseline.mean).astype(float)
+        if outcome.kind == "days to first":
+            return (rng.random(n) < 0.5).astype(float)  # whether there is an event at all
         if outcome.kind == "count":
             return rng.poisson(max(baseline.mean, 0.0), n).astype(float)
         if outcome.kind == "successes":
@@ -304,7 +308,9 @@ class _Run:
         at = np.repeat(np.arange(len(units)), times)
         number = np.arange(len(at)) - np.repeat(np.cumsum(times) - times, times) + 1
         zones = units.time_zone.fill_null(spec.study.time_zone)
-        windows = {z: window_us(wave.starts, wave.window_days, z) for z in zones.unique()}
+        first, last = spec.days_of(outcome, wave)
+        starts = wave.starts + timedelta(days=first - 1)
+        windows = {z: window_us(starts, last - first + 1, z) for z in zones.unique()}
         low, high = (zones.replace_strict({z: w[i] for z, w in windows.items()}) for i in (0, 1))
         moments = low.to_numpy()[at] + (rng.random(len(at)) * (high - low).to_numpy()[at])
         return pl.DataFrame(

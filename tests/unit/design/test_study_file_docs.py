@@ -36,6 +36,7 @@ from wavewise.design.spec import (
     Registration,
     Study,
     StudySpec,
+    Target,
     Targeting,
     Units,
 )
@@ -69,6 +70,7 @@ MODELS: dict[str, tuple[type[BaseModel], ...]] = {
     "schedules.NAME.attempts": (Attempts,),
     "[keywords]": (Keywords,),
     "[[outcomes]]": (Outcome,),
+    "[[targets]]": (Target,),
     "[models.NAME]": (Model,),
     "[[waves]]": (Wave,),
     "Units of a wave": (UnitsShare, UnitsWhere),

@@ -54,6 +54,7 @@ WITHOUT_FIGURE = {
     "estimate.Neighbours",
     "estimate.OutcomeIndex",
     "estimate.QValues",
+    "estimate.SurrogateIndex",
     "estimate.PropensityEstimate",
     "estimate.bayes.BetaContrast",
     "estimate.bayes.DrawsContrast",

@@ -74,7 +74,7 @@ def _sections(spec: StudySpec) -> tuple[Section, ...]:
         Section("Objective", _objective(spec)),
         Section("Messages and delivery", _messages(spec)),
         Section("Arms, randomization and allocation", _arms(spec)),
-        Section("Outcomes", outcome_bullets(list(spec.outcomes))),
+        Section("Outcomes", outcome_bullets(spec, list(spec.goals))),
         Section("Average effects", _effects(spec)),
         Section("Multiple comparisons", (_adjustment(spec.analysis.effects),)),
         Section("Models", _models(spec)),

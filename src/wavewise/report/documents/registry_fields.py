@@ -61,7 +61,7 @@ def registry_fields(
 ) -> tuple[RegistryField, ...]:
     """Every field, in the order in which the registry's history lists them."""
     # names are those of the AEA RCT Registry; what is major follows its guideline on versions
-    secondary = [outcome for outcome in spec.outcomes if outcome is not spec.primary]
+    secondary = [outcome for outcome in spec.goals if outcome.id != spec.primary.id]
     plan, first, last = spec.registration, *_intervention_days(spec)
     return (
         RegistryField("Trial Title", (spec.study.title,)),
@@ -75,7 +75,7 @@ def registry_fields(
         RegistryField("Intervention (Public)", tuple(_intervention(spec))),
         RegistryField("Intervention Start Date", (day_text(first),)),
         RegistryField("Intervention End Date", (day_text(last),)),
-        RegistryField("Primary Outcomes (End Points)", outcome_bullets([spec.primary])),
+        RegistryField("Primary Outcomes (End Points)", outcome_bullets(spec, [spec.primary])),
         RegistryField("Experimental Design (Public)", tuple(_design(spec))),
         RegistryField("Randomization Method", (_method(spec),)),
         RegistryField("Randomization Unit", (_unit(spec),)),
@@ -90,7 +90,7 @@ def registry_fields(
             tuple(_power(spec)),
         ),
         RegistryField(
-            "Secondary Outcomes (End Points)", outcome_bullets(secondary) if secondary else ()
+            "Secondary Outcomes (End Points)", outcome_bullets(spec, secondary) if secondary else ()
         ),
         *_parties(spec),
     )

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from wavewise.design.messages import Message, Schedule
 from wavewise.design.power import ArmPower, Detectable, planned_effects
 from wavewise.design.shares import planned_shares, planned_sizes
-from wavewise.design.spec import Decision, Model, Outcome, StudySpec
+from wavewise.design.spec import Decision, Model, Outcome, StudySpec, Target
 from wavewise.design.waves import AllocationRule, Arm, SharesByStratum, UnitsShare, UnitsWhere, Wave
 from wavewise.report.documents.document import Block, Bullets, Grid
 from wavewise.report.numbers import decimals_for, fixed, percent
@@ -118,9 +118,14 @@ def _size(size: float | NotEstimable) -> str:
     return DASH if isinstance(size, NotEstimable) else f"{size:,.0f}"
 
 
-def outcome_bullets(outcomes: list[Outcome]) -> tuple[Block, ...]:
-    """Outcomes and how they are measured."""
-    items = tuple(f"{outcome.name}: {outcome_text(outcome)}." for outcome in outcomes)
+def outcome_bullets(spec: StudySpec, outcomes: list[Outcome]) -> tuple[Block, ...]:
+    """Outcomes and how they are measured; targets and what they are made of."""
+    targets = {target.id: target for target in spec.targets}
+    items = tuple(
+        f"{one.name}: "
+        f"{target_text(spec, targets[one.id]) if one.id in targets else outcome_text(one)}."
+        for one in outcomes
+    )
     return (Bullets(items),) if items else (f"None is {NOT_SPECIFIED.removeprefix('not ')}.",)
 
 
@@ -452,8 +457,13 @@ def outcome_text(outcome: Outcome) -> str:
     imported = "" if outcome.event or outcome.kind == "score" else ", read from a file"
     match outcome.kind:
         case "any":
-            text = f"1 where at least one of the {event} falls in the outcome window, otherwise 0"
+            least = "one" if outcome.at_least == 1 else str(outcome.at_least)
+            text = (
+                f"1 where at least {least} of the {event} falls in the outcome window, otherwise 0"
+            )
             text = text if outcome.event else "1 for yes, 0 for no"
+        case "days to first":
+            text = f"days to the first of the {event}, or the whole window where there is none"
         case "count":
             text = f"number of {event} in the outcome window"
         case "sum":
@@ -467,7 +477,37 @@ def outcome_text(outcome: Outcome) -> str:
     in_units = outcome.kind in {"sum", "score"} and outcome.unit not in {None, outcome.value}
     unit = f", in {outcome.unit}" if in_units else ""
     direction = "" if outcome.higher_is_better else "; lower is better"
-    return f"{text}{imported}{unit}{direction}"
+    return f"{text}{imported}{unit}{_days_text(outcome)}{direction}"
+
+
+def _days_text(outcome: Outcome) -> str:
+    """On which days it is measured, where not in the wave's window; week by week."""
+    ends = {"during": "until the last message", "after": "after the last message"}
+    days = [ends[outcome.window]] if outcome.window in ends else []
+    days += [f"from day {outcome.from_day}"] if outcome.from_day else []
+    days += [f"to day {outcome.to_day}"] if outcome.to_day else []
+    each = f", and in each {outcome.unit_of_time}" if outcome.unit_of_time else ""
+    return f", measured {' '.join(days)}{each}" if days else each
+
+
+def target_text(spec: StudySpec, target: Target) -> str:
+    """How a target is made of outcomes."""
+    names = {outcome.id: outcome.name for outcome in spec.outcomes}
+    lower = [o.name for o in spec.outcomes if o.id in target.parts and not o.higher_is_better]
+    parts = joined([names.get(part, part) for part in target.parts])
+    weights = joined([f"{w:g} for {names.get(n, n)}" for n, w in target.weights.items()])
+    match target.kind:
+        case "index":
+            how = f"weights {weights}" if weights else "weights by their inverse covariance"
+            text = f"index of {parts}, in standard deviations of the control; {how}"
+        case "weighted":
+            text = f"weighted sum with {weights}{f', in {target.unit}' if target.unit else ''}"
+        case _:
+            later = names.get(target.stands_for or "", target.stands_for)
+            waves = joined(target.learned_on or ())
+            text = f"{later} as predicted by {parts}, learned on {waves}"
+    turned = f"; {joined(lower)} with the sign turned, since lower is better" if lower else ""
+    return f"{text}{turned if target.kind != 'surrogate' else ''}"
 
 
 def _counting(outcome: Outcome) -> str:
@@ -479,7 +519,7 @@ def _counting(outcome: Outcome) -> str:
 
 def model_text(spec: StudySpec, model: Model) -> str:
     """A model, with its formula in words."""
-    outcome = next((o.name for o in spec.outcomes if o.id == model.outcome), model.outcome)
+    outcome = next((o.name for o in spec.goals if o.id == model.outcome), model.outcome)
     first, second = model.prior
     match model.kind:
         case "beta binomial":
@@ -487,6 +527,13 @@ def model_text(spec: StudySpec, model: Model) -> str:
                 f"Beta-binomial model of {outcome}: the number of successes of an arm is binomial, "
                 f"and its success probability has a Beta({first:g}, {second:g}) prior, "
                 "independently of the other arms."
+            )
+        case "normal":
+            clustered = f" clustered on {model.cluster}" if model.cluster else ""
+            return (
+                f"Normal model of {outcome}: the mean of an arm is normal around what is observed, "
+                f"with its standard error{clustered} and a flat prior, independently of the other "
+                "arms."
             )
         case "hierarchical binomial":
             return (

@@ -36,9 +36,14 @@ from wavewise.workflow.study import Study
 if TYPE_CHECKING:
     from wavewise.decide import StopOrGo
     from wavewise.design.spec import AnotherWave
-    from wavewise.estimate import BetaBinomial, HierarchicalBinomial, HierarchicalNormal
+    from wavewise.estimate import (
+        BetaBinomial,
+        HierarchicalBinomial,
+        HierarchicalNormal,
+        NormalMeans,
+    )
 
-    ArmPosterior = BetaBinomial | HierarchicalBinomial | HierarchicalNormal
+    ArmPosterior = BetaBinomial | NormalMeans | HierarchicalBinomial | HierarchicalNormal
 
 __all__ = ["ArmDecision", "SharesDecision", "decide", "wave_that_learns"]
 
@@ -219,8 +224,8 @@ def _value_of_information(
 ) -> "StopOrGo | None":
     """Whether the wave is worth its cost, where the study file says what it costs."""
     costs = _costs(spec)
-    if costs is None or rule.model is None:
-        return None
+    if costs is None or rule.model is None or spec.models[rule.model].kind == "normal":
+        return None  # what a further wave of such outcomes would tell is not simulated
     outcome = spec.outcome(spec.models[rule.model].outcome)
     return stop_or_go(
         posterior,

@@ -59,7 +59,7 @@ def effects_of(closed: ClosedWaves, wave_ids: Sequence[str]) -> tuple[OutcomeEff
     data = stack({wave_id: closed.data(wave_id) for wave_id in wave_ids})
     waves = [closed.plan(wave_id) for wave_id in wave_ids]
     registered = closed.spec.analysis.effects.estimator
-    outcomes = sorted(closed.spec.outcomes, key=lambda outcome: not outcome.primary)
+    outcomes = sorted(closed.spec.goals, key=lambda outcome: not outcome.primary)
     return tuple(
         OutcomeEffects(
             outcome,
@@ -69,7 +69,7 @@ def effects_of(closed: ClosedWaves, wave_ids: Sequence[str]) -> tuple[OutcomeEff
             learned_on=tuple(wave_ids),
         )
         for outcome in outcomes
-        if outcome.id in data.outcomes.columns
+        if outcome.id in data.outcomes.columns or outcome.id in data.not_estimable
         for comparison in [_comparison(closed.spec, data, waves, outcome)]
         for estimator in _estimators(closed.spec, outcome, waves)
     )
@@ -88,6 +88,8 @@ def _estimators(spec: StudySpec, outcome: Outcome, waves: Sequence[Wave]) -> lis
 def _comparison(
     spec: StudySpec, data: WaveData, waves: Sequence[Wave], outcome: Outcome
 ) -> Comparison | NotEstimable:
+    if outcome.id in data.not_estimable:
+        return NotEstimable(data.not_estimable[outcome.id])
     plan, control = spec.analysis.effects, control_of(waves[0])
     if control is None or any(control_of(wave) != control for wave in waves):
         return NotEstimable("the waves have no control arm in common to compare with")

@@ -14,12 +14,13 @@ from wavewise.design.waves import AllocationRule, Wave, not_randomized
 from wavewise.errors import EstimationError, InputError
 from wavewise.estimate import posterior_predictive_check
 from wavewise.estimate.bayes.beta_binomial import beta_binomial
+from wavewise.estimate.bayes.normal_means import normal_means
 from wavewise.estimate.binomial.model import hierarchical_binomial
 from wavewise.estimate.normal.panels import score_panels
 from wavewise.report.models import ScoreFit
 from wavewise.shared.results import CheckResult, FloatArray, NotEstimable
 from wavewise.shared.streams import stream
-from wavewise.workflow.frames import ClosedWaves, WaveData
+from wavewise.workflow.frames import ClosedWaves, WaveData, outcome_values
 from wavewise.workflow.intake import score_outcomes
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         BetaBinomial,
         HierarchicalBinomial,
         HierarchicalNormal,
+        NormalMeans,
         ScorePanels,
     )
 
@@ -41,7 +43,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    ArmPosterior = BetaBinomial | HierarchicalBinomial | HierarchicalNormal
+    ArmPosterior = BetaBinomial | NormalMeans | HierarchicalBinomial | HierarchicalNormal
 
 N_DRAWS = 8192  # of posteriors that decide: a probability of 1/2 is then known to .006
 
@@ -108,6 +110,31 @@ def _beta_posterior(closed: ClosedWaves, name: str, wave_ids: Sequence[str]) -> 
     a, b = model.prior
     prior = (a, b) if evidence.higher_is_better else (b, a)
     return beta_binomial(*counts, prior=prior, arms=evidence.arms)
+
+
+def _normal_posterior(closed: ClosedWaves, name: str, wave_ids: Sequence[str]) -> "NormalMeans":
+    """Posterior of means of the outcome, turned round where lower is better."""
+    model = closed.spec.models[name]
+    outcome = closed.spec.outcome(model.outcome)
+    waves = [closed.plan(wave_id) for wave_id in wave_ids]
+    _require_randomized(waves)
+    arms = dict.fromkeys(
+        arm.id for wave in waves for arm in closed.spec.arms_of(wave) if arm.id != wave.control_id
+    )
+    parts = [closed.data(wave_id) for wave_id in wave_ids]
+    why = next((d.not_estimable[outcome.id] for d in parts if outcome.id in d.not_estimable), None)
+    if why is not None:
+        raise EstimationError(why)
+    value = pl.concat([outcome.sign * outcome_values(data, outcome) for data in parts])
+    arm = pl.concat([data.arm for data in parts])
+    cluster = pl.concat([cluster_column(data, model) for data in parts])
+    taken = arm.is_in(list(arms))
+    return normal_means(
+        value.filter(taken),
+        arm.filter(taken),
+        cluster=None if model.cluster is None else cluster.filter(taken),
+        arms=list(arms),
+    )
 
 
 def _cluster_posterior(
@@ -256,6 +283,7 @@ def score_posterior(
 
 _FITS: "Mapping[str, Callable[[ClosedWaves, str, Sequence[str]], ArmPosterior]]" = {
     "beta binomial": _beta_posterior,
+    "normal": _normal_posterior,
     "hierarchical binomial": _cluster_posterior,
     "hierarchical normal": score_posterior,
 }

@@ -50,7 +50,6 @@ from wavewise.workflow.learn.posteriors import (
     model_check,
     posterior_of,
     score_fits,
-    score_model_names,
 )
 from wavewise.workflow.run.data_check import findings_now
 from wavewise.workflow.run.observe import too_early
@@ -418,11 +417,11 @@ def posterior_after(closed: ClosedWaves, wave_id: str) -> OutcomePosterior | Not
     except EstimationError as error:
         return NotEstimable(error.message)
     outcome = closed.spec.outcome(model.outcome)
-    of_scores = name in score_model_names(closed.spec)
+    of_means = model.kind in {"normal", "hierarchical normal"}
     return OutcomePosterior(
         outcome,
         posterior,
-        totals=None if of_scores else evidence_of(closed, model, waves).totals(),
+        totals=None if of_means else evidence_of(closed, model, waves).totals(),
         learned_on=waves,
         model=f"{_model_text(model)} {outcome.direction_text}".strip(),
     )
@@ -440,6 +439,9 @@ def _model_text(model: Model) -> str:
     if model.kind == "beta binomial":
         first, second = model.prior
         return f"Beta-binomial, prior Beta({first:g}, {second:g}), arms independent."
+    if model.kind == "normal":
+        clustered = f", errors clustered on {model.cluster}" if model.cluster else ""
+        return f"Normal means, flat prior, arms independent{clustered}."
     if model.kind == "hierarchical normal":
         return (
             f"Hierarchical normal: gain of each arm against the control, with effects of "

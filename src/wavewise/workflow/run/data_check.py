@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
 
-from wavewise.design.spec import StudySpec
+from wavewise.design.spec import OPT_OUT, StudySpec
 from wavewise.design.waves import Wave
 from wavewise.errors import InputError
 from wavewise.fieldwork.data_check import (
@@ -169,7 +170,7 @@ def kinds_in_use(spec: StudySpec) -> KindsInUse:
     kinds: dict[str, tuple[str, ...]] = {}
     for outcome in spec.outcomes:
         kind = outcome.event_kind
-        if kind is not None and outcome not in score_outcomes(spec):
+        if kind not in {None, OPT_OUT} and outcome not in score_outcomes(spec):
             kinds[kind] = (*kinds.get(kind, ()), outcome.id)
     return kinds
 
@@ -243,7 +244,9 @@ def _of_events(
     valued = [kind for kind in kinds if kind in made_of]
     for wave in waves:
         name = wave.id if len(waves) > 1 else ""
-        window = window_us(wave.starts, wave.window_days, study.spec.study.time_zone)
+        first, last = study.spec.span(wave)
+        begins = wave.starts + timedelta(days=first - 1)
+        window = window_us(begins, last - first + 1, study.spec.study.time_zone)
         members = study.store.waves.assignment(wave.id)["unit_id"]
         around = study.store.events.around(*window, kinds=list(kinds))
         around = around.filter(pl.col("unit_id").is_in(members.implode()))

@@ -1,13 +1,13 @@
 """Events in, outcomes frozen, and the ways back: waves discarded or reopened, events withdrawn."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import polars as pl
 
-from wavewise.design.spec import Outcome, Reading, StudySpec
+from wavewise.design.spec import OPT_OUT, Outcome, Reading, StudySpec
 from wavewise.design.waves import AllocationRule, Wave
 from wavewise.errors import InputError, StateError
 from wavewise.fieldwork.events import CheckedEvents, check_events, made_ids
@@ -261,14 +261,16 @@ def close_wave(
         scores = scores_to_freeze(study, wave_id)
         study.store.waves.close(wave_id, study.clock(), kept, scores)
         return _closed(study, wave, "Outcomes as imported.")
-    _require_ended(study, wave)
+    over = _require_ended(study, wave)
     findings = close_findings(study, wave)
     accepted = require_accepted(study, wave_id, findings, accept, reason)
     members = wave_data(study, wave_id).units
     by_period = score_outcomes(study.spec)
-    rules = [_rule(study, wave, o) for o in study.spec.outcomes if o not in by_period]
+    measured = [o for o in study.spec.outcomes if o not in by_period]
+    waiting = [o for o in measured if not over(o)]
+    rules = [_rule(study, wave, o) for o in measured if o not in waiting]
     made = outcome_values(
-        study.store.events.batches(columns_needed(rules)),
+        _batches(study, rules),
         pl.DataFrame({"unit_id": members.ids, "time_zone": members.time_zone}),
         rules,
         starts=wave.starts,
@@ -278,7 +280,34 @@ def close_wave(
     made.raise_if_bad()
     scores = scores_to_freeze(study, wave_id)
     n_cancelled = study.store.waves.close(wave_id, study.clock(), made.to_store(), scores, accepted)
-    return _closed(study, wave, _flow_text(made.flow, rules), n_cancelled)
+    told = " ".join([_flow_text(made.flow, rules), *(_waiting(study, wave, o) for o in waiting)])
+    return _closed(study, wave, told, n_cancelled)
+
+
+def _batches(study: Study, rules: Sequence[OutcomeRule]) -> Iterator[pl.DataFrame]:
+    """Events, and opt-outs as such where an outcome asks for them."""
+    columns = columns_needed(rules)
+    yield from study.store.events.batches(columns)
+    if any(rule.event == OPT_OUT for rule in rules):
+        found = study.store.opt_outs.all()
+        yield found.select(
+            "unit_id",
+            pl.lit(OPT_OUT).alias("kind"),
+            "at_utc_us",
+            pl.col("opt_out_id").alias("event_id"),
+            pl.lit(None, pl.Float64).alias("value"),
+            pl.lit(None, pl.String).alias("item"),
+        ).select(columns)
+
+
+def _waiting(study: Study, wave: Wave, outcome: Outcome) -> str:
+    """That an outcome's own window is not over, and how it comes in."""
+    last = study.spec.days_of(outcome, wave)[1]
+    return (
+        f"{outcome.name} is left out, since its window ends with "
+        f"{wave.starts + timedelta(days=last - 1)}; from then on take it in with `wavewise wave "
+        f"reopen {study.folder} {wave.id} --reason TEXT` and `wavewise wave close`."
+    )
 
 
 def _before_closing(study: Study, wave_id: str, row: WaveRow | None) -> str:
@@ -314,15 +343,22 @@ def too_early(spec: StudySpec, wave: Wave, done: str, moment: datetime) -> str:
     )
 
 
-def _require_ended(study: Study, wave: Wave) -> None:
+def _require_ended(study: Study, wave: Wave) -> Callable[[Outcome], bool]:
+    """Refused before the outcomes that decide are over; says of the others which ones are."""
     row = study.store.waves.get(wave.id)
-    start = row.starts_at if row is not None else None
-    end = None if start is None else start.timestamp() + wave.window_days * 86_400
-    if end is not None and study.clock().timestamp() < end:
+    start = None if row is None or row.starts_at is None else row.starts_at.timestamp()
+    now, needed = study.clock().timestamp(), study.spec.decided_after(wave)
+    if start is not None and now < start + needed * 86_400:
+        fix = "window_days" if needed == wave.window_days else "to_day of its outcomes"
         raise StateError(
-            f"wave '{wave.id}' has a window of {wave.window_days} days from {wave.starts} that has "
-            "not ended; wait, or amend window_days"
+            f"wave '{wave.id}' has a window of {needed} days from {wave.starts} that has "
+            f"not ended; wait, or amend {fix}"
         )
+
+    def over(outcome: Outcome) -> bool:
+        return start is None or now >= start + study.spec.days_of(outcome, wave)[1] * 86_400
+
+    return over
 
 
 def _rule(study: Study, wave: Wave, outcome: Outcome) -> OutcomeRule:
@@ -332,7 +368,15 @@ def _rule(study: Study, wave: Wave, outcome: Outcome) -> OutcomeRule:
             'event = "..." to it in the study file'
         )
     trials = study.spec.trials(outcome, wave) if outcome.kind == "successes" else None
-    return OutcomeRule(outcome.id, outcome.kind, outcome.event_kind, trials)
+    return OutcomeRule(
+        outcome.id,
+        outcome.kind,
+        outcome.event_kind,
+        trials,
+        at_least=outcome.at_least,
+        days=study.spec.days_of(outcome, wave),
+        periods=study.spec.periods(outcome, wave),
+    )
 
 
 def _closed(study: Study, wave: Wave, events: str, n_cancelled: int = 0) -> ClosedWave:
