@@ -220,6 +220,9 @@ class Effects(Frozen):
     """Columns of [units] that enter the regression."""
     adjust: Literal["holm", "max-t", "none"] = "holm"
     """Adjustment for looking at several arms."""
+    false_discovery: Literal["bh", "sharpened", "none"] = "none"
+    """Q values for looking at several outcomes: Benjamini-Hochberg, or the sharpened two-stage
+    form."""
 
 
 class Targeting(Frozen):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,7 +30,7 @@ from wavewise.shared.results import NotEstimable
 if TYPE_CHECKING:
     import polars as pl
 
-    from wavewise.estimate import Effects
+    from wavewise.estimate import Effects, Persistence
     from wavewise.estimate.effects.table import EffectTable
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "excludes_zero",
     "facts_of",
     "flat_posterior",
+    "over_time_table",
     "pairs_matrix",
     "ranked_effects",
     "require_finite",
@@ -108,6 +109,10 @@ class OutcomeEffects:
     estimator: str = DIFFERENCE_IN_MEANS  # As the study file names it.
     registered: bool = True
     learned_on: tuple[str, ...] = ()  # Waves whose data went in.
+    # Effects by week (or day), where the outcome is kept by week.
+    curve: "Persistence | NotEstimable | None" = None
+    # Arm: q value over all outcomes, where the study file asks for them.
+    q_values: Mapping[str, float] = field(default_factory=dict)
     # What the report compares beside them; see ``compared``.
     adjustment: Literal["none", "holm", "max-t"] = "none"
     contrasts: "EffectTable | None" = None
@@ -228,7 +233,13 @@ class OutcomeEffects:
         heading = f"{self.outcome.name}, {self.estimator}{mark}"
         if isinstance(self.effects, NotEstimable):
             return f"{heading}\n{self.effects}"
-        return f"{heading}\n{self.effects.summary()}"
+        lines = [heading, self.effects.summary()]
+        if self.q_values:
+            told = ", ".join(f"{arm} {p_value(q)}" for arm, q in self.q_values.items())
+            lines.append(f"Q values over all outcomes: {told}.")
+        if self.curve is not None:
+            lines += [f"{self.outcome.name}, over time", str(self.curve)]
+        return "\n".join(lines)
 
     def facts(self) -> dict[str, Any]:
         """Estimates as plain values, as `analyze` prints and keeps them."""
@@ -239,7 +250,10 @@ class OutcomeEffects:
         }
         if isinstance(self.effects, NotEstimable):
             return {**named, "not_estimable": self.effects.reason}
-        return {**named, **facts_of(self.effects)}
+        more: dict[str, Any] = {"q_values": dict(self.q_values)} if self.q_values else {}
+        if self.curve is not None:
+            more["curve"] = _curve_facts(self.curve)
+        return {**named, **facts_of(self.effects), **more}
 
     def to_dict(self) -> dict[str, Any]:
         """What the report shows, as plain values."""
@@ -260,7 +274,15 @@ class OutcomeEffects:
             "adjustment": self.adjusted_by,
             "learned_on": list(self.learned_on),
             "exploratory": not self.registered,
+            **({"q_values": dict(self.q_values)} if self.q_values else {}),
+            **({"curve": _curve_facts(self.curve)} if self.curve is not None else {}),
         }
+
+
+def _curve_facts(curve: "Persistence | NotEstimable") -> dict[str, Any]:
+    if isinstance(curve, NotEstimable):
+        return {"not_estimable": curve.reason}
+    return facts_of(curve)
 
 
 def facts_of(result: Any) -> dict[str, Any]:
@@ -421,9 +443,14 @@ def _table(
         Column("p"),
         *([Column("Adjusted p")] if adjusted else []),
         *([Column("Adjusted interval")] if intervals else []),
+        *([Column("q")] if item.q_values else []),
         Column("Units"),
     ]
-    cells = tuple(_cells(row, scale, decimals, adjusted, intervals) for row in rows)
+    cells = tuple(
+        (*head, p_value(item.q_values.get(row.arm)), units) if item.q_values else (*head, units)
+        for row in rows
+        for *head, units in [_cells(row, scale, decimals, adjusted, intervals)]
+    )
     return Table(caption, tuple(columns), cells, marked=best, note=note)
 
 
@@ -446,6 +473,39 @@ def _cells(
     return (*cells, count(row.n_units))
 
 
+def over_time_table(item: OutcomeEffects) -> Table | None:
+    """Effects by week with pointwise and joint intervals; None where there are none."""
+    curve = item.curve
+    if curve is None or isinstance(curve, NotEstimable):
+        return None
+    scale, frame = scale_of(item.outcome), curve.to_frame("polars").drop_nulls()
+    decimals = max((scale.decimals(e, 2) for e in frame["std_error"].to_list()), default=2)
+    level = percent(curve.level, 0)
+    columns = (
+        Column("Arm", numeric=False),
+        Column("Time", numeric=False),
+        Column(f"Effect{scale.unit_in_brackets()}"),
+        Column("Std. error"),
+        Column(f"{level} conf. interval"),
+        Column(f"{level} joint interval"),
+        Column("Adjusted p"),
+    )
+    cells = tuple(
+        (
+            row["arm"],
+            row["period"],
+            signed(scale.factor * row["estimate"], decimals),
+            fixed(scale.factor * row["std_error"], decimals),
+            scale.interval(row["conf_low"], row["conf_high"], decimals),
+            scale.interval(row["joint_low"], row["joint_high"], decimals),
+            p_value(row["p_adjusted"]),
+        )
+        for row in frame.iter_rows(named=True)
+    )
+    note = " ".join(curve._notes())
+    return Table(f"Effects on {item.outcome.name} over time", columns, cells, note=note)
+
+
 def _note(item: OutcomeEffects) -> str:
     parts, scale = [], scale_of(item.outcome)
     if item.control_mean is not None:
@@ -454,6 +514,8 @@ def _note(item: OutcomeEffects) -> str:
         parts.append(f"Mean in {item.control}: {mean}{units}.")
     if item.adjusted_by:
         parts.append(f"Adjusted for the number of arms: {item.adjusted_by}.")
+    if item.q_values:
+        parts.append("q: least false discovery rate over all outcomes at which it is a finding.")
     return " ".join(parts)
 
 
@@ -462,11 +524,11 @@ def _note(item: OutcomeEffects) -> str:
 
 def require_finite(row: Any, what: str) -> None:
     """Refuse numbers that are not finite: what is not estimable is a reason."""
-    for field in fields(row):
-        value = getattr(row, field.name)
+    for one in fields(row):
+        value = getattr(row, one.name)
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(
-                f"report: {what}: found {field.name} {value}; needed a finite number; "
+                f"report: {what}: found {one.name} {value}; needed a finite number; "
                 "give a reason instead where the quantity is not estimable"
             )
 

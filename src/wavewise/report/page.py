@@ -38,6 +38,7 @@ from wavewise.report.effects import (
     differs_from_control,
     effects_table,
     flat_posterior,
+    over_time_table,
     pairs_matrix,
     ranked_effects,
 )
@@ -52,7 +53,7 @@ from wavewise.report.evaluation import (
     spending_table,
 )
 from wavewise.report.figures.draw import Figure, Names, figure_files
-from wavewise.report.figures.intervals import effects_figure
+from wavewise.report.figures.intervals import effects_figure, persistence_figure
 from wavewise.report.figures.policies import (
     contrasts_figure,
     policies_figure,
@@ -357,6 +358,7 @@ def _outcome(
     if item.reasons:
         yield Note("Not estimable:")
         yield Bullets(tuple(f"{arm}: {why}" if arm else why for arm, why in item.reasons))
+    yield from _over_time(item, name, names)
     yield Note(item.method)
 
 
@@ -378,6 +380,16 @@ def _among(item: OutcomeEffects) -> str:
         f"{text}; the chance that another is better is {probability(chance)}, and the loss "
         f"expected by that {scale.amount(loss)} (normal posterior, flat prior)."
     )
+
+
+def _over_time(item: OutcomeEffects, stem: str, names: Names) -> Iterator[Block]:
+    """Effects by week: a curve with both bands, and its table."""
+    if isinstance(item.curve, NotEstimable):
+        yield Note(f"Over time: {item.curve}.")
+    table = over_time_table(item)
+    if table is not None:
+        yield from _present(persistence_figure(names.new(f"{stem}-over-time"), item))
+        yield Fold(table.caption, (table,))
 
 
 def _gains(wave: WaveContents, item: OutcomeEffects) -> dict[str, float]:

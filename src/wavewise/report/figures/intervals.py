@@ -18,9 +18,10 @@ from wavewise.report.figures.style import (
     text_width,
     wrapped,
 )
-from wavewise.report.numbers import Scale, percent, scale_of, signed
+from wavewise.report.numbers import Scale, fixed, percent, scale_of, signed
+from wavewise.shared.results import NotEstimable
 
-__all__ = ["IntervalRow", "effects_figure", "interval_figure"]
+__all__ = ["IntervalRow", "effects_figure", "interval_figure", "persistence_figure"]
 
 WIDE, NARROW, MARGIN = 668, 344, 16
 LINE, FEW = 16, 8
@@ -317,6 +318,44 @@ def _halo(text: Spec) -> Spec:
 # Effects: an arm per row, best first, with intervals; the truth beside them if known.
 
 LONGEST_CONTROL = 14
+
+
+def persistence_figure(name: str, item: OutcomeEffects) -> Figure | None:
+    """Effects of each arm by week: the pointwise interval, and thin the joint one."""
+    curve = item.curve
+    if curve is None or isinstance(curve, NotEstimable):
+        return None
+    scale, frame = scale_of(item.outcome), curve.to_frame("polars").drop_nulls()
+    if frame.is_empty():
+        return None
+    decimals = max(scale.decimals(error) for error in frame["std_error"].to_list())
+    rows: list[IntervalRow] = []
+    for (arm,), part in frame.group_by("arm", maintain_order=True):
+        rows.append(IntervalRow(str(arm), 0.0, 0.0, 0.0, "", heading=True))
+        rows += [_week(row, scale, decimals) for row in part.iter_rows(named=True)]
+    level = percent(curve.level, 0)
+    unit = f"{scale.effect_unit} " if scale.effect_unit else ""
+    x_title = f"{unit}against {curve.control}, {level} intervals; thin: joint over time"
+    title = f"Effect of each arm on {item.outcome.name} over time"
+    told = "; ".join(f"{row.label}: {row.text}" if row.text else row.label for row in rows)
+    alt = f"{title}, {x_title}. {told}."
+    return Figure(
+        name,
+        interval_figure(rows, x_title, alt),
+        interval_figure(rows, _short(scale, "control", f"{level} interval"), alt, narrow=True),
+        title,
+        alt,
+        "Thick: each week by itself; thin: all weeks of an arm together.",
+    )
+
+
+def _week(row: Mapping[str, Any], scale: Scale, decimals: int) -> IntervalRow:
+    value, low, high, joint_low, joint_high = (
+        scale.factor * row[name]
+        for name in ("estimate", "conf_low", "conf_high", "joint_low", "joint_high")
+    )
+    text = f"{signed(value, decimals)} ({fixed(low, decimals)} to {fixed(high, decimals)})"
+    return IntervalRow(row["period"], value, low, high, text, outer=(joint_low, joint_high))
 
 
 def effects_figure(

@@ -1,7 +1,8 @@
 """Effects in closed waves, and the checks of their data, computed from what was frozen."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -11,8 +12,11 @@ from wavewise.design.spec import Outcome, StudySpec
 from wavewise.design.waves import Wave, not_randomized
 from wavewise.errors import EstimationError
 from wavewise.estimate.effects.ate import ate
+from wavewise.estimate.effects.false_discovery import q_values
+from wavewise.estimate.effects.persistence import Persistence, persistence
 from wavewise.estimate.observational import marked, propensity
 from wavewise.evaluate import checks
+from wavewise.fieldwork.outcomes import period_column
 from wavewise.report.effects import DOUBLY_ROBUST, OutcomeEffects
 from wavewise.shared.results import CheckResult, NotEstimable
 from wavewise.workflow.frames import (
@@ -58,21 +62,91 @@ def effects_of(closed: ClosedWaves, wave_ids: Sequence[str]) -> tuple[OutcomeEff
     """
     data = stack({wave_id: closed.data(wave_id) for wave_id in wave_ids})
     waves = [closed.plan(wave_id) for wave_id in wave_ids]
-    registered = closed.spec.analysis.effects.estimator
+    plan = closed.spec.analysis.effects
     outcomes = sorted(closed.spec.goals, key=lambda outcome: not outcome.primary)
-    return tuple(
+    found = tuple(
         OutcomeEffects(
             outcome,
             _estimated(estimator, comparison),
             estimator=estimator,
-            registered=estimator in (registered, DOUBLY_ROBUST),
+            registered=estimator in (plan.estimator, DOUBLY_ROBUST),
             learned_on=tuple(wave_ids),
+            curve=_curve(closed.spec, comparison, waves, outcome, estimator),
         )
         for outcome in outcomes
         if outcome.id in data.outcomes.columns or outcome.id in data.not_estimable
         for comparison in [_comparison(closed.spec, data, waves, outcome)]
         for estimator in _estimators(closed.spec, outcome, waves)
     )
+    return found if plan.false_discovery == "none" else _with_q_values(closed.spec, found)
+
+
+def _with_q_values(
+    spec: StudySpec, found: tuple[OutcomeEffects, ...]
+) -> tuple[OutcomeEffects, ...]:
+    """Effects with their q values: of each arm over all outcomes, by the registered estimator.
+
+    Targets sum outcomes up and are no further tests of the family.
+    """
+    outcomes = {outcome.id for outcome in spec.outcomes}
+    family = [item for item in found if item.registered and item.outcome.id in outcomes]
+    by_arm: dict[str, dict[str, float]] = {}
+    for item in family:
+        if not isinstance(item.effects, NotEstimable):
+            for arm, p in zip(item.effects.names, item.effects.p_value.tolist(), strict=True):
+                by_arm.setdefault(arm, {})[item.outcome.id] = p
+    method = spec.analysis.effects.false_discovery
+    q = {arm: q_values(p, method=method) for arm, p in by_arm.items()}  # type: ignore[arg-type]
+    own = {
+        (arm, name): value
+        for arm, result in q.items()
+        for name, value in zip(result.names, result.q_value.tolist(), strict=True)
+        if math.isfinite(value)
+    }
+    return tuple(
+        replace(
+            item,
+            q_values={arm: own[arm, item.outcome.id] for arm in q if (arm, item.outcome.id) in own},
+        )
+        if item in family
+        else item
+        for item in found
+    )
+
+
+def _curve(
+    spec: StudySpec,
+    case: Comparison | NotEstimable,
+    waves: Sequence[Wave],
+    outcome: Outcome,
+    estimator: str,
+) -> "Persistence | NotEstimable | None":
+    """Effects on an outcome by week, in one wave, by the registered estimator."""
+    periods = spec.periods(outcome, waves[0])
+    if len(waves) > 1 or len(periods) < 2 or estimator != spec.analysis.effects.estimator:
+        return None
+    if isinstance(case, NotEstimable):
+        return case
+    names = {period: period_column(outcome.id, period) for period in periods}
+    if not set(names.values()) <= set(case.data.outcomes.columns):
+        return NotEstimable("its weeks were not kept when the wave was closed")
+    adjusted = estimator != FOR_COMPARISON
+    try:
+        return persistence(
+            {period: case.data.outcomes[name].to_numpy() for period, name in names.items()},
+            case.data.condition,
+            control=case.control,
+            n_during=spec.n_during(outcome, waves[0]),
+            strata=case.data.stratum if adjusted and case.with_strata else None,
+            covariates=case.covariates if adjusted else None,
+            interact=estimator == "lin",
+            cluster=case.cluster,
+            se=case.std_error or ("HC2" if case.cluster is None else "CR2"),
+            level=case.level,
+            arms=list(case.arms),
+        )
+    except EstimationError as error:
+        return NotEstimable(str(error))
 
 
 def _estimators(spec: StudySpec, outcome: Outcome, waves: Sequence[Wave]) -> list[str]:
