@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from string import Formatter
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from wavewise.design.values import ClockTime, Frozen, Identifier, Table
 
@@ -66,6 +66,8 @@ class Message(Table):
     """Call flow, for voice messages."""
     fields: dict[str, str] = Field(default_factory=dict)
     """Fields set for this message, e.g. { level = "intermediate" }."""
+    cost: NonNegativeFloat | None = None
+    """What sending it once costs, in the currency of the study."""
 
 
 class Collect(Frozen):

@@ -389,6 +389,8 @@ class Study(Frozen):
     """Of confidence and credible intervals."""
     country: Country | None = None
     """Country of phone numbers without an international prefix, as two letters, e.g. "PE"."""
+    currency: str | None = None
+    """Currency of costs, to print, e.g. "USD"."""
 
 
 class Units(Frozen):
@@ -592,6 +594,19 @@ class StudySpec(Frozen):
         sent = (schedule.day_of_send(schedule.n_sends, wave.starts) - wave.starts).days + 1
         n = sum(first <= sent for first, _ in periods.values())
         return n if 0 < n < len(periods) else None
+
+    def cost_per_unit(self, wave: Wave, arm: Arm) -> float | None:
+        """What the messages of an arm cost per unit; None where a message has no cost."""
+        costs = {message.id: message.cost for message in self.messages}
+        each = [costs.get(name) for name in arm.sequence]
+        known = [cost for cost in each if cost is not None]
+        if arm.policy is not None or len(known) < len(each):
+            return None
+        schedule = self.schedules.get(wave.schedule or "")
+        if not known or schedule is None:
+            return 0.0 if not each else None
+        rounds = schedule.n_sends / len(schedule.days) if len(each) > 1 else schedule.n_sends
+        return rounds * sum(known)
 
     def trials(self, outcome: Outcome, wave: Wave) -> int | None:
         """Number of trials of an outcome in a wave; 1 for "any"; None where it has none."""

@@ -38,6 +38,7 @@ __all__ = [
     "OutcomeEffects",
     "chance_and_loss",
     "contrasts_table",
+    "cost_table",
     "differs_from_control",
     "effects_table",
     "excludes_zero",
@@ -100,6 +101,41 @@ class EffectRow:
         return cls(name, estimate, error, low, high, p_value=known, n_units=row.get("n_units"))
 
 
+@dataclass(frozen=True)
+class CostRow:
+    """What an arm costs per unit, and for each success that it adds.
+
+    ``low`` and ``high`` are the ends of the cost per added success; ``high`` is None where the
+    interval of the effect holds 0, and all three are None where it holds no gain at all.
+    """
+
+    arm: str
+    cost_per_unit: float
+    cost_per_success: float | None
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, row: EffectRow, cost: float, sign: float) -> "CostRow":
+        """The cost of an arm over its effect, at the estimate and at both ends of its interval.
+
+        Examples
+        --------
+        >>> row = EffectRow("sms", 0.05, 0.0255, -0.01, 0.1)
+        >>> CostRow.of(row, 0.2, 1.0)
+        CostRow(arm='sms', cost_per_unit=0.2, cost_per_success=4.0, low=2.0, high=None)
+        """
+        gain = sign * row.estimate
+        worst, best = sorted((sign * row.conf_low, sign * row.conf_high))
+        return cls(
+            row.arm,
+            cost,
+            cost / gain if gain > 0 else None,
+            cost / best if best > 0 else None,
+            cost / worst if worst > 0 else None,
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class OutcomeEffects:
     """Effects of the arms on one outcome by one estimator; or why there are none."""
@@ -111,6 +147,9 @@ class OutcomeEffects:
     learned_on: tuple[str, ...] = ()  # Waves whose data went in.
     # Effects by week (or day), where the outcome is kept by week.
     curve: "Persistence | NotEstimable | None" = None
+    # Arm: what its messages cost per unit, where the study file says so; and in which currency.
+    costs: Mapping[str, float] = field(default_factory=dict)
+    currency: str = ""
     # Arm: q value over all outcomes, where the study file asks for them.
     q_values: Mapping[str, float] = field(default_factory=dict)
     # What the report compares beside them; see ``compared``.
@@ -159,6 +198,15 @@ class OutcomeEffects:
             )
             for row in _rows(frame)
             for adjusted in table.filter(arm=row.arm).to_dicts()
+        )
+
+    @property
+    def cost_rows(self) -> tuple[CostRow, ...]:
+        """What one more success costs, by arm with a cost, in the order of the study file."""
+        return tuple(
+            CostRow.of(row, self.costs[row.arm], self.outcome.sign)
+            for row in self.rows
+            if row.arm in self.costs
         )
 
     @property
@@ -237,6 +285,7 @@ class OutcomeEffects:
         if self.q_values:
             told = ", ".join(f"{arm} {p_value(q)}" for arm, q in self.q_values.items())
             lines.append(f"Q values over all outcomes: {told}.")
+        lines += [f"{row.arm}: {_cost_text(row, self.currency)}." for row in self.cost_rows]
         if self.curve is not None:
             lines += [f"{self.outcome.name}, over time", str(self.curve)]
         return "\n".join(lines)
@@ -251,6 +300,8 @@ class OutcomeEffects:
         if isinstance(self.effects, NotEstimable):
             return {**named, "not_estimable": self.effects.reason}
         more: dict[str, Any] = {"q_values": dict(self.q_values)} if self.q_values else {}
+        if self.cost_rows:
+            more["costs"] = [dict(vars(row)) for row in self.cost_rows]
         if self.curve is not None:
             more["curve"] = _curve_facts(self.curve)
         return {**named, **facts_of(self.effects), **more}
@@ -275,6 +326,7 @@ class OutcomeEffects:
             "learned_on": list(self.learned_on),
             "exploratory": not self.registered,
             **({"q_values": dict(self.q_values)} if self.q_values else {}),
+            **({"costs": [dict(vars(row)) for row in self.cost_rows]} if self.cost_rows else {}),
             **({"curve": _curve_facts(self.curve)} if self.curve is not None else {}),
         }
 
@@ -471,6 +523,49 @@ def _cells(
     elif intervals:
         cells.append(UNKNOWN)
     return (*cells, count(row.n_units))
+
+
+def _cost_text(row: CostRow, currency: str) -> str:
+    """What an arm costs per unit and per added success, in words."""
+    money = f" {currency}" if currency else ""
+    told = f"costs {row.cost_per_unit:.4g}{money} per unit"
+    if row.cost_per_success is None:
+        return f"{told} and added no success"
+    if row.low is None or row.high is None:
+        low = "" if row.low is None else f", {row.low:.4g} or more"
+        return f"{told}, {row.cost_per_success:.4g}{money} per added success{low}"
+    return f"{told}, {row.cost_per_success:.4g}{money} per added success " + (
+        f"({row.low:.4g} to {row.high:.4g})"
+    )
+
+
+def cost_table(item: OutcomeEffects) -> Table | None:
+    """Cost per unit and per added success by arm; None where no cost is known."""
+    if not item.cost_rows:
+        return None
+    money = f" ({item.currency})" if item.currency else ""
+    level = percent(item.level, 0)
+    columns = (
+        Column("Arm", numeric=False),
+        Column(f"Cost per unit{money}"),
+        Column(f"Cost per added success{money}"),
+        Column(f"{level} interval"),
+    )
+    cells = tuple(
+        (
+            row.arm,
+            f"{row.cost_per_unit:.4g}",
+            UNKNOWN if row.cost_per_success is None else f"{row.cost_per_success:.4g}",
+            UNKNOWN
+            if row.low is None
+            else f"{row.low:.4g} or more"
+            if row.high is None
+            else f"{row.low:.4g} to {row.high:.4g}",
+        )
+        for row in item.cost_rows
+    )
+    note = "Cost per unit over the effect, at the estimate and at the ends of its interval."
+    return Table(f"What one more {item.outcome.name} costs", columns, cells, note=note)
 
 
 def over_time_table(item: OutcomeEffects) -> Table | None:

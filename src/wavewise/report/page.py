@@ -35,6 +35,7 @@ from wavewise.report.deliveries import WaveDeliveries, delivery_tables, reach_se
 from wavewise.report.effects import (
     OutcomeEffects,
     contrasts_table,
+    cost_table,
     differs_from_control,
     effects_table,
     flat_posterior,
@@ -358,6 +359,7 @@ def _outcome(
     if item.reasons:
         yield Note("Not estimable:")
         yield Bullets(tuple(f"{arm}: {why}" if arm else why for arm, why in item.reasons))
+    yield from _present(cost_table(item))
     yield from _over_time(item, name, names)
     yield Note(item.method)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,9 @@ from wavewise.store import WaveRow
 from wavewise.store.frames import decode_json_rows, encode_json_rows
 from wavewise.workflow.intake import score_outcomes, wave_scores
 from wavewise.workflow.study import Study
+
+if TYPE_CHECKING:
+    from wavewise.estimate import SurrogateIndex
 
 __all__ = [
     "HELD_OUT",
@@ -154,6 +157,8 @@ class WaveData:
     content_propensity: pl.Series
     # (n_units, n_outcomes): One column an outcome; no columns before there are outcomes.
     outcomes: pl.DataFrame
+    # What surrogate targets were learned as, by target.
+    surrogates: "Mapping[str, SurrogateIndex]" = field(default_factory=dict)
     # Targets that cannot be made of the outcomes, and why.
     not_estimable: Mapping[str, str] = field(default_factory=dict)
 
@@ -296,6 +301,7 @@ def stack(waves: dict[str, WaveData]) -> WaveData:
         pl.concat([part.content for part in parts]),
         pl.concat([part.content_propensity for part in parts]),
         pl.concat([part.outcomes for part in parts], how="diagonal_relaxed"),
+        {name: learned for part in parts for name, learned in part.surrogates.items()},
         {name: why for part in parts for name, why in part.not_estimable.items()},
     )
 
@@ -430,10 +436,15 @@ def with_targets(spec: StudySpec, waves: Mapping[str, WaveData]) -> dict[str, Wa
     for target in spec.targets:
         made = dict[str, WaveData]()
         try:
-            make = _maker(spec, target, waves)
+            make, learned = _maker(spec, target, waves)
             for name, data in waves.items():
                 values = pl.Series(target.id, make(data)).fill_nan(None)
-                made[name] = replace(data, outcomes=data.outcomes.with_columns(values))
+                more = {} if learned is None else {target.id: learned}
+                made[name] = replace(
+                    data,
+                    outcomes=data.outcomes.with_columns(values),
+                    surrogates={**data.surrogates, **more},
+                )
         except EstimationError as error:
             made = {
                 name: replace(d, not_estimable={**d.not_estimable, target.id: error.message})
@@ -445,8 +456,8 @@ def with_targets(spec: StudySpec, waves: Mapping[str, WaveData]) -> dict[str, Wa
 
 def _maker(
     spec: StudySpec, target: Target, waves: Mapping[str, WaveData]
-) -> Callable[[WaveData], FloatArray]:
-    """How a target is made of the outcomes of a wave."""
+) -> "tuple[Callable[[WaveData], FloatArray], SurrogateIndex | None]":
+    """How a target is made of the outcomes of a wave, and what was learned of a surrogate."""
     parts = [spec.outcome(name) for name in target.parts]
 
     def columns(data: WaveData) -> dict[str, FloatArray]:
@@ -457,7 +468,10 @@ def _maker(
 
     if target.kind == "weighted":
         weights = {part.id: part.sign * target.weights[part.id] for part in parts}
-        return lambda data: np.sum([weights[n] * v for n, v in columns(data).items()], axis=0)
+        return (
+            lambda data: np.sum([weights[n] * v for n, v in columns(data).items()], axis=0),
+            None,
+        )
     if target.kind == "surrogate":
         later = spec.outcome(target.stands_for or "")
         known = [waves[name] for name in target.learned_on or () if name in waves]
@@ -468,7 +482,7 @@ def _maker(
             np.concatenate([outcome_values(data, later).to_numpy() for data in known]),
             {p.id: np.concatenate([columns(data)[p.id] for data in known]) for p in parts},
         )
-        return lambda data: learned.of(columns(data))
+        return lambda data: learned.of(columns(data)), learned
     name, first = next(iter(waves.items()))
     wave = spec.wave(name)
     scaled = index(
@@ -478,7 +492,7 @@ def _maker(
         weights=target.weights or None,
         higher_is_better={part.id: part.higher_is_better for part in parts},
     )
-    return lambda data: scaled.of(columns(data))
+    return lambda data: scaled.of(columns(data)), None
 
 
 def encoded_outcomes(outcomes: pl.DataFrame) -> pl.DataFrame:

@@ -105,10 +105,17 @@ class ArmDecision(VerbResult):
     sent: tuple[str, ...] = ()  # Of waves none of whose messages went out, a sentence each.
     direction: str = ""  # That the lowest outcome is best, where it is.
     score_models: tuple[ScoreFit, ...] = ()
+    # The expected loss in money over all who will get the arm, where the study file says what a
+    # success is worth.
+    regret_in_money: float | None = None
+    currency: str = ""
 
     def summary(self) -> str:
         """The arm, why it was chosen, and the models of scores."""
         choice = [*self.sent, f"Chosen by {self.rule}: {self.arm}.", self.text, self.direction]
+        if self.regret_in_money is not None:
+            money = f"{self.regret_in_money:,.4g} {self.currency}".rstrip()
+            choice.append(f"Over all who will get it, it is expected to lose {money}.")
         return "\n\n".join(["\n".join(filter(None, choice)), *(f.text for f in self.score_models)])
 
     def facts(self) -> dict[str, Any]:
@@ -122,6 +129,8 @@ class ArmDecision(VerbResult):
             "learned_on": list(self.learned_on),
             "text": " ".join(filter(None, (*self.sent, self.text, self.direction))),
         }
+        if self.regret_in_money is not None:
+            facts["regret_in_money"] = self.regret_in_money
         if self.score_models:
             facts["score_models"] = [fit.to_dict() for fit in self.score_models]
         return facts
@@ -257,6 +266,8 @@ def chosen_arm(
     choice = best_arm(posterior)
     arm = choice.likeliest if plan.choose == MOST_PROBABLE else choice.arm
     row = posterior.arms.index(arm)
+    costs = _costs(closed.spec)
+    worth = None if costs is None else costs.beneficiaries * costs.value_per_success
     return ArmDecision(
         wave_id,
         arm,
@@ -268,6 +279,8 @@ def chosen_arm(
         text=choice.text,
         direction=_direction(closed.spec, plan.model),
         score_models=score_fits(closed, tuple(so_far)),
+        regret_in_money=None if worth is None else worth * float(posterior.policy_regret[row]),
+        currency=closed.spec.study.currency or "",
     )
 
 

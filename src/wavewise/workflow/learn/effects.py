@@ -71,6 +71,8 @@ def effects_of(closed: ClosedWaves, wave_ids: Sequence[str]) -> tuple[OutcomeEff
             estimator=estimator,
             registered=estimator in (plan.estimator, DOUBLY_ROBUST),
             learned_on=tuple(wave_ids),
+            costs=_costs(closed.spec, data, waves) if outcome.primary else {},
+            currency=closed.spec.study.currency or "",
             curve=_curve(closed.spec, comparison, waves, outcome, estimator),
         )
         for outcome in outcomes
@@ -79,6 +81,23 @@ def effects_of(closed: ClosedWaves, wave_ids: Sequence[str]) -> tuple[OutcomeEff
         for estimator in _estimators(closed.spec, outcome, waves)
     )
     return found if plan.false_discovery == "none" else _with_q_values(closed.spec, found)
+
+
+def _costs(spec: StudySpec, data: WaveData, waves: Sequence[Wave]) -> dict[str, float]:
+    """What each arm's messages cost per unit in one wave; a policy's by what it gave its units."""
+    if len(waves) > 1:
+        return {}
+    arms = spec.arms_of(waves[0])
+    every = {arm.id: arm for arm in (*(a for w in spec.waves for a in spec.arms_of(w)), *arms)}
+    costs = {name: spec.cost_per_unit(waves[0], arm) for name, arm in every.items()}
+    for arm in arms:
+        if arm.policy is not None:
+            given = data.content.filter(data.arm == arm.id).drop_nulls()
+            each = given.replace_strict(costs, default=None, return_dtype=pl.Float64)
+            costs[arm.id] = (
+                None if each.null_count() or each.is_empty() else float(each.to_numpy().mean())
+            )
+    return {arm.id: cost for arm in arms if (cost := costs[arm.id])}
 
 
 def _with_q_values(
@@ -187,9 +206,22 @@ def _estimated(estimator: str, comparison: Comparison | NotEstimable) -> "Effect
     if isinstance(comparison, NotEstimable):
         return comparison
     try:
-        return _ESTIMATORS[estimator](comparison)
+        effects = _ESTIMATORS[estimator](comparison)
+        learned = comparison.data.surrogates.get(comparison.outcome.name)
+        return effects if learned is None else _with_learning(effects, estimator, comparison)
     except EstimationError as error:
         return NotEstimable(str(error))
+
+
+def _with_learning(effects: "Effects", estimator: str, case: Comparison) -> "Effects":
+    """Effects on a surrogate index whose errors hold what is not known of its slopes."""
+    learned = case.data.surrogates[case.outcome.name]
+    parts = [case.data.outcomes[name].cast(pl.Float64) for name in learned.surrogates]
+    complete = case.outcome.is_not_null()
+    each = [
+        replace(case, outcome=pl.select(pl.when(complete).then(part)).to_series()) for part in parts
+    ]
+    return learned.with_learning(effects, [_ESTIMATORS[estimator](part) for part in each])
 
 
 def _fit(case: Comparison, *, adjusted: bool = True, interact: bool = False) -> "Effects":

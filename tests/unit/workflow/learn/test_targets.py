@@ -85,3 +85,58 @@ def test_what_cannot_be_made_has_its_reason() -> None:
     assert isinstance(items["goal"].effects, NotEstimable)
     assert "without variation" in items["goal"].effects.reason
     assert not isinstance(items["worth"].effects, NotEstimable)
+
+
+def test_a_surrogate_is_learned_on_earlier_waves_and_its_error_counts() -> None:
+    surrogate = """
+[[targets]]
+id = "expected"
+kind = "surrogate"
+outcomes = ["login"]
+stands_for = "minutes"
+learned_on = ["one"]
+"""
+    found = made(STUDY + surrogate)
+    first, second = found.data("one"), found.data("two")
+    learned = ww.estimate.surrogate_index(first.outcomes["minutes"], first.outcomes.select("login"))
+    early = second.outcomes.select("login")
+    np.testing.assert_allclose(second.outcomes["expected"], learned.of(early))
+    items = {i.outcome.id: i.effects for i in effects_of(found, ["two"]) if i.registered}
+    login, expected = items["login"], items["expected"]
+    np.testing.assert_allclose(expected.estimate, learned.slope[0] * login.estimate)
+    variance = learned.slope[0] ** 2 * np.diag(login.cov) + learned.cov[0, 0] * login.estimate**2
+    np.testing.assert_allclose(expected.std_error**2, variance)
+
+
+COSTS = (
+    STUDY.replace('text.en = "Many', 'cost = 0.05\ntext.en = "Many')
+    .replace('time_zone = "America/Lima"', 'time_zone = "America/Lima"\ncurrency = "USD"', 1)
+    + """
+[planning]
+n_units = 480
+[planning.another_wave]
+cost_per_unit = 1
+cost_per_wave = 10
+beneficiaries = 1000
+value_per_success = 3
+"""
+)  # fmt: skip
+
+
+def test_cost_per_added_success_where_a_message_has_a_cost() -> None:
+    item = effects_of(closed(COSTS), ["one"])[0]
+    (row,) = item.cost_rows  # the other message has none
+    effect = item.effects["peers"]
+    assert row.cost_per_unit == pytest.approx(2 * 0.05)  # a message a week, for two weeks
+    assert row.cost_per_success == pytest.approx(0.1 / effect.estimate)
+    assert row.low == pytest.approx(0.1 / effect.conf[1])
+    assert item.facts()["costs"][0]["arm"] == "peers"
+    assert "USD per added success" in item.text
+
+
+def test_regret_in_money_over_all_who_get_the_arm() -> None:
+    found = closed(COSTS)
+    choice = chosen_arm(found, found.spec.decision, "two", ["one", "two"])
+    assert choice.regret_in_money == pytest.approx(3000 * choice.policy_regret)
+    assert "USD" in choice.summary()
+    assert "regret_in_money" in choice.facts()
