@@ -106,7 +106,7 @@ class CostRow:
     """What an arm costs per unit, and for each success that it adds.
 
     ``low`` and ``high`` are the ends of the cost per added success; ``high`` is None where the
-    interval of the effect holds 0, and all three are None where it holds no gain at all.
+    interval of the effect contains 0, and all three are None where it holds no gain at all.
     """
 
     arm: str

@@ -147,7 +147,7 @@ def surrogate_index(outcome: Any, surrogates: Any, *, cluster: Any = None) -> Su
     >>> early = {"logins": [0, 1, 2, 3, 4, 5]}
     >>> found = surrogate_index([1.0, 3.1, 4.9, 7.0, 9.2, 10.8], early)
     >>> round(float(found.slope[0]), 3), found.of({"logins": [10]}).round(1)
-    (1.971, array([20.8]))
+    (1.983, array([20.9]))
     """
     later, columns = read_outcome(outcome), read_outcomes(surrogates, "surrogates")
     names, values = tuple(columns), np.column_stack(list(columns.values()))

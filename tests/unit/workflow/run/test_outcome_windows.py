@@ -9,8 +9,9 @@ import pytest
 from memory_study import AFTER, DURING, memory_study
 from study_folders import STUDY, close_wave
 from wavewise.errors import StateError
+from wavewise.report.effects import over_time_table
+from wavewise.report.figures.intervals import persistence_figure
 from wavewise.workflow.learn.analyze import analyze
-from wavewise.workflow.report.report import write_report
 from wavewise.workflow.run.observe import observe, reopen_wave
 from wavewise.workflow.run.open_wave import open_wave
 
@@ -102,9 +103,8 @@ def test_a_wave_closes_without_what_is_not_over_and_takes_it_in_later(tmp_path: 
         facts = weekly.facts()
         assert facts["curve"]["kind"] == "persistence"
         assert "Q values over all outcomes" in found.summary()
-        page = Path(write_report(desk.study).page).read_text(encoding="utf-8")
-    assert "weekly over time" in page
-    assert "joint interval" in page
+    assert over_time_table(weekly).caption == "Effects on weekly over time"
+    assert "week 3" in persistence_figure("curve", weekly).to_svg()
 
 
 def test_what_decides_must_be_over(tmp_path: Path) -> None:
