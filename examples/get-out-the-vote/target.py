@@ -68,6 +68,7 @@ def main(data_path: str, folder: str, n_trees: int = 2000) -> None:
         "tested on odd ones, whose votes they have not seen.",
         effects=(letters(test),),
         evaluations=(shown,),
+        n_units=len(data),
     )  # fmt: skip
     rendered = render(contents)
     out = Path(folder) / "targeting"

@@ -73,7 +73,7 @@ def test_demo_finds_the_truth_and_repeats_itself(tmp_path: Path) -> None:
         assert abs(row["estimate"] - row["truth"]) <= 4 * row["std_error"]
     assert max(row["truth"] for row in first["policies"]) < first["ceiling"]
     assert b"imulated" in pages[0]
-    assert b"Policies on fresh outcomes" in pages[0]
+    assert b"does choosing pay, on new outcomes?" in pages[0]
     alone = json.loads((tmp_path / "a/report/figures/effects-phase-1-login.vl.json").read_text())
     drawn = [row["truth"] for row in alone["data"]["values"]]
     assert sorted(drawn) == pytest.approx(sorted(100 * row["truth"] for row in first["effects"]))

@@ -51,6 +51,8 @@ MOVED = {
     r"^\.report\.files": "no first figure where no message went out",
     r"^\[5\]\.to_dict\.rows\[[01]\]\.|^\[5\]\.to_frame\.\w+\[[01]\]": "the same, from a function",
     r"cred_(low|high|int)|\.bounds": "ends of intervals from draws are smoothed",
+    r"spending(\.rows)?\[\d\]\.(uniform|difference)\.": "compared with the registered message",
+    r"history --export\.written": "the registry page as Markdown and JSON too",
 }
 # The same within a function on arrays.
 MOVED_IN = {
@@ -76,6 +78,7 @@ MOVED_TABLES = {
     "1.46": "ends of intervals from draws are smoothed",
     "118": "the same",
     "49": "the same",
+    "10": "messaging only some is compared with the registered message",
 }
 # Pages whose tables are others now.
 MOVED_PAGES = {"registry.html": "the fields of the registry's form, and its history of them"}

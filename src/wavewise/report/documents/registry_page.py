@@ -242,8 +242,13 @@ def _history(made: Sequence[Release]) -> Iterator[Block]:
             rows = tuple((c.field, c.before or NONE, c.after or NONE) for c in one.fields)
             yield Changes(f"{head}: fields changed", rows)
         spec = one.version.spec
-        keys = tuple((_named(change, spec), *_values(change)) for change in one.keys)
-        yield Changes(f"{head}: what changed in the study file", keys)
+        keys = tuple(
+            (_named(change, spec), *_values(change))
+            for change in one.keys
+            if _is_plan(change) or steps(change.field)[0] != "registration"  # a field says it above
+        )
+        if keys:
+            yield Changes(f"{head}: what changed in the study file", keys)
 
 
 # Keys of the study file and their values, in words.
