@@ -9,7 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from wavewise.design.messages import Flow
 
 __all__ = [
     "Accepted",
@@ -48,6 +51,8 @@ class Outgoing:
     # The unit's fields, rendered: for call flows, and for whatever a provider shows itself.
     fields: Mapping[str, str] = field(default_factory=_nothing, repr=False)
     content: str = ""  # Name of the call flow, for voice; else empty.
+    # The call flow of the version that the message was queued under, where one is known.
+    flow: "Flow | None" = field(default=None, repr=False, compare=False)
     attempt: int = 1  # 1 for the first.
     # Called with what a person does during a call, immediately: an opt-out counts even if the line
     # or the worker dies before the call ends.

@@ -68,7 +68,7 @@ class SipChannel:
 
     async def send(self, outgoing: Outgoing) -> SendResult:
         """Call once."""
-        flow = self._flows.get(outgoing.content)
+        flow = outgoing.flow or self._flows.get(outgoing.content)
         if flow is None:
             return NotSent("the message has no call flow")
         try:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
+from wavewise.design.messages import Flow
 from wavewise.errors import InputError
 from wavewise.fieldwork.channels.base import (
     Accepted,
@@ -52,6 +53,8 @@ _UNEXPECTED = "the channel failed: {}"
 OnRefusal = Callable[[OutboxRow, str], None]
 OnHeard = Callable[[OutboxRow, CallEvent], None]
 CallAgain = Callable[[OutboxRow], "tuple[int, int | None] | None"]
+# Hash of a version of the plan: its call flows.
+FlowsByVersion: TypeAlias = Mapping[str, Mapping[str, Flow]]
 _Batch: TypeAlias = list[tuple[OutboxRow, str]]
 
 
@@ -113,6 +116,7 @@ class ChannelWorker:
         self._failure: BaseException | None = None
         self.name = settings.channel
         self.link_of: LinkOf | None = None  # gives a unit's unsubscribe link
+        self.flows: FlowsByVersion = {}
 
     @property
     def sends_again(self) -> bool:
@@ -289,6 +293,8 @@ class ChannelWorker:
         limit = self._settings.timeout_seconds * 1.5 + 5.0
         try:
             message = outgoing(row, address, self.link_of, partial(self._on_heard, row))
+            flows = self.flows.get(row.spec_hash or "", {})
+            message = replace(message, flow=flows.get(message.content))
             return await asyncio.wait_for(self._channel.send(message), limit)
         except TimeoutError:
             return Unknown("the provider hung")

@@ -207,6 +207,9 @@ class _Crew:
             partial(call_again, study),
         )
         worker.link_of = plan.links.get(name)
+        if settings.flows:
+            hashes = [version.hash for version in study.store.versions.all()]
+            worker.flows = {one: study.as_registered(one).spec.flows for one in hashes}
         self._workers.append(worker)
 
     async def _rounds(self, stop: asyncio.Event, followed: FollowedPlan | None) -> bool:
