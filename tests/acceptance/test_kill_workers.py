@@ -50,7 +50,7 @@ def test_killed_on_postgresql(tmp_path: Path, n_kills: int, n_messages: int, rat
 @pytest.mark.parametrize(
     ("n_kills", "n_messages"),
     [
-        (4, 250),
+        pytest.param(4, 250, marks=pytest.mark.full),
         pytest.param(100, 8_000, marks=pytest.mark.full),
         pytest.param(5_000, 400_000, marks=pytest.mark.slow),
     ],

@@ -121,6 +121,7 @@ def test_keys_words_and_files_that_change_are_followed(
     assert states(folder) == {"sent": 17, "cancelled": 3}
 
 
+@pytest.mark.full
 def test_a_channel_that_is_put_right_goes_on_by_itself(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as one:
         nowhere = f"http://127.0.0.1:{one.getsockname()[1]}"
@@ -186,6 +187,7 @@ def test_a_plan_that_is_not_registered_is_not_sent(tmp_path: Path) -> None:
     assert not (folder / "outbox").exists()
 
 
+@pytest.mark.full
 def test_sigterm_ends_sending_at_once_though_the_provider_hangs(tmp_path: Path) -> None:
     released = threading.Event()
     with Hook(lambda *_: released.wait(60) and 200) as hook:
