@@ -195,9 +195,8 @@ class _Run:
             self._send(wave)
         else:
             self._import(wave)
-        self._clock.jump(
-            window_start(self._study, wave) + (self._study.spec.span(wave)[1] + 1) * _DAY
-        )
+        days = max(wave.window_days + 1, self._study.spec.span(wave)[1])
+        self._clock.jump(window_start(self._study, wave) + days * _DAY)
         with self._told(f"observe {wave.id}") as what:
             what.append(self._observe(wave))
         with self._told(f"close {wave.id}") as what:

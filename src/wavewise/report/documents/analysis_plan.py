@@ -214,6 +214,8 @@ def _missing(spec: StudySpec) -> tuple[Block, ...]:
 def _missing_outcome(outcome: Outcome) -> str:
     if outcome.event is None:
         return f"{outcome.name}: the treatment of units without a value is {NOT_SPECIFIED}."
+    if outcome.kind == "days to first":
+        return f"{outcome.name}: the whole window where no event of a unit is recorded."
     return f"{outcome.name}: by definition 0 where no event of a unit is recorded."
 
 

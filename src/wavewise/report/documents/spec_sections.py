@@ -141,7 +141,7 @@ def power_blocks(spec: StudySpec) -> tuple[Block, ...]:
             "units of the arm, held-out ones included. Messaged part: only those that may get "
             "messages; its control is the held-out part of the same arm."
         )
-    for outcome in spec.outcomes:
+    for outcome in spec.goals:
         rows = [row for row in power.rows if row.outcome == outcome.id]
         known = [row for row in rows if isinstance(row.std_error, float)]
         blocks += [_power_grid(spec, outcome, known)] if known else []
@@ -476,6 +476,8 @@ def outcome_text(outcome: Outcome) -> str:
             text = f"score{taken}; the {_counting(outcome)} counts"
     in_units = outcome.kind in {"sum", "score"} and outcome.unit not in {None, outcome.value}
     unit = f", in {outcome.unit}" if in_units else ""
+    if outcome.has_own_days:
+        text = text.removesuffix(" in the outcome window")
     direction = "" if outcome.higher_is_better else "; lower is better"
     return f"{text}{imported}{unit}{_days_text(outcome)}{direction}"
 

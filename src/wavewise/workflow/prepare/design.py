@@ -237,7 +237,7 @@ class _Work:
     def _limits(self) -> Limits:
         days = self.options.wave_days
         if days is None:
-            windows = [float(wave.window_days) for wave in self.spec.waves if wave.window_days]
+            windows = [float(self.spec.decided_after(wave)) for wave in self.spec.waves]
             days = max(windows, default=None)
         return Limits(
             total_days=self.options.total_days, wave_days=days, budget=self.options.budget
@@ -313,7 +313,7 @@ def _simulated_design(spec: StudySpec, options: DesignOptions) -> Design | NotEs
     name = _deciding_outcome(spec)
     if spec.planning is None or name not in spec.planning.baseline:
         return NotEstimable("[planning] gives no baseline of the outcome that decides")
-    outcome = next(outcome for outcome in spec.outcomes if outcome.id == name)
+    outcome = spec.outcome(name)
     if outcome.kind not in {"any", "successes"}:
         return NotEstimable("the outcome that decides is no number of successes")
     waves = [wave for wave in spec.waves
@@ -389,7 +389,7 @@ def powers(spec: StudySpec) -> Iterator[tuple[str, Power]]:
 
 def _power(spec: StudySpec, row: ArmPower, factor: float = 1.0) -> tuple[str, Power] | None:
     wave = spec.wave(row.wave)
-    outcome = next(one for one in spec.outcomes if one.id == row.outcome)
+    outcome = spec.outcome(row.outcome)
     if wave is None or spec.planning is None or isinstance(row.n_units, NotEstimable):
         return None
     deviation = row.baseline_std_dev
