@@ -61,3 +61,13 @@ def test_q_values(family):
     # a search over steps of .001 finds the next step
     up = [math.ceil(round(1000 * q, 9)) / 1000 for q in sharp]
     np.testing.assert_allclose(column(theirs, "grid"), up, atol=1e-12)
+
+
+def test_the_mean_of_days_to_first_is_the_restricted_mean_of_survival():
+    rows = table("times")
+    arm = [row["arm"] for row in rows]
+    found = ww.estimate.ate(column(rows, "days"), arm)
+    theirs = {row["arm"]: float(row["rmean"]) for row in table("restricted_means")}
+    for name in ("call", "sms"):
+        gap = theirs[name] - theirs["control"]
+        np.testing.assert_allclose(found[name].estimate, gap, rtol=1e-8)

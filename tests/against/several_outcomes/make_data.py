@@ -1,4 +1,4 @@
-"""Outcomes of units in three arms, some missing (data.csv), and families of p values."""
+"""Outcomes of units in three arms, some missing (data.csv), and families of p values and times."""
 
 from pathlib import Path
 
@@ -35,6 +35,11 @@ def main() -> None:
         "many": [*(rng.random(40) ** 4).tolist(), *rng.random(60).tolist()],
     }
     lines = ["family,p_value", *(f"{f},{p!r}" for f, values in families.items() for p in values)]
+    rate = np.where(arm == "sms", 0.12, 0.08)
+    days = rng.exponential(1 / rate)
+    rows = ["arm,days,event"]
+    rows += [f"{a},{min(d, 14.0)!r},{int(d < 14)}" for a, d in zip(arm, days.tolist(), strict=True)]
+    (HERE / "times.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     (HERE / "p_values.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

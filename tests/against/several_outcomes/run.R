@@ -64,3 +64,9 @@ rows <- lapply(unique(p$family), function(family) {
 })
 write(do.call(rbind, rows), "q_values.csv")
 write(data.frame(version = paste(R.version$major, R.version$minor, sep = ".")), "version.csv")
+
+# Restricted mean time to the first event, by arm: the area below the Kaplan-Meier curve to day 14
+times <- read.csv(file.path(here, "times.csv"))
+fit <- survival::survfit(survival::Surv(days, event) ~ arm, data = times)
+area <- summary(fit, rmean = 14)$table[, "rmean"]
+write(data.frame(arm = sub("arm=", "", names(area)), rmean = number(area)), "restricted_means.csv")
