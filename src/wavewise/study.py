@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from wavewise.errors import InputError
 
 if TYPE_CHECKING:
+    from datetime import date
+
     import polars as pl
 
     from wavewise.design.spec import StudySpec
@@ -316,6 +318,8 @@ class OpenStudy:
         *,
         skip_bad: bool = False,
         replace: bool = False,
+        as_of: "date | str | None" = None,
+        for_wave: str | None = None,
         key_file: PathLike | None = None,
         skip_bad_contacts: bool = False,
         dry_run: bool = False,
@@ -333,6 +337,12 @@ class OpenStudy:
             Whether to import the good rows where some are bad.
         replace : bool
             Whether units that were imported before take their new rows.
+        as_of : date or str, optional
+            Day on which the file's columns were measured, as ``2023-11-13``. Waves that start on it
+            or later use them; earlier ones keep what they have. The file may have some columns and
+            some units only.
+        for_wave : str, optional
+            The same for the day on which a wave starts.
         key_file : path, optional
             Key file for contact details, kept outside the study folder.
         skip_bad_contacts : bool
@@ -352,6 +362,8 @@ class OpenStudy:
             data,
             skip_bad=skip_bad,
             replace=replace,
+            as_of=as_of,
+            for_wave=for_wave,
             key_file=_path(key_file),
             skip_bad_contacts=skip_bad_contacts,
             dry_run=dry_run,
@@ -360,7 +372,12 @@ class OpenStudy:
         )
 
     def wave_open(
-        self, wave: str, *, exploratory: bool = False, accept_late: bool = False
+        self,
+        wave: str,
+        *,
+        exploratory: bool = False,
+        accept_late: bool = False,
+        accept_incomplete: bool = False,
     ) -> "Result":
         """Randomize a wave: all of its units, or none.
 
@@ -372,10 +389,18 @@ class OpenStudy:
             Whether to open it without registration; all results after it are marked exploratory.
         accept_late : bool
             Whether to open it although messages are late already, and will not be sent.
+        accept_incomplete : bool
+            Whether to freeze facts although events that they count may still arrive.
         """
         from wavewise.workflow.run.open_wave import open_wave
 
-        return open_wave(self._study, wave, exploratory=exploratory, accept_late=accept_late)
+        return open_wave(
+            self._study,
+            wave,
+            exploratory=exploratory,
+            accept_late=accept_late,
+            accept_incomplete=accept_incomplete,
+        )
 
     def wave_close(
         self, wave: str, *, accept: Sequence[str] | None = None, reason: str = ""

@@ -15,6 +15,7 @@ from wavewise.design import template_text
 from wavewise.errors import InputError, StateError
 from wavewise.shared.streams import stream
 from wavewise.simulated import FamilyWorld, simulate_families
+from wavewise.workflow.frames import wave_data
 from wavewise.workflow.learn.analyze import analyze
 from wavewise.workflow.learn.decide import decide
 from wavewise.workflow.learn.evaluate import evaluate
@@ -72,14 +73,13 @@ def test_halves_and_contents_are_drawn_within_strata(tested: Study) -> None:
     for _, stratum in cells.group_by("stratum"):
         assert stratum["len"].max() - stratum["len"].min() <= 1  # 8 equal cells
     assert drawn["propensity"].to_numpy() == pytest.approx(1 / 8)
-    people = pl.read_csv(tested.folder / "people.csv")
+    units = wave_data(tested, second.id).units
     for name in ("best", "forest", "neighbours"):
-        own = drawn.filter(pl.col("arm") == name)
+        is_own = drawn["arm"] == name
+        own = drawn.filter(is_own)
         policy = load_policy(tested.folder / f"policies/{second.id}.{name}.npz")
-        rows = own.join(people, left_on="unit_id", right_on="parent_id", maintain_order="left")
-        X = rows.select(tested.spec.units.covariates)
-        whole = pl.col(pl.Int64).cast(pl.Float64)
-        assert policy.assign(X.with_columns(whole)).tolist() == own["content"].to_list()
+        X = units.where(is_own).covariates(tested.spec.units.covariates)
+        assert policy.assign(X).tolist() == own["content"].to_list()
         assert (own["content_propensity"] == 1).all()
     random = drawn.filter(pl.col("arm") == "random")
     assert random["content_propensity"].to_numpy() == pytest.approx(1 / 4)
@@ -175,8 +175,7 @@ def test_covariates_after_treatment_are_refused(tmp_path: Path, world: FamilyWor
 
 def test_a_frozen_policy_names_what_it_lacks_and_takes_unknown_categories(tested: Study) -> None:
     second = tested.spec.waves[1]
-    people = pl.read_csv(tested.folder / "people.csv").select(tested.spec.units.covariates)
-    X = people.head(50).with_columns(pl.col(pl.Int64).cast(pl.Float64))
+    X = wave_data(tested, second.id).units.covariates(tested.spec.units.covariates).head(50)
     for name in ("forest", "neighbours"):
         policy = load_policy(tested.folder / f"policies/{second.id}.{name}.npz")
         with pytest.raises(InputError, match="math_score"):

@@ -40,7 +40,7 @@ def wave_data(
     nothing = pl.repeat(None, n, dtype=pl.String, eager=True)
     return WaveData(
         members,
-        members.stratum(spec),
+        members.stratum(spec.units.strata),
         pl.Series("arm", arm.tolist()),
         pl.Series([SHARES[name] for name in arm]),
         pl.repeat(None, n, dtype=pl.Boolean, eager=True),

@@ -36,10 +36,20 @@ def at(study: Study, wave_id: str, days: int) -> Study:
     return replace(study, clock=lambda: moment)
 
 
+def logins_until(study: Study, wave_id: str, world: FamilyWorld) -> pl.DataFrame:
+    """Logins before a wave, of which its strata and covariates are made."""
+    first, start = study.spec.waves[0], window_start(study, study.wave(wave_id))
+    if wave_id == first.id:
+        return world.logins_before(start, stream(9, "before"))
+    ends = window_start(study, first) + timedelta(days=first.window_days)
+    return world.logins_between(ends, start, stream(9, "between"))
+
+
 def run_wave(study: Study, wave_id: str, world: FamilyWorld) -> Study:
     """Open, observe and close a wave; the study on the day after."""
-    wave = study.wave(wave_id)
-    open_wave(at(study, wave_id, 0), wave_id)
+    wave, opening = study.wave(wave_id), at(study, wave_id, 0)
+    observe(opening, logins_until(study, wave_id, world))
+    open_wave(opening, wave_id)
     sent = study.store.waves.assignment(wave_id)
     if wave.held_out_share:
         sent = sent.with_columns(

@@ -46,6 +46,14 @@ def people_import(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace the rows of units imported before.")
     ] = False,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="DATE", help="Columns as they were measured on this day."),
+    ] = None,
+    for_wave: Annotated[
+        str | None,
+        typer.Option("--for-wave", metavar="WAVE", help="Columns as they were measured for it."),
+    ] = None,
     key_file: KeyFile = None,
     skip_bad_contacts: SkipBadContacts = False,
     dry_run: DryRun = False,
@@ -63,6 +71,12 @@ def wave_open(
     exploratory: _Exploratory = False,
     accept_late: Annotated[
         bool, typer.Option("--accept-late", help="Open it although sends are late already.")
+    ] = False,
+    accept_incomplete: Annotated[
+        bool,
+        typer.Option(
+            "--accept-incomplete", help="Open it although events that facts count may still arrive."
+        ),
     ] = False,
     store: StoreUrl = None,
 ) -> None:

@@ -55,9 +55,9 @@ class Known:
 
     @cached_property
     def columns(self) -> set[str] | None:
-        """Columns that [units] names; None where that section is not sound."""
+        """Columns that [units] or [derived] names; None where [units] is not sound."""
         units = self.sound.get("units")
-        return None if units is None else set(units.columns())
+        return None if units is None else {*units.columns(), *self.names("derived")}
 
     def earlier(self, wave_id: str) -> list[str]:
         """Ids of the waves before one, in the order of the file."""

@@ -2,17 +2,27 @@
 
 from datetime import date, timedelta
 from string import Formatter
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic_core import PydanticCustomError
 
-from wavewise.design.values import ClockTime, Frozen, Identifier, Table
+from wavewise.design.values import (
+    CalendarDay,
+    ClockTime,
+    Frozen,
+    Identifier,
+    Names,
+    Numbers,
+    Table,
+)
 
 __all__ = [
     "Attempts",
     "Channel",
     "Collect",
     "Derived",
+    "EventConditions",
     "Flow",
     "FlowStep",
     "Keywords",
@@ -169,12 +179,60 @@ class Keywords(Frozen):
     count, such as START."""
 
 
-class Derived(Frozen):
-    """A per-unit field made by rule from another one, before sending."""
+class EventConditions(Frozen):
+    """Which events of a kind count."""
 
-    from_: str = Field(alias="from")
-    """Column that the field is made from."""
-    cut: dict[str, tuple[float, float]]
+    value: Numbers | None = None
+    """Value of the event, or a list of values."""
+    at_least: float | None = None
+    """Smallest value of an event that counts."""
+    at_most: float | None = None
+    """Largest value of an event that counts."""
+    item: Names | None = None
+    """Item of the event, or a list of items."""
+
+
+Summary = Literal["any", "count", "sum", "days since last", "days since first", "first"]
+OF_EVENTS = ("summary", "within_days", "before", "where")
+
+
+class Derived(Frozen):
+    """A per-unit column made by rule: cut from another one, or summarized from events."""
+
+    from_: str | None = Field(default=None, alias="from")
+    """Column that it is cut from."""
+    event: Names | None = None
+    """Kind of the events that it is made of, or a list of kinds."""
+    summary: Summary = "any"
+    """any: whether there was an event (yes or no); count: their number; sum: the sum of their
+    values; days since last, days since first: days from that event to the wave, 1 for the day
+    before; first: the value of the first event."""
+    within_days: Annotated[int, Field(gt=0, le=36_600)] | None = None
+    """How many days before the wave count; all where nothing is said."""
+    before: Literal["wave"] | CalendarDay = "wave"
+    """Events before the wave's first day count, or before a date; on each unit's own clock."""
+    where: EventConditions = EventConditions()
+    """Which of the events count."""
+    cut: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Value: (lowest, highest) of the source, both included."""
     missing: tuple[str, ...] = ()
     """What to do where the source is missing, in this order."""
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if (self.from_ is None) == (self.event is None):
+            raise _needed("either `from`, a column, or `event`, a kind of event")
+        if self.from_ is not None and not self.cut:
+            raise _needed("`cut` beside `from`: the values that it is cut into")
+        given = [name for name in OF_EVENTS if name in self.model_fields_set]
+        if self.from_ is not None and given:
+            raise _needed(f"no {given[0]} beside `from` (it belongs to `event`)")
+        if self.cut and self.summary == "any" and self.event is not None:
+            raise _needed('no `cut` of yes and no; summary = "count" has numbers to cut')
+        if self.missing and not self.cut:
+            raise _needed("`cut` beside `missing`: the values that it stands beside")
+        return self
+
+
+def _needed(text: str) -> Any:
+    return PydanticCustomError("needed", "{needed}", {"needed": text})

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from wavewise.design.shares import planned_sizes
-from wavewise.design.spec import Outcome, Planning, StudySpec
+from wavewise.design.spec import Baseline, Outcome, Planning, StudySpec
 from wavewise.design.waves import Wave
 from wavewise.errors import InputError
 from wavewise.shared.results import NotEstimable, Record, Result
@@ -297,6 +297,19 @@ class ArmPower(Record):
     vs_control: Detectable | NotEstimable
     vs_arm: Detectable | NotEstimable  # Arm minus another arm of the same size.
 
+    def relative(self, contrast: Detectable | NotEstimable) -> Number:
+        """Minimum detectable effect of a contrast over the baseline mean."""
+        if isinstance(contrast, NotEstimable) or self.baseline_mean == 0:
+            return NotEstimable("the effect or the baseline is not known, or the baseline is 0")
+        return contrast.minimum_detectable_effect / abs(self.baseline_mean)
+
+    def in_std_devs(self, contrast: Detectable | NotEstimable) -> Number:
+        """Minimum detectable effect of a contrast in standard deviations of the outcome."""
+        deviation = self.baseline_std_dev
+        if isinstance(contrast, NotEstimable) or isinstance(deviation, NotEstimable):
+            return NotEstimable("the effect or the standard deviation is not known")
+        return contrast.minimum_detectable_effect / deviation
+
     def to_dict(self) -> dict[str, Any]:
         """The row as plain values; what is not known is None, with its reason beside it."""
         row: dict[str, Any] = {
@@ -311,6 +324,8 @@ class ArmPower(Record):
         }
         for name, contrast in (("vs_control", self.vs_control), ("vs_arm", self.vs_arm)):
             row |= {f"{name}_{key}": value for key, value in _contrast(contrast).items()}
+            row[f"{name}_mde_relative"] = _number(self.relative(contrast))
+            row[f"{name}_mde_std_devs"] = _number(self.in_std_devs(contrast))
         return row
 
 
@@ -394,9 +409,11 @@ def planned_effects(spec: StudySpec) -> PlannedPower | NotEstimable:
 
 def _wave_rows(spec: StudySpec, planning: Planning, wave: Wave) -> Iterator[ArmPower]:
     sizes = planned_sizes(spec, wave)
-    outcomes = [outcome for outcome in spec.goals if outcome.id in planning.baseline]
-    for outcome in outcomes:
-        plan = _Plan(spec, planning, wave, outcome, sizes)
+    for outcome in spec.goals:
+        baseline = planning.baseline_of(outcome.id, wave.id)
+        if baseline is None:
+            continue
+        plan = _Plan(spec, planning, wave, outcome, baseline, sizes)
         for arm in sizes:
             yield plan.row(arm, "whole arm")
             if wave.held_out_share:
@@ -411,6 +428,7 @@ class _Plan:
     planning: Planning
     wave: Wave
     outcome: Outcome
+    baseline: Baseline
     sizes: dict[str, Number]
 
     def row(self, arm: str, convention: Convention) -> ArmPower:
@@ -429,17 +447,27 @@ class _Plan:
             arm=arm,
             convention=convention,
             n_units=n_units,
-            baseline_mean=self.planning.baseline[self.outcome.id].mean,
-            baseline_std_dev=_std_dev(self.spec, self.planning, self.wave, self.outcome),
+            baseline_mean=self.baseline.mean,
+            baseline_std_dev=self._std_dev,
             std_error=error,
             vs_control=self._detectable(error, control),
             vs_arm=self._detectable(error, other),
         )
 
+    @property
+    def _std_dev(self) -> Number:
+        """Standard deviation between units, from the plan or from the mean of a binary outcome."""
+        if self.baseline.std_dev is not None:
+            return self.baseline.std_dev
+        trials = self.spec.trials(self.outcome, self.wave)
+        if trials is None:
+            return NotEstimable(f"planning.baseline.{self.outcome.id} gives no std_dev")
+        return math.sqrt(self.baseline.mean * (1.0 - self.baseline.mean) / trials)
+
     def _std_error(self, arm: str, n_units: Number) -> Number:
         if arm == self.wave.control_id and self.outcome.out_of == "sets":
             return NotEstimable("the control is sent nothing, so it has no trials")
-        std_dev = _std_dev(self.spec, self.planning, self.wave, self.outcome)
+        std_dev = self._std_dev
         if isinstance(n_units, NotEstimable):
             return n_units
         if isinstance(std_dev, NotEstimable):
@@ -468,17 +496,6 @@ class _Plan:
             error, level=self.spec.study.level, power=self.planning.power
         )
         return Detectable(error, mde)
-
-
-def _std_dev(spec: StudySpec, planning: Planning, wave: Wave, outcome: Outcome) -> Number:
-    """Standard deviation between units, from the plan or from the mean of a binary outcome."""
-    baseline = planning.baseline[outcome.id]
-    if baseline.std_dev is not None:
-        return baseline.std_dev
-    trials = spec.trials(outcome, wave)
-    if trials is None:
-        return NotEstimable(f"planning.baseline.{outcome.id} gives no std_dev")
-    return math.sqrt(baseline.mean * (1.0 - baseline.mean) / trials)
 
 
 def _design_effect(spec: StudySpec, planning: Planning) -> float:

@@ -58,9 +58,14 @@ def _units(known: Known) -> Iterator[Fault]:
     for column in units.levels:
         if column not in units.strata:
             yield Fault(f"units.levels.{column}", "levels", "a column of units.strata")
-    for name, derived in known.table("derived").items():
-        if derived.from_ not in units.columns():
-            yield Fault(f"derived.{name}.from", f"'{derived.from_}'", "a column of [units]")
+    rules = known.table("derived")
+    sources = {*units.columns(), *(name for name, rule in rules.items() if rule.event is not None)}
+    for name, rule in rules.items():
+        if rule.from_ is not None and rule.from_ not in sources:
+            needed = "a column of [units], or one that is derived from events"
+            yield Fault(f"derived.{name}.from", f"'{rule.from_}'", needed)
+        if rule.event is not None and name in (units.id, units.cluster, units.randomize_by):
+            yield Fault(f"derived.{name}", "the column of ids or groups", "another name")
 
 
 def _messages(known: Known) -> Iterator[Fault]:
@@ -293,12 +298,18 @@ def _planning(known: Known) -> Iterator[Fault]:
     if planning is None:
         return
     kinds = {outcome.id: outcome.kind for outcome in known.entries("outcomes")}
-    for name, baseline in planning.baseline.items():
+    for name, given in planning.baseline.items():
         path = f"planning.baseline.{name}"
         goals = known.names("outcomes") | known.names("targets")
         yield from refer("planning.baseline", name, goals, "an outcome or target")
-        if kinds.get(name) in {"any", "successes"} and not 0 <= baseline.mean <= 1:
-            yield Fault(f"{path}.mean", f"{baseline.mean:g}", "a share between 0 and 1")
+        every = {path: given} if not isinstance(given, dict) else (
+            {f"{path}.{wave}": one for wave, one in given.items()}
+        )  # fmt: skip
+        for wave in given if isinstance(given, dict) else ():
+            yield from refer(path, wave, known.names("waves"), "a wave")
+        for place, one in every.items():
+            if kinds.get(name) in {"any", "successes"} and not 0 <= one.mean <= 1:
+                yield Fault(f"{place}.mean", f"{one.mean:g}", "a share between 0 and 1")
     if (planning.cluster_size is None) != (planning.intracluster_correlation is None):
         needed = "both cluster_size and intracluster_correlation, or neither"
         yield Fault("planning", "one of them", needed, "add the other")

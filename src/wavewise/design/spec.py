@@ -28,7 +28,7 @@ from wavewise.design.values import (
     TimeZone,
     tagged,
 )
-from wavewise.design.waves import MOST_DAYS, Arm, Wave
+from wavewise.design.waves import MOST_DAYS, Arm, UnitsWhere, Wave
 
 __all__ = [
     "SECTIONS",
@@ -267,6 +267,19 @@ class Baseline(Frozen):
     """Not needed for binary outcomes, where the mean decides it."""
 
 
+def _baseline_form(value: Any) -> str:
+    by_wave = isinstance(value, dict) and any(
+        isinstance(one, dict | Baseline) for one in value.values()
+    )
+    return TAG + ("waves" if by_wave else "one")
+
+
+Baselines = Annotated[
+    Annotated[Baseline, tagged("one")] | Annotated[dict[Identifier, Baseline], tagged("waves")],
+    Discriminator(_baseline_form),
+]
+
+
 class AnotherWave(Frozen):
     """What a further wave costs, and what a better choice is worth, in one currency."""
 
@@ -285,8 +298,8 @@ class Planning(Frozen):
 
     n_units: PositiveInt
     """Number of units in the population."""
-    baseline: dict[Identifier, Baseline] = Field(default_factory=dict)
-    """By outcome id: what is expected without a message."""
+    baseline: dict[Identifier, Baselines] = Field(default_factory=dict)
+    """By outcome id, or by outcome id and wave: what is expected without a message."""
     power: OpenShare = 0.8
     """Probability with which an effect of the minimum detectable size is found."""
     cluster_size: Annotated[float, Field(ge=1)] | None = None
@@ -295,6 +308,11 @@ class Planning(Frozen):
     """Share of the outcome's variance that lies between such groups."""
     another_wave: AnotherWave | None = None
     """What a further wave costs and what a better choice is worth, to decide whether to go on."""
+
+    def baseline_of(self, outcome_id: str, wave_id: str) -> Baseline | None:
+        """What an outcome is expected to be in a wave without a message; None where none says."""
+        found = self.baseline.get(outcome_id)
+        return found.get(wave_id) if isinstance(found, dict) else found
 
     @property
     def design_effect(self) -> float:
@@ -553,6 +571,44 @@ class StudySpec(Frozen):
     def wave(self, wave_id: str) -> Wave | None:
         """The wave of this id, or None."""
         return next((wave for wave in self.waves if wave.id == wave_id), None)
+
+    @property
+    def made_columns(self) -> frozenset[str]:
+        """Columns that a rule of [derived] makes, and that no file brings."""
+        own = self.units.fields
+        return frozenset(
+            name
+            for name, rule in self.derived.items()
+            if rule.event is not None or (name not in own and name != rule.from_)
+        )
+
+    @property
+    def people_columns(self) -> tuple[str, ...]:
+        """Columns of the people file that the study uses, contact details left out."""
+        made = self.made_columns
+        return tuple(name for name in self.units.columns() if name not in made)
+
+    def strata_of(self, wave: Wave) -> tuple[str, ...]:
+        """Columns that make the strata of a wave."""
+        return self.units.strata if wave.strata is None else wave.strata
+
+    def covariates_of(self, wave: Wave) -> tuple[str, ...]:
+        """Columns measured before a wave, for balance checks, models and policies."""
+        return self.units.covariates if wave.covariates is None else wave.covariates
+
+    def columns_of(self, wave: Wave) -> tuple[str, ...]:
+        """Columns that a wave is drawn or compared by: strata, covariates, eligibility."""
+        taken = wave.units.where if isinstance(wave.units, UnitsWhere) else {}
+        adjusted = self.analysis.effects.covariates
+        named = (*self.strata_of(wave), *self.covariates_of(wave), *adjusted, *taken, *wave.where)
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def design_columns(self) -> tuple[str, ...]:
+        """Columns that some wave is drawn or compared by."""
+        named = (*self.units.strata, *self.units.covariates)
+        of_waves = (name for wave in self.waves for name in self.columns_of(wave))
+        return tuple(dict.fromkeys((*named, *of_waves)))
 
     def arms_of(self, wave: Wave) -> tuple[Arm, ...]:
         """The arms of a wave, written out, an added control last."""

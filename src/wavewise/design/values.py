@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    StrictBool,
     Tag,
     WithJsonSchema,
 )
@@ -29,6 +30,9 @@ __all__ = [
     "Frozen",
     "Identifier",
     "Identifiers",
+    "Level",
+    "Names",
+    "Numbers",
     "OpenShare",
     "Share",
     "Table",
@@ -127,7 +131,7 @@ def _date_format(value: Any) -> str:
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    return [value] if isinstance(value, str | int | float) else value
 
 
 @cache
@@ -191,19 +195,24 @@ Country = Annotated[
     str, BeforeValidator(_country), Field(json_schema_extra={"pattern": "^[A-Z]{2}$"})
 ]
 DateFormat = Annotated[str, BeforeValidator(_date_format)]
+
+
+def _one_or_list(kind: str) -> WithJsonSchema:
+    some = {"type": "array", "items": {"type": kind}, "minItems": 1}
+    return WithJsonSchema({"anyOf": [{"type": kind}, some]})
+
+
 Identifiers = Annotated[
-    tuple[Identifier, ...],
-    Field(min_length=1),
-    BeforeValidator(_listed),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string"},
-                {"type": "array", "items": {"type": "string"}, "minItems": 1},
-            ]
-        }
-    ),
+    tuple[Identifier, ...], Field(min_length=1), BeforeValidator(_listed), _one_or_list("string")
 ]
+
+Names = Annotated[
+    tuple[str, ...], Field(min_length=1), BeforeValidator(_listed), _one_or_list("string")
+]
+Numbers = Annotated[
+    tuple[float, ...], Field(min_length=1), BeforeValidator(_listed), _one_or_list("number")
+]
+Level = StrictBool | str | int | float
 
 
 class Frozen(BaseModel):

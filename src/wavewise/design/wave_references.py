@@ -116,7 +116,13 @@ def _wave_units(known: Known, wave: Wave, path: str) -> Iterator[Fault]:
     columns = known.columns
     if isinstance(wave.units, UnitsWhere) and columns is not None:
         for column in wave.units.where:
-            yield from refer(f"{path}.units.where", column, columns, "a column of [units]")
+            what = "a column of [units] or [derived]"
+            yield from refer(f"{path}.units.where", column, columns, what)
+    for key in ("where", "strata", "covariates"):
+        named = getattr(wave, key) or ()
+        for column in named if columns is not None else ():
+            what = "a column of [units] or [derived]"
+            yield from refer(f"{path}.{key}", column, columns or set(), what)
     if wave.units == "rest" and not known.earlier(wave.id):
         yield Fault(f"{path}.units", "'rest' in the first wave", "'all', a share, or where")
     if wave.imported is not None:

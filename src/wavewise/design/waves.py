@@ -13,6 +13,7 @@ from wavewise.design.values import (
     Frozen,
     Identifier,
     Identifiers,
+    Level,
     Share,
     Table,
     tagged,
@@ -138,7 +139,7 @@ class UnitsShare(Frozen):
 class UnitsWhere(Frozen):
     """The units whose column has one of these values."""
 
-    where: dict[str, str | int | float | tuple[str | int | float, ...]]
+    where: dict[str, Level | tuple[Level, ...]]
     """Column: value, or list of values."""
 
 
@@ -240,6 +241,12 @@ class Wave(Table):
     """Name to print in reports."""
     units: WaveUnits = "all"
     """Who takes part: "all", "rest" (those that no earlier wave took), a share, or where."""
+    where: dict[str, Level | tuple[Level, ...]] = Field(default_factory=dict)
+    """Who of them is eligible, as of this wave. Column: value, or list of values."""
+    strata: tuple[str, ...] | None = None
+    """Columns that make the strata of this wave, instead of units.strata."""
+    covariates: tuple[str, ...] | None = None
+    """Columns measured before this wave, instead of units.covariates."""
     starts: CalendarDay
     """First day of the outcome window, in each unit's own time zone."""
     window_days: Annotated[int, Field(gt=0, le=MOST_DAYS)]

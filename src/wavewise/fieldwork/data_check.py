@@ -19,6 +19,7 @@ from wavewise.shared.results import Record
 __all__ = [
     "DataFinding",
     "KindsInUse",
+    "Verdict",
     "event_dates",
     "event_kinds",
     "event_values",

@@ -248,7 +248,7 @@ MEDIAN = " median"  # "class median": the median among the units with the same v
 
 
 def derived_fields(rules: Mapping[str, Derived], fields: pl.DataFrame) -> pl.DataFrame:
-    """The derived fields of units.
+    """The derived fields of units that are cut; a fact of events from its own column.
 
     Notes
     -----
@@ -269,12 +269,15 @@ def derived_fields(rules: Mapping[str, Derived], fields: pl.DataFrame) -> pl.Dat
     >>> derived_fields({"level": level}, units)["level"].to_list()
     ['advanced', 'advanced', 'intermediate']
     """
-    made = [_derived(rule, fields).alias(name) for name, rule in rules.items()]
+    made = [
+        _derived(rule, fields[rule.from_ or name], fields).alias(name)
+        for name, rule in rules.items()
+    ]
     return pl.DataFrame(made) if made else pl.DataFrame()
 
 
-def _derived(rule: Derived, fields: pl.DataFrame) -> pl.Series:
-    source = fields[rule.from_].cast(pl.Float64, strict=False).fill_nan(None)
+def _derived(rule: Derived, column: pl.Series, fields: pl.DataFrame) -> pl.Series:
+    source = column.cast(pl.Float64, strict=False).fill_nan(None)
     found = _cut(rule, source)
     for way in rule.missing:
         if way.endswith(MEDIAN) and way not in rule.cut:

@@ -9,7 +9,7 @@ the summer).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -37,6 +37,9 @@ REPEAT_PENALTY = 0.03
 LEVELS: Mapping[Season, tuple[float, float]] = MappingProxyType(
     {"school year": (-0.37, -0.30), "summer": (-4.15, 0.0)}
 )
+# Logit of the probability that a typical family logs in in a week of the school year.
+WEEKLY_LEVEL = -1.0
+DAY_MINUTES = 24 * 60
 REGIONS = ("costa", "sierra", "selva", "lima")
 LANGUAGES = ("es", "en")
 CHILD_NAMES = ("Ana", "Luis", "María", "José", "Lucía", "Diego", "Rosa", "Mateo")
@@ -50,11 +53,15 @@ class FamilyWorld:
     Parameters
     ----------
     people : polars.DataFrame
-        One row a parent: ``parent_id``, the stratum, covariates, message fields.
+        One row a parent: ``parent_id``, covariates, message fields.
     base_logit : ndarray, shape (n_units,)
         Logit of the login probability in a window without messages.
     traits : ndarray, shape (n_units, 4)
         What makes effects differ: prior use, school size, grade, town; standardized.
+    weekly_logit : ndarray, shape (n_units,)
+        Logit of the probability of a login in one week between the waves.
+    n_before : ndarray, shape (n_units, 2)
+        Logins in the week before the first wave, and in the three weeks before that.
     drift : float
         Change of the logit, for all, from the first wave to a later one.
     """
@@ -62,6 +69,8 @@ class FamilyWorld:
     people: pl.DataFrame
     base_logit: FloatArray
     traits: FloatArray
+    weekly_logit: FloatArray
+    n_before: IntArray
     drift: float = 0.0
 
     def login_prob(self, sequence: Sequence[str], *, later: bool = False) -> FloatArray:
@@ -174,10 +183,45 @@ class FamilyWorld:
         )
         n_logins = self._n_logins(arms["arm"], sequences, rng, later=later)
         who = np.repeat(np.arange(len(n_logins)), n_logins)
-        minutes_in = rng.integers(0, window_days * 24 * 60, size=len(who))
+        minutes_in = rng.integers(0, window_days * DAY_MINUTES, size=len(who))
         lengths = np.round(rng.gamma(2.0, 6.0, size=len(who)), 1)
         n_exercises = rng.poisson(lengths / 3.0)
         return _event_frame(arms["unit_id"], who, minutes_in, lengths, n_exercises, starts, prefix)
+
+    def logins_before(
+        self, starts: datetime, rng: np.random.Generator, *, prefix: str = "before"
+    ) -> pl.DataFrame:
+        """Logins in the four weeks before the first wave, as events like those of a window."""
+        weeks = [(starts - timedelta(days=7), 7), (starts - timedelta(days=28), 21)]
+        return pl.concat(
+            self._logins(n, begin, days, rng, f"{prefix}-{i}")
+            for i, (n, (begin, days)) in enumerate(zip(self.n_before.T, weeks, strict=True))
+        )
+
+    def logins_between(
+        self,
+        ends: datetime,
+        starts: datetime,
+        rng: np.random.Generator,
+        *,
+        prefix: str = "between",
+    ) -> pl.DataFrame:
+        """Logins without messages in the whole weeks between a window's end and the next wave."""
+        weekly = 1.0 / (1.0 + np.exp(-self.weekly_logit))
+        parts = []
+        for week in range((starts - ends).days // 7):
+            logged_in = rng.random(len(weekly)) < weekly
+            n = np.where(logged_in, 1 + rng.poisson(0.5, size=len(weekly)), 0)
+            begin = starts - timedelta(days=7 * (week + 1))
+            parts.append(self._logins(n, begin, 7, rng, f"{prefix}-{week}"))
+        return pl.concat(parts) if parts else _login_frame([], [], starts, "")
+
+    def _logins(
+        self, n: IntArray, begin: datetime, days: int, rng: np.random.Generator, prefix: str
+    ) -> pl.DataFrame:
+        who = np.repeat(np.arange(len(n)), n)
+        minutes = rng.integers(0, days * DAY_MINUTES, size=len(who))
+        return _login_frame(self.people["parent_id"].gather(who), minutes, begin, prefix)
 
     def _n_logins(
         self,
@@ -233,25 +277,25 @@ def simulate_families(
     traits = np.column_stack(
         [use, size, (grade - 3.5) / np.sqrt(35 / 12), (urban - 0.7) / np.sqrt(0.21)]
     )
-    people = _people(use, size, grade, urban, rng)
-    return FamilyWorld(people, base, traits, drift)
+    people, n_before = _people(use, size, grade, urban, rng)
+    weekly = WEEKLY_LEVEL + 0.9 * use + (level - LEVELS["school year"][0])
+    return FamilyWorld(people, base, traits, weekly, n_before, drift)
 
 
 def _people(
     use: FloatArray, size: FloatArray, grade: IntArray, urban: Any, rng: np.random.Generator
-) -> pl.DataFrame:
-    """What is known of the families: the people file."""
+) -> tuple[pl.DataFrame, IntArray]:
+    """What is known of the families: the people file, and their logins before the first wave."""
     n = len(use)
     score = np.round(50 + 12 * (0.4 * use + rng.normal(size=n)), 1)
-    last_week = rng.random(n) < 1.0 / (1.0 + np.exp(1.0 - 0.9 * use))
+    last_week = rng.random(n) < 1.0 / (1.0 + np.exp(-WEEKLY_LEVEL - 0.9 * use))
+    four_weeks = np.maximum(rng.poisson(np.exp(0.8 + 0.5 * use)), last_week)
+    in_last = np.where(last_week, 1 + rng.binomial(np.maximum(four_weeks - 1, 0), 0.25), 0)
     people = pl.DataFrame(
         {
             "parent_id": [f"p{i:07d}" for i in range(1, n + 1)],
-            "logged_in_last_week": np.where(last_week, "yes", "no"),
             "grade": grade,
             "urban": urban.astype(np.int64),
-            "logins_4_weeks": rng.poisson(np.exp(0.8 + 0.5 * use)),
-            "logins_12_weeks": rng.poisson(np.exp(1.8 + 0.5 * use)),
             "math_score": score,
             "school_size": np.round(np.exp(5.5 + 0.6 * size)).astype(np.int64),
             "region": rng.choice(REGIONS, size=n),
@@ -264,7 +308,23 @@ def _people(
     )
     # a tenth of the scores was never recorded
     lacking = pl.Series(rng.random(n) < 0.1)
-    return people.with_columns(math_score=pl.when(lacking).then(None).otherwise("math_score"))
+    people = people.with_columns(math_score=pl.when(lacking).then(None).otherwise("math_score"))
+    return people, np.column_stack([in_last, four_weeks - in_last])
+
+
+def _login_frame(ids: Any, minutes_in: Any, begin: datetime, prefix: str) -> pl.DataFrame:
+    start = begin.astimezone(UTC).replace(tzinfo=None)
+    offsets = pl.Series(np.asarray(minutes_in, np.int64) * 60_000_000).cast(pl.Duration("us"))
+    return pl.DataFrame(
+        {
+            "event_id": [f"{prefix}-login-{i}" for i in range(len(offsets))],
+            "unit_id": pl.Series(ids, dtype=pl.String),
+            "kind": pl.repeat("login", len(offsets), eager=True),
+            "at": start + offsets,
+            "value": pl.repeat(None, len(offsets), dtype=pl.Float64, eager=True),
+        },
+        schema_overrides={"event_id": pl.String},
+    ).with_columns(pl.col("at").dt.strftime("%Y-%m-%dT%H:%M:%S+00:00"))
 
 
 def _event_frame(

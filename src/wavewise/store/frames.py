@@ -1,5 +1,6 @@
 """Whole frames in and out, in batches, inside the caller's transaction."""
 
+import gc
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ __all__ = [
     "staged",
 ]
 
-BATCH_ROWS = 50_000
+BATCH_ROWS, PIECE_ROWS = 50_000, 5_000
 
 Types = Mapping[str, type[pl.DataType]]
 
@@ -134,19 +135,36 @@ def scan(connection: Connection, query: Select[Any], types: Types) -> pl.DataFra
 
 
 def batches(connection: Connection, query: Select[Any], types: Types) -> Iterator[pl.DataFrame]:
-    """The rows of a query without parameters, a batch at a time: memory does not grow with them."""
+    """The rows of a query, a batch at a time: memory does not grow with them."""
     driver: Any = connection.connection
     # A named cursor stays on PostgreSQL's side; the plain one would fetch every row at once.
     name = {"name": "batches"} if connection.dialect.name == "postgresql" else {}
     cursor = driver.cursor(**name)
-    cursor.execute(str(query.compile(dialect=connection.dialect)))
+    told = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
+    names = told.positiontup
+    cursor.execute(str(told), told.params if names is None else [told.params[n] for n in names])
     try:
-        while rows := cursor.fetchmany(BATCH_ROWS):
-            columns = zip(types.items(), zip(*rows, strict=True), strict=True)
-            # By columns: a third of the time that rows take.
-            yield pl.DataFrame([pl.Series(name, cells, kind) for (name, kind), cells in columns])
+        while pieces := _pieces(cursor, types):
+            yield pl.concat(pieces)
     finally:
         cursor.close()
+
+
+def _pieces(cursor: Any, types: Types) -> list[pl.DataFrame]:
+    """Some rows of a cursor, in pieces that fit the processor's cache: half the time."""
+    pieces, was_collecting = list[pl.DataFrame](), gc.isenabled()
+    gc.disable()  # it would look at every row again and again
+    try:
+        while len(pieces) < BATCH_ROWS // PIECE_ROWS and (rows := cursor.fetchmany(PIECE_ROWS)):
+            columns = zip(types.items(), zip(*rows, strict=True), strict=True)
+            # By columns: a third of the time that rows take.
+            pieces.append(
+                pl.DataFrame([pl.Series(name, cells, kind) for (name, kind), cells in columns])
+            )
+    finally:
+        if was_collecting:
+            gc.enable()
+    return pieces
 
 
 # Inserts that say what to do where a row is there already, alike on both databases.

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import polars as pl
 from sqlalchemy import (
     Connection,
+    Select,
     Table,
     and_,
     case,
@@ -95,26 +96,44 @@ class Events(Part):
     ) -> pl.DataFrame:
         """Events that count, in the order of time, then of ids."""
         types = {**_TYPES, "received_at_utc_us": pl.Int64}
-        query = select(*(event.c[name] for name in types)).where(
-            event.c.withdrawn_at_utc_us.is_(None)
-        )
-        if kinds is not None:
-            query = query.where(event.c.kind.in_(list(kinds)))
-        if start_us is not None:
-            query = query.where(event.c.at_utc_us >= start_us)
-        if end_us is not None:
-            query = query.where(event.c.at_utc_us < end_us)
+        query = select(*(event.c[name] for name in types))
+        query = _counting(query, kinds, start_us, end_us)
         with self._reading() as connection:
             return scan(connection, query, types).sort("at_utc_us", "event_id")
 
-    def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """All events that count, in no order, a batch at a time."""
+    def batches(
+        self,
+        columns: Sequence[str],
+        kinds: Sequence[str] | None = None,
+        start_us: int | None = None,
+        end_us: int | None = None,
+    ) -> Iterator[pl.DataFrame]:
+        """Events that count, in no order, a batch at a time."""
         types = {name: _TYPES[name] for name in columns}
-        query = select(*(event.c[name] for name in types)).where(
-            event.c.withdrawn_at_utc_us.is_(None)
-        )
+        query = _counting(select(*(event.c[name] for name in types)), kinds, start_us, end_us)
         with self._reading() as connection:
             yield from batches(connection, query, types)
+
+    def was_seen(self, kind: str) -> bool:
+        """Whether there is an event of a kind that counts."""
+        query = _counting(select(event.c.event_id), [kind]).limit(1)
+        with self._reading() as connection:
+            return connection.scalar(query) is not None
+
+    def received_since(self, kinds: Sequence[str], moment_us: int) -> bool:
+        """Whether an event of these kinds was received at a moment or after it."""
+        query = select(event.c.event_id).where(
+            event.c.kind.in_(list(kinds)), event.c.received_at_utc_us >= moment_us
+        )
+        with self._reading() as connection:
+            return connection.scalar(query.limit(1)) is not None
+
+    def received_until(self, kinds: Sequence[str]) -> int | None:
+        """When the last event of these kinds was received; None where there is none."""
+        query = select(func.max(event.c.received_at_utc_us)).where(event.c.kind.in_(list(kinds)))
+        with self._reading() as connection:
+            found: int | None = connection.scalar(query)
+        return found
 
     def by_unit_and_kind(self) -> pl.DataFrame:
         """Number of events by unit and kind: unit_id, kind, n."""
@@ -160,6 +179,23 @@ class Events(Part):
         query = select(func.count()).where(event.c.withdrawn_at_utc_us.is_(None))
         with self._reading() as connection:
             return connection.scalar(query) or 0
+
+
+def _counting(
+    query: Select[Any],
+    kinds: Sequence[str] | None = None,
+    start_us: int | None = None,
+    end_us: int | None = None,
+) -> Select[Any]:
+    """A query of events that count; of some kinds, from a moment on, before a moment."""
+    query = query.where(event.c.withdrawn_at_utc_us.is_(None))
+    if kinds is not None:
+        query = query.where(event.c.kind.in_(list(kinds)))
+    if start_us is not None:
+        query = query.where(event.c.at_utc_us >= start_us)
+    if end_us is not None:
+        query = query.where(event.c.at_utc_us < end_us)
+    return query
 
 
 def _add_events(

@@ -29,9 +29,11 @@ __all__ = [
     "former_outcome",
     "former_score",
     "former_unit",
+    "frozen_fact",
     "frozen_score",
     "heartbeat",
     "held_channel",
+    "measurement",
     "metadata",
     "opt_in",
     "opt_out",
@@ -47,7 +49,7 @@ __all__ = [
 ]
 
 # The newest migration. A file that is already there opens without loading Alembic.
-HEAD = "0014"
+HEAD = "0011"
 # Every constraint has a name, so that a later migration can change it on both databases.
 metadata = MetaData(
     naming_convention={
@@ -95,6 +97,20 @@ former_unit = Table(
     Index(None, "unit_id"),
 )
 
+# Columns of a unit that were measured again, as of a day or for a wave.
+measurement = Table(
+    "measurement",
+    metadata,
+    Column("measurement_id", Integer, primary_key=True),  # grows: the later of two for one day
+    Column("unit_id", Text, ForeignKey("unit.unit_id"), nullable=False),
+    Column("as_of", Text),  # a day such as 2023-11-13
+    Column("for_wave", Text),  # the day on which it starts
+    Column("fields_json", Text, nullable=False),
+    Column("imported_at_utc_us", BigInteger, nullable=False),
+    CheckConstraint("(as_of IS NULL) <> (for_wave IS NULL)", name="date"),
+    Index(None, "unit_id"),
+)
+
 wave = Table(
     "wave",
     metadata,
@@ -125,6 +141,18 @@ assignment = Table(
     Column("content", Text),
     Column("content_propensity", Double),
     sqlite_with_rowid=False,  # the key is the table: half the writing
+)
+
+# What the units of a wave looked like when it was opened, beside their rows of the people file:
+# columns that were measured again, and those derived from events.
+frozen_fact = Table(
+    "frozen_fact",
+    metadata,
+    Column("wave_id", Text, primary_key=True),
+    Column("unit_id", Text, primary_key=True),
+    Column("values_json", Text, nullable=False),
+    ForeignKeyConstraint(["wave_id", "unit_id"], ["assignment.wave_id", "assignment.unit_id"]),
+    sqlite_with_rowid=False,
 )
 
 event = Table(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import date, datetime
 from types import MappingProxyType
 
 import polars as pl
@@ -32,6 +32,8 @@ from wavewise.store.schema import (
     contact,
     contact_change,
     former_unit,
+    frozen_fact,
+    measurement,
     opt_out,
     outbox,
     receipt,
@@ -47,6 +49,7 @@ _TYPES = {
     "language": pl.String,
     "fields_json": pl.String,
 }
+_MEASURED = {"unit_id": pl.String, "fields_json": pl.String}
 _OPTIONAL = ("cluster", "time_zone", "language")
 
 
@@ -119,6 +122,36 @@ class Units(Part):
         with self._reading() as connection:
             return scan(connection, query, types)
 
+    def measure(
+        self,
+        frame: pl.DataFrame,
+        imported_at: datetime,
+        *,
+        as_of: date | None = None,
+        for_wave: str | None = None,
+    ) -> None:
+        """Add columns of units as they were measured on a day, or for a wave: all or none."""
+        rows = ready(frame, _MEASURED).with_columns(
+            as_of=pl.lit(None if as_of is None else as_of.isoformat(), pl.String),
+            for_wave=pl.lit(for_wave, pl.String),
+            imported_at_utc_us=pl.lit(to_us(imported_at), pl.Int64),
+        )
+        with self._writing() as connection:
+            append(connection, measurement, rows)
+
+    def measurements(self) -> pl.DataFrame:
+        """Columns that were measured again, the first imported first."""
+        types = {
+            "measurement_id": pl.Int64,
+            **_MEASURED,
+            "as_of": pl.String,
+            "for_wave": pl.String,
+            "imported_at_utc_us": pl.Int64,
+        }
+        query = select(*(measurement.c[name] for name in types))
+        with self._reading() as connection:
+            return scan(connection, query, types).sort("measurement_id")
+
     def time_zones(self) -> set[str]:
         """Time zones that units bring."""
         query = select(unit.c.time_zone).where(unit.c.time_zone.is_not(None)).distinct()
@@ -158,7 +191,8 @@ class Units(Part):
             connection.execute(
                 update(unit).where(unit.c.unit_id == unit_id).values(fields_json=fields_json)
             )
-            _erase_former(connection, unit_id, kept)
+            for table, key, column in _KEPT_PARTLY:
+                _erase_partly(connection, table, key, column, unit_id, kept)
             add_opt_outs(connection, row, erased_at)
             cancel_messages(connection, ERASED, erased_at, unit_ids=[unit_id])
             _empty_messages(connection, unit_id)
@@ -228,6 +262,8 @@ WHAT_ERASURE_DOES: Mapping[str, str] = MappingProxyType(
         "contact_change": "deleted",
         "unit": "columns that only messages show are emptied",
         "former_unit": "columns that only messages show are emptied",
+        "measurement": "columns that only messages show are emptied",
+        "frozen_fact": "columns that only messages show are emptied",
         "outbox": "text and the provider's name for the message are emptied; its fate stays",
         "opt_out": "stays, so that nothing is sent or imported again",
         "opt_in": "stays; it takes back no erasure",
@@ -243,15 +279,25 @@ WHAT_ERASURE_DOES: Mapping[str, str] = MappingProxyType(
 )
 
 
-def _erase_former(connection: Connection, unit_id: str, kept: Collection[str]) -> None:
-    own = former_unit.c.unit_id == unit_id
-    query = select(former_unit.c.former_id, former_unit.c.fields_json).where(own)
-    for former_id, text in connection.execute(query).all():
+# Tables of which an erased unit keeps some columns: the key beside its id, the JSON column.
+_KEPT_PARTLY = (
+    (former_unit, "former_id", "fields_json"),
+    (measurement, "measurement_id", "fields_json"),
+    (frozen_fact, "wave_id", "values_json"),
+)
+
+
+def _erase_partly(
+    connection: Connection, table: Table, key: str, column: str, unit_id: str, kept: Collection[str]
+) -> None:
+    own = table.c.unit_id == unit_id
+    query = select(table.c[key], table.c[column]).where(own)
+    for which, text in connection.execute(query).all():
         left = {name: x if name in kept else None for name, x in json.loads(text).items()}
         connection.execute(
-            update(former_unit)
-            .where(former_unit.c.former_id == former_id)
-            .values(fields_json=json.dumps(left, ensure_ascii=False))
+            update(table)
+            .where(own, table.c[key] == which)
+            .values({column: json.dumps(left, ensure_ascii=False)})
         )
 
 

@@ -28,6 +28,7 @@ from wavewise.store.schema import (
     assignment,
     former_outcome,
     former_score,
+    frozen_fact,
     frozen_score,
     outbox,
     outcome,
@@ -58,15 +59,22 @@ class Waves(Part):
     """The tables of waves, assignments and outcomes."""
 
     def open(
-        self, row: WaveRow, assigned: pl.DataFrame, outcomes: pl.DataFrame | None = None
+        self,
+        row: WaveRow,
+        assigned: pl.DataFrame,
+        outcomes: pl.DataFrame | None = None,
+        facts: pl.DataFrame | None = None,
     ) -> None:
-        """Write a wave and all its assignments: both or neither."""
+        """Write a wave, all its assignments and what its units look like: all or nothing."""
         rows = _one_a_unit(ready(assigned, _ASSIGNMENT, optional=_MAY_LACK))
         values = None if outcomes is None else _one_a_unit(ready(outcomes, _OUTCOME))
+        frozen = None if facts is None else _one_a_unit(ready(facts, _OUTCOME))
         with self._writing() as connection:
             _claim(connection, row)
             _append_known(connection, assignment, _of_wave(rows, row.wave_id), "imported units")
             _append_outcomes(connection, row.wave_id, values)
+            if frozen is not None:
+                append(connection, frozen_fact, _of_wave(frozen, row.wave_id))
 
     def close(
         self,
@@ -137,7 +145,7 @@ class Waves(Part):
                     f"wave {wave_id!r} is {_state(there)}; needed one that is open; nothing was "
                     f"changed; run `wavewise wave reopen DIR {wave_id} --reason TEXT` first"
                 )
-            for table in (outbox, outcome, frozen_score, assignment, wave):
+            for table in (outbox, outcome, frozen_score, frozen_fact, assignment, wave):
                 connection.execute(delete(table).where(table.c.wave_id == wave_id))
             put_result(connection, wave_id, QUEUED_SLOTS, {"slots": []}, now)
             put_result(connection, wave_id, DISCARDED, record, now)
@@ -166,6 +174,16 @@ class Waves(Part):
             frame = self._rows_of(wave_id, former_outcome, _OUTCOME, of_version)
         columns = [frame["unit_id"], *decode_json_rows(frame["values_json"]).iter_columns()]
         return pl.DataFrame(columns)
+
+    def facts(self, wave_id: str) -> pl.DataFrame:
+        """What a wave's units looked like when it was opened: unit_id and a column a fact.
+
+        No rows where nothing was frozen but the rows of the people file.
+        """
+        frame = self._rows_of(wave_id, frozen_fact, _OUTCOME)
+        return pl.DataFrame(
+            [frame["unit_id"], *decode_json_rows(frame["values_json"]).iter_columns()]
+        )
 
     def _rows_of(
         self, wave_id: str, table: Any, types: dict[str, Any], *where: Any

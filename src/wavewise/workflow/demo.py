@@ -20,7 +20,7 @@ from wavewise.shared.results import Result
 from wavewise.shared.streams import stream
 from wavewise.shared.text_tables import text_table
 from wavewise.simulated import FamilyWorld, Season, simulate_families
-from wavewise.workflow.frames import HELD_OUT, unit_data
+from wavewise.workflow.frames import HELD_OUT, wave_data
 from wavewise.workflow.frozen_policies import frozen_policies
 from wavewise.workflow.learn.analyze import analyze
 from wavewise.workflow.learn.decide import decide
@@ -85,11 +85,13 @@ def _phase(
     """A wave from its opening to its closing, after the registered wait; the study on that day."""
     wave = study.wave(wave_id)
     tell(f"{wave_id}: randomize")
-    open_wave(at(study, wave, days=0), wave_id)
+    opening = at(study, wave, days=0)
+    _observe_before(opening, wave, world, seed)
+    open_wave(opening, wave_id)
     tell(f"{wave_id}: send and observe")
-    _observe(study, wave, world, seed)
-    tell(f"{wave_id}: close")
     after = at(study, wave, days=wave.window_days + (study.spec.registration.wait_days or 1))
+    _observe(after, wave, world, seed)
+    tell(f"{wave_id}: close")
     close_wave(after, wave_id)
     return after
 
@@ -127,6 +129,20 @@ def _sequences(study: Study) -> Sequences:
     return {arm.id: arm.sequence for arm in study.spec.arms_of(study.wave(LEARN))}
 
 
+def _observe_before(study: Study, wave: Wave, world: FamilyWorld, seed: int) -> None:
+    """Logins until the wave begins, of which its strata and covariates are made."""
+    rng, starts = stream(seed, "demo", wave.id, "before"), window_start(study, wave)
+    if wave.id == LEARN:
+        logins = world.logins_before(starts, rng)
+    else:
+        learned = study.wave(LEARN)
+        ends = window_start(study, learned) + timedelta(days=learned.window_days)
+        logins = world.logins_between(ends, starts, rng)
+    path = study.folder / f"events-before-{wave.id}.csv"
+    logins.write_csv(path)
+    observe(study, path)
+
+
 def _observe(study: Study, wave: Wave, world: FamilyWorld, seed: int) -> None:
     assigned = study.store.waves.assignment(wave.id)
     if wave.id == TEST:
@@ -156,10 +172,10 @@ def _truth(study: Study, world: FamilyWorld) -> SimulatedTruth:
         TruthRow(arm, mean := world.arm_mean(sequence), mean - before if sequence else None)
         for arm, sequence in sequences.items()
     ]
-    units = unit_data(study)
+    units = wave_data(study, TEST).units
     places = pl.DataFrame({"parent_id": units.ids}).with_row_index("place")
     order = world.people.join(places, on="parent_id", maintain_order="left")["place"].to_numpy()
-    covariates = units.covariates(study.spec)[order]
+    covariates = units.covariates(study.spec.covariates_of(study.wave(TEST)))[order]
     nothing = world.arm_mean((), later=True)
     means = {
         name: world.policy_mean(policy.probabilities(covariates), policy.arms, messages)

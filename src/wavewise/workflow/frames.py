@@ -19,6 +19,7 @@ from wavewise.estimate import index, surrogate_index
 from wavewise.shared.results import FloatArray
 from wavewise.store import WaveRow
 from wavewise.store.frames import decode_json_rows, encode_json_rows
+from wavewise.workflow.facts import WaveFacts, event_rules, facts_as_of, frozen_facts
 from wavewise.workflow.intake import score_outcomes, wave_scores
 from wavewise.workflow.study import Study
 
@@ -35,8 +36,10 @@ __all__ = [
     "WaveData",
     "closed_waves",
     "control_of",
+    "encoded_facts",
     "encoded_outcomes",
     "forget_units",
+    "levels",
     "n_units_of_wave",
     "outcome_values",
     "read_closed",
@@ -44,6 +47,7 @@ __all__ = [
     "require_closed",
     "stack",
     "unit_data",
+    "units_for",
     "units_of_wave",
     "wave_data",
     "with_targets",
@@ -68,11 +72,16 @@ class UnitData:
     encoded_fields: pl.Series
     # Columns that the study first imported after the wave of these units was opened.
     later: tuple[str, ...] = ()
+    # (n_units, n_facts): As of a wave: columns measured again, and those derived from events.
+    facts: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     @cached_property
     def fields(self) -> pl.DataFrame:
-        """The columns of the people file, (n_units, n_columns); opened when first asked for."""
-        return decode_json_rows(self.encoded_fields)
+        """The columns of the people file, (n_units, n_columns), and facts in their place.
+
+        Opened when first asked for.
+        """
+        return decode_json_rows(self.encoded_fields).with_columns(*self.facts)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -87,7 +96,16 @@ class UnitData:
             self.time_zone.filter(mask),
             self.encoded_fields.filter(mask),
             self.later,
+            self.facts.filter(mask) if self.facts.width else self.facts,
         )
+
+    def meeting(self, conditions: Mapping[str, Any]) -> "UnitData":
+        """The units whose columns have one of the values that conditions name."""
+        units = self
+        for column, wanted in conditions.items():
+            values = wanted if isinstance(wanted, tuple) else (wanted,)
+            units = units.where(_is_one_of(units.select(column)[column], values))
+        return units
 
     def select(self, *names: Any) -> pl.DataFrame:
         """Columns of the people file; one that was never imported is named."""
@@ -100,27 +118,60 @@ class UnitData:
             )
         return self.fields.select(names)
 
-    def stratum(self, spec: StudySpec) -> pl.Series:
+    def stratum(self, columns: Sequence[str]) -> pl.Series:
         """Stratum of each unit: the values of the strata columns, joined by ``|``."""
-        if not spec.units.strata:
+        if not columns:
             return pl.repeat(ONE_STRATUM, len(self), eager=True)
-        columns = self.select(*spec.units.strata)
-        joined = pl.concat_str(pl.all().cast(pl.String), separator=STRATUM_SEPARATOR)
-        return columns.select(joined.alias("stratum"))["stratum"]
+        named = self.select(*columns)
+        lacking = [
+            f"{column.null_count():,} of {len(self):,} units have no {column.name!r}"
+            for column in named
+            if column.null_count()
+        ]
+        if lacking:
+            raise InputError(
+                f"strata: found {'; '.join(lacking)}; needed a value for each unit; measure them "
+                "with `wavewise people import DIR FILE --for-wave WAVE`, give [derived] a `cut` "
+                "with `missing`, or leave these units out by the wave's `where`"
+            )
+        joined = pl.concat_str([levels(column) for column in named], separator=STRATUM_SEPARATOR)
+        return pl.select(joined.alias("stratum"))["stratum"]
 
     def groups(self, spec: StudySpec) -> pl.Series | None:
         """Group that is randomized as a whole, where there is one."""
         column = spec.units.randomize_by
         return None if column is None else self.select(column)[column]
 
-    def design(self, spec: StudySpec) -> "UnitDesign":
-        """What a design uses of the units."""
-        return UnitDesign(self.ids, self.stratum(spec), self.groups(spec), self.covariates(spec))
+    def design(self, spec: StudySpec, wave: Wave) -> "UnitDesign":
+        """What the design of a wave uses of the units."""
+        strata, covariates = spec.strata_of(wave), spec.covariates_of(wave)
+        return UnitDesign(
+            self.ids, self.stratum(strata), self.groups(spec), self.covariates(covariates)
+        )
 
-    def covariates(self, spec: StudySpec) -> pl.DataFrame:
-        """The covariates that the spec names; whole numbers and truth values as floats."""
+    def covariates(self, names: Sequence[str]) -> pl.DataFrame:
+        """Covariates by their names; whole numbers and truth values as floats."""
         whole = pl.col(pl.Boolean, pl.Int64, pl.Int32, pl.UInt32)
-        return self.select(*spec.units.covariates).with_columns(whole.cast(pl.Float64))
+        return self.select(*names).with_columns(whole.cast(pl.Float64))
+
+
+def levels(column: pl.Series) -> pl.Series:
+    """A column as labels, of strata and in messages: truth values as yes and no."""
+    if column.dtype == pl.Boolean:
+        return pl.select(pl.when(column).then(pl.lit("yes")).when(~column).then(pl.lit("no")))[
+            "literal"
+        ].alias(column.name)
+    return column.cast(pl.String)
+
+
+def _is_one_of(column: pl.Series, values: Sequence[Any]) -> pl.Series:
+    """Where a column has one of these values, as the study file writes them."""
+    words = [("no", "yes")[x] if isinstance(x, bool) else str(x) for x in values]
+    found = levels(column).is_in(words)
+    numbers = [x for x in values if isinstance(x, int | float) and not isinstance(x, bool)]
+    if column.dtype.is_numeric() and numbers:
+        found |= column.cast(pl.Float64).is_in([float(x) for x in numbers])
+    return found.fill_null(value=False)
 
 
 @dataclass(frozen=True)
@@ -193,8 +244,25 @@ def remember_units(study: Study, units: pl.DataFrame) -> None:
     )
 
 
+def units_for(study: Study, wave: Wave) -> tuple[UnitData, WaveFacts]:
+    """All units as a wave would see them now, and what there is to say of their facts."""
+    units = unit_data(study)
+    if not len(units):
+        return units, WaveFacts()
+    found = facts_as_of(study, wave, units.ids, units.time_zone, units.encoded_fields)
+    return replace(units, facts=found.values) if found.values.width else units, found
+
+
+def encoded_facts(units: UnitData) -> pl.DataFrame | None:
+    """Facts as the store freezes them: unit_id and values_json; None where there are none."""
+    if not units.facts.width:
+        return None
+    values = encode_json_rows(units.facts)
+    return pl.DataFrame({"unit_id": units.ids, "values_json": values})
+
+
 def units_as_of(study: Study, row: WaveRow) -> UnitData:
-    """All units as they stood when a wave was opened.
+    """All units as they stood when a wave was opened, its frozen facts left out.
 
     A column that was first imported later is taken as it was imported then, and is named.
     """
@@ -205,7 +273,7 @@ def units_as_of(study: Study, row: WaveRow) -> UnitData:
     current, known = decode_json_rows(now["fields_json"]), decode_json_rows(former["fields_json"])
     later = tuple(
         name
-        for name in study.spec.units.columns()
+        for name in study.spec.people_columns
         if name in current.columns and name not in known.columns
     )
     if later:
@@ -257,6 +325,8 @@ def _read_wave(study: Study, wave_id: str) -> WaveData:
     row = study.store.waves.get(wave_id)
     everybody = unit_data(study) if row is None else units_as_of(study, row)
     members = everybody.where(everybody.ids.is_in(assignment["unit_id"].implode()))
+    if row is not None:
+        members = _with_frozen_facts(study, wave_id, members)
     frozen = study.store.waves.outcomes(wave_id)
     outcomes = pl.DataFrame({"unit_id": members.ids}).join(
         frozen, on="unit_id", how="left", maintain_order="left"
@@ -277,6 +347,17 @@ def _read_wave(study: Study, wave_id: str) -> WaveData:
     )
 
 
+def _with_frozen_facts(study: Study, wave_id: str, units: UnitData) -> UnitData:
+    """Units with the facts that their wave froze; one that the plan named later is derived now."""
+    facts = frozen_facts(study, wave_id, units.ids)
+    later = tuple(name for name in event_rules(study.spec) if name not in facts.columns)
+    if later and len(units):
+        wave = study.wave(wave_id)
+        now = facts_as_of(study, wave, units.ids, units.time_zone, units.encoded_fields).values
+        facts = facts.with_columns(now.select(later).iter_columns())
+    return replace(units, facts=facts, later=(*units.later, *later)) if facts.width else units
+
+
 def stack(waves: dict[str, WaveData]) -> WaveData:
     """Several waves as one, their strata told apart by wave; one wave as it is."""
     if len(waves) == 1:
@@ -293,6 +374,7 @@ def stack(waves: dict[str, WaveData]) -> WaveData:
             pl.concat([part.time_zone for part in units]),
             pl.concat([part.encoded_fields for part in units]),
             tuple(dict.fromkeys(name for part in units for name in part.later)),
+            _stacked_facts(units),
         ),
         pl.concat([part.stratum for part in parts]),
         pl.concat([part.arm for part in parts]),
@@ -304,6 +386,14 @@ def stack(waves: dict[str, WaveData]) -> WaveData:
         {name: learned for part in parts for name, learned in part.surrogates.items()},
         {name: why for part in parts for name, why in part.not_estimable.items()},
     )
+
+
+def _stacked_facts(units: Sequence[UnitData]) -> pl.DataFrame:
+    if not any(part.facts.width for part in units):
+        return pl.DataFrame()
+    # the place keeps the number of rows of a wave that froze nothing
+    placed = [part.facts.insert_column(0, part.ids.alias("")) for part in units]
+    return pl.concat(placed, how="diagonal_relaxed").drop("")
 
 
 # Closed waves, read whole before anything is computed from them.
@@ -397,11 +487,9 @@ def units_of_wave(study: Study, wave: Wave, units: UnitData) -> UnitData:
 
     A random share is taken from the units that are left; the draw itself is the caller's.
     """
+    units = units.meeting(wave.where)
     if isinstance(wave.units, UnitsWhere):
-        for column, wanted in wave.units.where.items():
-            values = [str(value) for value in (wanted if isinstance(wanted, tuple) else (wanted,))]
-            units = units.where(units.select(column)[column].cast(pl.String).is_in(values))
-        return units
+        return units.meeting(wave.units.where)
     if wave.units == "rest" or isinstance(wave.units, UnitsShare):
         taken = [
             study.store.waves.assignment(row.wave_id)["unit_id"] for row in study.store.waves.all()
@@ -413,7 +501,8 @@ def units_of_wave(study: Study, wave: Wave, units: UnitData) -> UnitData:
 
 def n_units_of_wave(study: Study, wave: Wave) -> int:
     """Number of units that a wave would take if it were opened now."""
-    everybody = unit_data(study)
+    chosen = wave.where or isinstance(wave.units, UnitsWhere)
+    everybody = units_for(study, wave)[0] if chosen else unit_data(study)
     left = len(units_of_wave(study, wave, everybody))
     if isinstance(wave.units, UnitsShare):
         return min(left, round(wave.units.share * len(everybody)))

@@ -20,7 +20,13 @@ from wavewise.fieldwork.channels.settings import CHANNELS_FILE
 from wavewise.fieldwork.outcomes import window_us
 from wavewise.shared.streams import stream
 from wavewise.shared.text_tables import text_table
-from wavewise.workflow.frames import closed_waves, unit_data, units_of_wave, wave_data
+from wavewise.workflow.frames import (
+    closed_waves,
+    unit_data,
+    units_for,
+    units_of_wave,
+    wave_data,
+)
 from wavewise.workflow.intake import observe_scores, score_outcomes
 from wavewise.workflow.learn.analyze import analyze
 from wavewise.workflow.learn.decide import decide, wave_that_learns
@@ -100,6 +106,9 @@ def rehearse(
         for wave in copy.spec.waves:
             run.wave(wave)
         return run.end()
+
+
+_MADE_UP_DAYS = 28  # over which events before a wave are made up
 
 
 class _Clock:
@@ -216,12 +225,38 @@ class _Run:
             zones = self._study.store.units.time_zones() | {self._study.spec.study.time_zone}
             start = min([start, *(plan.of(zone)[0].due_at for zone in zones)])
         self._clock.jump(start - _HOUR)
+        before = self._before(wave)
+        if before.height:
+            with self._told(f"observe before {wave.id}") as what:
+                n_new = observe(self._study, before).facts()["n_new"]
+                what.append(f"{n_new:,} events, made up, of which facts are derived")
         with self._told(f"open {wave.id}") as what:
-            opened = open_wave(self._study, wave.id, accept_late=True)
+            opened = open_wave(self._study, wave.id, accept_late=True, accept_incomplete=True)
             n_late = sum(bool(one["n_zones_late"]) for one in opened.due)
             what.append(", ".join(f"{row['arm']} {row['n_units']:,}" for row in opened.counts))
             if n_late:
                 what.append(f"({n_late} of {len(opened.due)} sends are late by then)")
+
+    def _before(self, wave: Wave) -> pl.DataFrame:
+        """Events of the kinds that facts count, about one per unit and kind, before a wave."""
+        spec, ids = self._study.spec, unit_data(self._study).ids
+        rules = [rule for rule in spec.derived.values() if rule.event]
+        days = max((rule.within_days or _MADE_UP_DAYS for rule in rules), default=0)
+        rng = stream(spec.study.seed, "rehearsal", wave.id, "before")
+        end = int(window_start(self._study, wave).timestamp())
+        parts = []
+        for kind in dict.fromkeys(kind for rule in rules for kind in rule.event or ()):
+            who = np.repeat(np.arange(len(ids)), rng.poisson(1.0, len(ids)))
+            at = pl.Series(end - rng.integers(1, days * 86_400, len(who)))
+            made = {
+                "event_id": [f"rehearsal-before-{wave.id}-{kind}-{i}" for i in range(len(who))],
+                "unit_id": ids.gather(who),
+                "kind": pl.repeat(kind, len(who), eager=True),
+                "at": pl.from_epoch(at, "s").dt.replace_time_zone("UTC"),
+                "value": np.round(rng.gamma(2.0, 10.0, len(who)), 1),
+            }
+            parts.append(pl.DataFrame(made))
+        return pl.concat(parts) if parts else pl.DataFrame()
 
     def _send(self, wave: Wave) -> None:
         row = self._study.store.waves.get(wave.id)
@@ -249,7 +284,7 @@ class _Run:
         if columns is None:
             raise InputError(f"wave '{wave.id}' is not imported")
         rng = stream(spec.study.seed, "rehearsal", wave.id)
-        ids = units_of_wave(self._study, wave, unit_data(self._study)).ids
+        ids = units_of_wave(self._study, wave, units_for(self._study, wave)[0]).ids
         shares = planned_shares(spec, wave) or {}
         arms = [arm.id for arm in spec.arms_of(wave)]
         flat = [shares.get(arm) for arm in arms]
@@ -265,14 +300,14 @@ class _Run:
             made[columns.propensity] = pl.Series((p / p.sum())[drawn])
         return pl.DataFrame(made)
 
-    def _baseline(self, outcome: Outcome) -> Baseline:
+    def _baseline(self, wave: Wave, outcome: Outcome) -> Baseline:
         planning = self._study.spec.planning
-        known = None if planning is None else planning.baseline.get(outcome.id)
+        known = None if planning is None else planning.baseline_of(outcome.id, wave.id)
         return known or _ASSUMED.get(outcome.kind, _CONTINUOUS)
 
     def _values(self, wave: Wave, outcome: Outcome, n: int, rng: np.random.Generator) -> Any:
         """The outcome of each unit as [planning] expects it without a message."""
-        baseline = self._baseline(outcome)
+        baseline = self._baseline(wave, outcome)
         if outcome.kind == "any":
             return (rng.random(n) < baseline.mean).astype(float)
         if outcome.kind == "days to first":

@@ -101,7 +101,8 @@ def test_a_messaged_part_is_compared_with_its_held_out_part() -> None:
 def test_the_control_of_another_size() -> None:
     row = _row("peru-school-year", "phase-1", "peers+parent", "whole arm")
     assert isinstance(row.vs_control, Detectable)
-    assert row.vs_control.std_error == pytest.approx(0.48 * math.sqrt(1 / 5_000 + 1 / 20_000))
+    deviation = math.sqrt(0.42 * 0.58)  # of phase 1, not of phase 2
+    assert row.vs_control.std_error == pytest.approx(deviation * math.sqrt(1 / 5_000 + 1 / 20_000))
     control = _row("peru-school-year", "phase-1", "control", "whole arm")
     assert control.vs_control == control.vs_arm == NotEstimable("the arm is the control")
 
@@ -160,3 +161,29 @@ def test_frame_dict_and_summary_tell_the_same() -> None:
     summary = power.summary()
     assert "messaged part: best, forest, neighbours, random: n 12,500, SE 0.001252" in summary
     assert "level 0.95 with power 0.8" in summary
+
+
+@pytest.mark.parametrize(
+    ("template", "convention", "baseline", "points", "relative", "std_devs"),
+    [
+        # as the registry entry states them: about 1.2 points, 3 % and .025; .5 points, 25 %, .036
+        ("peru-school-year", "whole arm", 0.36, 1.2, 0.033, 0.025),
+        ("peru-summer", "messaged part", 0.02, 0.5, 0.25, 0.036),
+    ],
+)
+def test_effects_relative_and_in_standard_deviations_are_the_registered_ones(
+    template: str, convention: str, baseline: float, points: float, relative: float, std_devs: float
+) -> None:
+    row = _row(template, "phase-2", "forest", convention)
+    assert row.baseline_mean == baseline
+    assert isinstance(row.vs_arm, Detectable)
+    assert 100 * row.vs_arm.minimum_detectable_effect == pytest.approx(points, abs=0.05)
+    assert row.relative(row.vs_arm) == pytest.approx(relative, abs=0.005)
+    assert row.in_std_devs(row.vs_arm) == pytest.approx(std_devs, abs=0.001)
+    assert row.to_dict()["vs_arm_mde_relative"] == row.relative(row.vs_arm)
+
+
+def test_a_baseline_by_wave_holds_in_its_wave_alone() -> None:
+    assert _row("peru-school-year", "phase-1", "peers+parent", "whole arm").baseline_mean == 0.42
+    text = template_text("peru-school-year").replace("phase-1 = { mean = 0.42 }, ", "")
+    assert {row.wave for row in _power(text).rows} == {"phase-2"}

@@ -144,7 +144,7 @@ def test_the_hash_ignores_the_order_of_sections_and_keys() -> None:
     listed = [part for part in sections if part.startswith("[[")]
     shuffled = head + "".join([*listed, *reversed(single)])
     shuffled = shuffled.replace('kind = "any" ', "").replace(
-        'event = "login"', 'event = "login"\nkind = "any"'
+        "primary = true", 'kind = "any"\nprimary = true'
     )
     assert spec_hash(parse_spec(shuffled)) == spec_hash(parse_spec(YEAR))
 

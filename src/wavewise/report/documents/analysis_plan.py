@@ -123,8 +123,9 @@ def _estimator(spec: StudySpec, effects: Effects) -> str:
     if effects.estimator == "difference in means":
         return "The effect of an arm is the difference between its mean outcome and the control's."
     terms = ["an indicator of each arm but the control"]
-    if effects.strata and spec.units.strata:
-        terms.append(f"an indicator of each stratum ({joined(spec.units.strata)})")
+    strata = dict.fromkeys(name for wave in spec.waves for name in spec.strata_of(wave))
+    if effects.strata and strata:
+        terms.append(f"an indicator of each stratum ({joined(list(strata))})")
     covariates = joined(effects.covariates)
     if effects.estimator == "lin":
         terms.append(

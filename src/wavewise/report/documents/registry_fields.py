@@ -22,6 +22,7 @@ from wavewise.report.documents.spec_sections import (
     rule_text,
     share_text,
     size_text,
+    strata_text,
     wave_units_text,
     window_text,
 )
@@ -196,15 +197,15 @@ def _arms_text(spec: StudySpec, wave: Wave) -> str:
 
 
 def _method(spec: StudySpec) -> str:
-    strata = joined(spec.units.strata)
-    within = f"within strata of {strata}" if strata else "without strata"
-    by_computer = (
-        f"by computer, {within}: the counts of the arms are exact up to whole "
-        f"{'groups' if spec.units.randomize_by else spec.units.name}, and who gets which arm is "
-        "drawn at random from a seed that is part of the registered plan"
-    )
     same: dict[str, list[str]] = {}
     for wave in spec.waves:
+        strata = strata_text(spec, wave)
+        within = f"within strata of {strata}" if strata else "without strata"
+        by_computer = (
+            f"by computer, {within}: the counts of the arms are exact up to whole "
+            f"{'groups' if spec.units.randomize_by else spec.units.name}, and who gets which arm "
+            "is drawn at random from a seed that is part of the registered plan"
+        )
         if wave.imported is None:
             same.setdefault(by_computer, []).append(wave.name)
         elif wave.imported.randomized:
@@ -276,21 +277,22 @@ def _power_text(spec: StudySpec, row: ArmPower) -> str:
     ]
     against = (("the control", row.vs_control), ("an arm of this size", row.vs_arm))
     parts += [
-        f"MDE against {name} {_mde(row, found.minimum_detectable_effect, factor, unit)}"
+        f"MDE against {name} {_mde(row, found, factor, unit)}"
         for name, found in against
         if isinstance(found, Detectable)
     ]
     return f"{'; '.join(parts)}."
 
 
-def _mde(row: ArmPower, effect: float, factor: float, unit: str) -> str:
+def _mde(row: ArmPower, found: Detectable, factor: float, unit: str) -> str:
+    share, deviations = row.relative(found), row.in_std_devs(found)
     relative = []
-    if row.baseline_mean:
-        relative.append(f"{percent(effect / abs(row.baseline_mean))} of the baseline")
-    if not isinstance(row.baseline_std_dev, NotEstimable):
-        relative.append(f"{_three(effect / row.baseline_std_dev, 2)} standard deviations")
+    if not isinstance(share, NotEstimable):
+        relative.append(f"{percent(share)} of the baseline")
+    if not isinstance(deviations, NotEstimable):
+        relative.append(f"{_three(deviations, 2)} standard deviations")
     beside = f" ({', '.join(relative)})" if relative else ""
-    return f"{_three(factor * effect)} {unit}{beside}"
+    return f"{_three(factor * found.minimum_detectable_effect)} {unit}{beside}"
 
 
 def _three(value: float, digits: int = 3) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "rule_text",
     "share_text",
     "size_text",
+    "strata_text",
     "wave_blocks",
     "wave_units_text",
     "window_text",
@@ -145,6 +146,7 @@ def power_blocks(spec: StudySpec) -> tuple[Block, ...]:
         rows = [row for row in power.rows if row.outcome == outcome.id]
         known = [row for row in rows if isinstance(row.std_error, float)]
         blocks += [_power_grid(spec, outcome, known)] if known else []
+        blocks += [_relative_grid(spec, outcome, known)] if known else []
         blocks += _unknown(spec, outcome, rows)
     return tuple(blocks)
 
@@ -157,10 +159,38 @@ def _power_grid(spec: StudySpec, outcome: Outcome, rows: list[ArmPower]) -> Grid
     cells = tuple((place, named_arms(arms), *texts) for (place, *texts), arms in same.items())
     columns = ("Wave", "Arms", f"{spec.units.name.capitalize()} per arm", "SE of an arm",
                "MDE to control", "MDE to an equal arm")  # fmt: skip
-    mean = rows[0].baseline_mean
-    baseline = share_text(mean) if factor == 100 else f"{mean:g}"
+    told = {
+        row.wave: share_text(row.baseline_mean) if factor == 100 else f"{row.baseline_mean:g}"
+        for row in rows
+    }
+    names = {wave.id: wave.name for wave in spec.waves}
+    by_wave = joined([f"{text} in {names[wave]}" for wave, text in told.items()])
+    baseline = by_wave if len(set(told.values())) > 1 else next(iter(told.values()))
     caption = f"{outcome.name}, in {unit}; baseline mean {baseline}"
     return Grid(caption, columns, cells, frozenset({2, 3, 4, 5}))
+
+
+def _relative_grid(spec: StudySpec, outcome: Outcome, rows: list[ArmPower]) -> Grid:
+    """The same effects as shares of the baseline, and in standard deviations."""
+    same: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        cells = [
+            text
+            for contrast in (row.vs_control, row.vs_arm)
+            for text in (
+                _scaled(row.relative(contrast), 100.0),
+                _scaled(row.in_std_devs(contrast), 1.0),
+            )
+        ]
+        same.setdefault((power_place(spec, row), *cells), []).append(row.arm)
+    table = tuple((place, named_arms(arms), *texts) for (place, *texts), arms in same.items())
+    columns = ("Wave", "Arms", "To control, %", "To control, SD", "To an equal arm, %",
+               "To an equal arm, SD")  # fmt: skip
+    caption = (
+        f"{outcome.name}: the same minimum detectable effects in percent of the baseline mean, and "
+        "in standard deviations between units"
+    )
+    return Grid(caption, columns, table, frozenset({2, 3, 4, 5}))
 
 
 def _unknown(spec: StudySpec, outcome: Outcome, rows: list[ArmPower]) -> list[Block]:
@@ -308,6 +338,14 @@ def _attempts(schedule: Schedule) -> list[str]:
 
 def wave_units_text(spec: StudySpec, wave: Wave) -> str:
     """Who takes part in a wave."""
+    text = _taken_text(spec, wave)
+    if wave.where:
+        conditions = joined([_condition(*item) for item in wave.where.items()])
+        text += f", if they have {conditions} as of the wave"
+    return text
+
+
+def _taken_text(spec: StudySpec, wave: Wave) -> str:
     name, units = spec.units.name, wave.units
     if isinstance(units, UnitsShare):
         return f"{share_text(units.share)} of the {name}, drawn at random"
@@ -323,17 +361,44 @@ def _condition(column: str, values: object) -> str:
     return f"{column} = {' or '.join(str(value) for value in listed)}"
 
 
+def strata_text(spec: StudySpec, wave: Wave) -> str:
+    """Strata of a wave, with what those are that are derived; nothing where there are none."""
+    return joined([fact_text(spec, name) for name in spec.strata_of(wave)])
+
+
+_OF_EVENTS = {
+    "any": "whether there was a {} event",
+    "count": "number of {} events",
+    "sum": "sum of the values of {} events",
+    "first": "value of the first {} event",
+}
+
+
+def fact_text(spec: StudySpec, name: str) -> str:
+    """A column, with what it is derived from."""
+    rule = spec.derived.get(name)
+    if rule is None or rule.event is None:
+        return name
+    what = _OF_EVENTS.get(rule.summary, f"{rule.summary} {{}} event").format(
+        " or ".join(rule.event)
+    )
+    span = f"in the {_counted(rule.within_days, 'day')} before" if rule.within_days else "before"
+    end = "the wave" if rule.before == "wave" else day(rule.before)
+    cut = f", cut into {joined(list(rule.cut))}" if rule.cut else ""
+    return f"{name} ({what} {span} {end}{cut})"
+
+
 def randomization_text(spec: StudySpec, wave: Wave) -> str:
     """How a wave is randomized: unit, strata, who did it."""
     group = spec.units.randomize_by
     whole = f"groups of equal {group}, each as a whole" if group else f"single {spec.units.name}"
-    strata = joined(spec.units.strata)
+    strata = strata_text(spec, wave)
     text = f"Unit of randomization: {whole}. Strata: {strata or 'none'}."
     if wave.imported is not None and not wave.imported.randomized:
         return (
             "Observational: arms were not randomized; they are read from the column "
             f"'{wave.imported.arm}' of the people file. Propensities are estimated from "
-            f"{joined(spec.units.covariates)}, and units without overlap are left out "
+            f"{joined(spec.covariates_of(wave))}, and units without overlap are left out "
             "(Crump et al. 2009)."
         )
     if wave.imported is not None:

@@ -96,7 +96,7 @@ def strata_are_small(closed: ClosedWaves, wave_id: str) -> bool:
         return False
     values = outcome_values(data, outcome)
     counts = dict(data.arm.filter(values.is_not_null()).value_counts().iter_rows())
-    groups, strata = data.units.groups(closed.spec), data.units.stratum(closed.spec)
+    groups, strata = data.units.groups(closed.spec), data.stratum
     n_units = len(data) if groups is None else groups.n_unique()
     n_arms = data.arm.n_unique()
     return bool(
@@ -142,7 +142,7 @@ def _procedure(
     closed: ClosedWaves, waves: Sequence[Wave], data: dict[str, WaveData]
 ) -> Callable[[np.random.Generator], Any]:
     spec, names = closed.spec, [wave.id for wave in waves]
-    strata = {name: part.units.stratum(spec) for name, part in data.items()}
+    strata = {name: part.stratum for name, part in data.items()}
     groups = {name: part.units.groups(spec) for name, part in data.items()}
     fixed = {
         wave.id: planned_shares(spec, wave) or closed.waves[wave.id].shares

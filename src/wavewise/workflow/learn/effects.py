@@ -173,7 +173,7 @@ def _estimators(spec: StudySpec, outcome: Outcome, waves: Sequence[Wave]) -> lis
     if not_randomized(waves):
         return [DOUBLY_ROBUST]
     names: list[str] = [spec.analysis.effects.estimator]
-    if outcome.primary and len(waves) == 1 and spec.units.strata:
+    if outcome.primary and len(waves) == 1 and spec.strata_of(waves[0]):
         names.append("ols" if names[0] == FOR_COMPARISON else FOR_COMPARISON)
     return names
 
@@ -195,7 +195,9 @@ def _comparison(
         covariates=data.units.select(*plan.covariates) if plan.covariates else None,
         cluster=data.units.cluster if spec.units.error_cluster else None,
         several=len(waves) > 1,
-        observed=data.units.covariates(spec) if not_randomized(waves) else None,
+        observed=data.units.covariates(spec.covariates_of(waves[-1]))
+        if not_randomized(waves)
+        else None,
         with_strata=plan.strata,
         std_error=plan.std_error,
         level=spec.study.level,
@@ -421,15 +423,16 @@ def _exposure(of: Checked) -> Iterator[CheckResult]:
 def _later(of: Checked) -> Iterator[CheckResult]:
     """Covariates that were measured after the draw: what they adjust for may be an effect."""
     plan = of.closed.spec
-    used = {*plan.units.covariates, *plan.analysis.effects.covariates}
+    used = {*plan.design_columns}
     later = [name for name in of.data.units.later if name in used]
     if later:
         yield CheckResult(
             "covariates measured after the draw",
             f"waves {', '.join(of.wave_ids)}",
             None,
-            f"{', '.join(later)}: first imported after the wave was opened. Where messages can "
-            "change a covariate, adjusting for it, or learning policies from it, is biased.",
+            f"{', '.join(later)}: first imported or derived after the wave was opened. Where "
+            "messages can change a covariate, adjusting for it, or learning policies from it, is "
+            "biased.",
         )
 
 

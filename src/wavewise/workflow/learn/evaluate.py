@@ -160,7 +160,9 @@ class FreshWave:
     @cached_property
     def covariates(self) -> pl.DataFrame:
         """Of the units, (n_units, n_covariates)."""
-        return self.data.units.covariates(self.spec).filter(self.has_outcome)
+        return self.data.units.covariates(self.spec.covariates_of(self.wave)).filter(
+            self.has_outcome
+        )
 
     @cached_property
     def effects(self) -> dict[str, FloatArray]:
@@ -285,7 +287,8 @@ def read_fresh_wave(study: Study, wave_id: str) -> FreshWave:
     shares = waves.waves[wave_id].shares
     if not all(isinstance(share, float | int) for share in shares.values()):
         raise StateError(f"wave '{wave_id}': its shares differ by stratum; needed equal ones")
-    return FreshWave(waves, policies, read_learner(study, teachers))
+    names = study.spec.covariates_of(wave)
+    return FreshWave(waves, policies, read_learner(study, teachers, names))
 
 
 def evaluation_facts(fresh: FreshWave) -> dict[str, Any]:

@@ -94,7 +94,10 @@ def wave_of_policies(spec: StudySpec, wave_id: str) -> Wave | None:
 def read_learners(study: Study, wave: Wave) -> "dict[tuple[str, ...], Learner]":
     """What the policies of a wave learn from; one learner for all that share their waves."""
     rules = [arm.policy for arm in study.spec.arms_of(wave) if arm.policy is not None]
-    return {ids: read_learner(study, ids) for ids in {rule.learned_on: None for rule in rules}}
+    names = study.spec.covariates_of(wave)
+    return {
+        ids: read_learner(study, ids, names) for ids in {rule.learned_on: None for rule in rules}
+    }
 
 
 def learned_policies(
@@ -142,6 +145,8 @@ class Learner:
     waves: ClosedWaves  # Drawn from the same arms with the same control.
     # Number of units of a wave whose people file came after it was opened, and of all its units.
     late_units: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    # Covariates of the wave that the policies are for, as of these waves; None: their own.
+    names: tuple[str, ...] | None = None
 
     @property
     def spec(self) -> StudySpec:
@@ -194,7 +199,8 @@ class Learner:
     @property
     def covariates(self) -> pl.DataFrame:
         """Covariates of the units whose outcome is known, (n_units, n_covariates)."""
-        covariates = self.data.units.covariates(self.spec)
+        own = self.spec.covariates_of(self.waves.plan(self.wave_ids[-1]))
+        covariates = self.data.units.covariates(own if self.names is None else self.names)
         if not covariates.width:
             raise InputError(
                 "covariates: found none; needed columns that policies can use; name them in "
@@ -346,8 +352,13 @@ class Learner:
         return stream(self.spec.study.seed, purpose, *self.wave_ids)
 
 
-def read_learner(study: Study, wave_ids: tuple[str, ...]) -> Learner:
-    """Closed waves to learn from, and how many of their units were imported too late."""
+def read_learner(
+    study: Study, wave_ids: tuple[str, ...], names: tuple[str, ...] | None = None
+) -> Learner:
+    """Closed waves to learn from by covariates as of them; their own where none are named.
+
+    It knows how many of their units were imported too late.
+    """
     waves = read_closed(study, wave_ids)
     imported = study.store.units.all().select("unit_id", "imported_at_utc_us")
     late_units = {}
@@ -358,4 +369,4 @@ def read_learner(study: Study, wave_ids: tuple[str, ...]) -> Learner:
         opened = 0 if row is None else int(row.opened_at.timestamp() * 1e6)
         late = of_wave.filter(pl.col("imported_at_utc_us") > opened).height
         late_units[wave_id] = (late, of_wave.height)
-    return Learner(waves, late_units)
+    return Learner(waves, late_units, names)

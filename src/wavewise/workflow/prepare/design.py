@@ -166,11 +166,14 @@ class _Work:
     def _truth(self) -> PriorTruth:
         outcome = _deciding_outcome(self.spec)
         planning = self.spec.planning
-        if outcome is None or planning is None:
+        baseline = None
+        if outcome is not None and planning is not None:
+            baseline = planning.baseline_of(outcome, self.spec.waves[0].id)
+        if baseline is None:
             raise InputError("found no outcome that decides; needed [decision] and its baseline")
         clustered = isinstance(self.found, Design) and self.found.clusters is not None
         return PriorTruth.from_rate(
-            planning.baseline[outcome].mean,
+            baseline.mean,
             self.options.spread,
             correlation=self.options.correlation,
             kappa=self.options.cluster_sd if clustered else 0.0,
@@ -250,7 +253,8 @@ class _Work:
             return NotEstimable(
                 "how much effects differ between units was not given; add --heterogeneity 0.02"
             )
-        baseline = spec.planning.baseline.get(spec.primary.id) if spec.planning else None
+        tested = spec.waves[min(1, len(spec.waves) - 1)].id
+        baseline = spec.planning.baseline_of(spec.primary.id, tested) if spec.planning else None
         sizes = [planned_units(spec, wave) for wave in spec.waves]
         if baseline is None or len(sizes) < 2 or any(isinstance(n, NotEstimable) for n in sizes):
             return NotEstimable("needed two waves of known size and the primary outcome's baseline")
@@ -311,7 +315,8 @@ def _deciding_outcome(spec: StudySpec) -> str | None:
 def _simulated_design(spec: StudySpec, options: DesignOptions) -> Design | NotEstimable:
     """The study's waves as a design that can be simulated."""
     name = _deciding_outcome(spec)
-    if spec.planning is None or name not in spec.planning.baseline:
+    planning, first_wave = spec.planning, spec.waves[0].id
+    if name is None or planning is None or planning.baseline_of(name, first_wave) is None:
         return NotEstimable("[planning] gives no baseline of the outcome that decides")
     outcome = spec.outcome(name)
     if outcome.kind not in {"any", "successes"}:

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import replace as with_
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from wavewise.errors import InputError, StateError
 from wavewise.fieldwork.data_check import languages_without_text
 from wavewise.fieldwork.files.faults import MOST_SHOWN
 from wavewise.fieldwork.people import check_people
@@ -60,16 +62,19 @@ class PeopleImport(VerbResult):
     covariates: Mapping[str, str]  # Covariate: how it was read.
     notes: tuple[str, ...]
     columns: tuple[Mapping[str, Any], ...] = ()  # How each column was read.
+    as_of: str | None = None  # Day on which the columns were measured, where they have a date.
 
     def facts(self) -> dict[str, Any]:
         """Numbers, faults, columns."""
         names = ("n_imported", "n_bad", "n_contacts", "n_faults", "faults", "columns_left_out")
         facts = {name: getattr(self, name) for name in (*names, "covariates", "notes", "columns")}
+        facts |= {"as_of": self.as_of} if self.as_of else {}
         return {name: list(x) if isinstance(x, tuple) else x for name, x in facts.items()}
 
     def summary(self) -> str:
         """What was imported, what was left out and why."""
-        lines = [f"Imported {self.n_imported:,} {self.units} from {self.source}."]
+        dated = f", as of {self.as_of}" if self.as_of else ""
+        lines = [f"Imported {self.n_imported:,} {self.units} from {self.source}{dated}."]
         if self.n_bad:
             lines += [f"Left out {self.n_bad:,} bad rows:", *(f"  {x}" for x in self.fault_lines)]
         contact = [name for name in self.columns_left_out if name in self.contact_columns]
@@ -95,13 +100,20 @@ def import_people(
     *,
     skip_bad: bool = False,
     replace: bool = False,
+    as_of: date | str | None = None,
+    for_wave: str | None = None,
     key_file: Path | None = None,
     skip_bad_contacts: bool = False,
     dry_run: bool = False,
     encoding: str | None = None,
     reading: Mapping[str, Any] | None = None,
 ) -> PeopleImport | FileRead:
-    """Units from a file of any kind, or from a data frame."""
+    """Units from a file of any kind, or from a data frame; or columns of them with a date."""
+    if as_of is not None or for_wave is not None:
+        day = _measured_on(study, as_of, for_wave, replace=replace)
+        how = reading_of(study, "people", encoding, reading)
+        table = read_people(study, data, how, ids_only=True)
+        return _measure(study, table, day, for_wave, skip_bad=skip_bad, dry_run=dry_run)
     ring = find_key_ring(key_file)
     table = read_people(study, data, reading_of(study, "people", encoding, reading))
     people = checked_people(study, table)
@@ -122,9 +134,9 @@ def import_people(
     if ring is not None:
         contacts.log.raise_if_any(f"{table.name}: nothing was imported")
     remeasured = _remeasured_note(study, people.units) if replace else []
-    addresses = _of_good_rows(contacts.addresses, table, people)
-    encrypted = encrypted_contacts(people.units["unit_id"], addresses, ring) if ring else None
-    if encrypted is not None:
+    addresses, encrypted = _of_good_rows(contacts.addresses, table, people), None
+    if ring is not None:
+        encrypted = encrypted_contacts(people.units["unit_id"], addresses, ring)
         encrypted = without_erased(study, encrypted)
     study.store.units.add(
         people.units,
@@ -157,6 +169,120 @@ def import_people(
             *remeasured,
         ),
         columns=column_facts((*people.reads, *(contacts.reads if ring else ()))),
+    )
+
+
+# Columns that were measured again: they have a date, and go before those of the people file.
+
+
+def _measured_on(
+    study: Study, as_of: date | str | None, for_wave: str | None, *, replace: bool
+) -> date:
+    """The day of a measurement; refused where it cannot have one."""
+    if replace or (as_of is not None and for_wave is not None):
+        found = "replace beside a date" if replace else "both a day and a wave"
+        raise InputError(
+            f"found {found}; needed one of --as-of DATE, --for-wave WAVE and --replace; nothing "
+            "was imported; with a date the people file's rows stay as they are"
+        )
+    if for_wave is not None:
+        wave, row = study.wave(for_wave), study.store.waves.get(for_wave)
+        if row is not None:
+            raise StateError(
+                f"wave '{for_wave}' was opened {row.opened_at:%Y-%m-%d %H:%M} UTC, and what its "
+                "units looked like is frozen; needed a wave that is not open; nothing was "
+                "imported; for later waves, give the day with --as-of DATE"
+            )
+        return wave.starts
+    try:
+        day = as_of if isinstance(as_of, date) else date.fromisoformat(str(as_of))
+    except ValueError:
+        raise InputError(
+            f"found {as_of!r} as a date; needed one such as 2023-11-13; nothing was imported"
+        ) from None
+    if day > study.clock().date() + timedelta(days=1):
+        raise InputError(
+            f"found the day {day}, which is yet to come; needed the day on which the columns were "
+            "measured; nothing was imported"
+        )
+    return day
+
+
+def _measure(
+    study: Study, table: Table, day: date, for_wave: str | None, *, skip_bad: bool, dry_run: bool
+) -> PeopleImport | FileRead:
+    """Keep columns of units as of a day."""
+    people = _checked_columns(study, table)
+    if dry_run:
+        return file_read(table, people.reads, people.faults, people.n_faults, *people.notes)
+    if not (skip_bad and people.units.height):
+        people.raise_if_bad()
+    n_unknown = int((~people.units["unit_id"].is_in(study.store.units.ids().implode())).sum())
+    if n_unknown:
+        raise InputError(
+            f"{table.name}: found {n_unknown:,} of {people.units.height:,} rows of units that were "
+            "not imported; needed units of the study; nothing was imported; import them first "
+            f"with `wavewise people import {study.folder} FILE`, or leave them out"
+        )
+    study.store.units.measure(
+        people.units,
+        study.clock(),
+        as_of=day if for_wave is None else None,
+        for_wave=for_wave,
+    )
+    drawn = {row.wave_id for row in study.store.waves.all()}
+    late = [wave.id for wave in study.spec.waves if wave.id in drawn and wave.starts >= day]
+    kept = [f"waves {', '.join(late)} were drawn before, and keep what was frozen then"]
+    return PeopleImport(
+        source=table.name,
+        units=study.spec.units.name,
+        n_imported=people.units.height,
+        n_bad=len(people.bad_rows),
+        n_contacts=None,
+        n_local_numbers=0,
+        n_faults=people.n_faults,
+        faults=tuple(fault.to_dict() for fault in people.faults),
+        fault_lines=tuple(map(str, people.faults)),
+        columns_left_out=tuple(people.left_out),
+        contact_columns=(),
+        covariates=dict(people.kinds),
+        notes=(*table.notes, *people.notes, *(kept if late else ())),
+        columns=column_facts(people.reads),
+        as_of=day.isoformat() if for_wave is None else f"{day} (wave {for_wave})",
+    )
+
+
+def _checked_columns(study: Study, table: Table) -> "People":
+    """The strata, covariates and fields that a table has, checked as those of a people file."""
+    spec, there = study.spec, {*table.frame.columns} - study.spec.made_columns
+    units = spec.units
+    groups = {units.id, units.cluster, units.randomize_by, units.time_zone, units.language}
+    strata, covariates = (
+        tuple(dict.fromkeys(c for names in lists for c in names if c in there - groups))
+        for lists in (
+            (units.strata, *map(spec.strata_of, spec.waves)),
+            (units.covariates, spec.analysis.effects.covariates,
+             *map(spec.covariates_of, spec.waves)),
+        )
+    )  # fmt: skip
+    texts = tuple(name for name in (*units.fields, *spec.design_columns) if name in there - groups)
+    if not (strata or covariates or texts):
+        raise InputError(
+            f"{table.name}: found no column of the study beside the id; needed strata, covariates "
+            "or fields; nothing was imported; groups, time zones and languages have no date: "
+            "change them with --replace"
+        )
+    return check_people(
+        table.frame,
+        id=units.id,
+        strata=strata,
+        covariates=covariates,
+        fields=texts,
+        levels=units.levels,
+        first_row=table.first_row,
+        name=f"{table.name}: nothing was imported",
+        reading=table.reading,
+        separator=table.separator,
     )
 
 
@@ -228,7 +354,7 @@ def read_people(
     With ``ids_only`` the other columns of the people may be missing.
     """
     units = study.spec.units
-    wanted = (units.id,) if ids_only else units.columns()
+    wanted = (units.id,) if ids_only else study.spec.people_columns
     needed = [column for column in wanted if column != ROW_ID]
     table = read_data(data, reading, columns_needed=tuple(needed))
     if units.id == ROW_ID and ROW_ID not in table.frame.columns:
@@ -241,12 +367,17 @@ def read_people(
 def checked_people(study: Study, table: Table) -> "People":
     """The units of a table, with every fault."""
     units: Units = study.spec.units
+    made = study.spec.made_columns
+    strata, covariates, fields = (
+        tuple(name for name in names if name not in made)
+        for names in (units.strata, units.covariates, units.fields)
+    )
     return check_people(
         table.frame,
         id=units.id,
-        strata=units.strata,
-        covariates=units.covariates,
-        fields=units.fields,
+        strata=strata,
+        covariates=covariates,
+        fields=fields,
         cluster=units.error_cluster,
         randomize_by=units.randomize_by,
         time_zone=units.time_zone,

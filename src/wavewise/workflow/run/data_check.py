@@ -13,6 +13,7 @@ from wavewise.errors import InputError
 from wavewise.fieldwork.data_check import (
     DataFinding,
     KindsInUse,
+    Verdict,
     event_dates,
     event_kinds,
     event_values,
@@ -25,8 +26,9 @@ from wavewise.fieldwork.data_check import (
 )
 from wavewise.fieldwork.outcomes import window_us
 from wavewise.shared.text_tables import text_table
+from wavewise.workflow.facts import changed_facts, changed_text
 from wavewise.workflow.files import unmatched_ids as unmatched
-from wavewise.workflow.frames import UnitData, unit_data
+from wavewise.workflow.frames import UnitData, unit_data, wave_data
 from wavewise.workflow.intake import score_outcomes
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.send.preview import readiness
@@ -34,6 +36,9 @@ from wavewise.workflow.study import Study
 
 # What is judged when a wave is closed, by the names that --accept takes.
 CLOSING_CHECKS = ("event-kinds", "unmatched-ids", "event-dates")
+LATE_EVENTS = (
+    "The draw and the analysis use the frozen values; deliver events before a wave is opened."
+)
 
 __all__ = [
     "CLOSING_CHECKS",
@@ -108,7 +113,7 @@ def data_check(study: Study, wave_id: str | None = None, *, ids: bool = False) -
     waves = [study.wave(wave_id)] if wave_id else _waves(study, ("open", "reopened"))
     units = unit_data(study)
     people = [*people_findings(study, units), _message_fields(study)] if len(units) else []
-    found = [*people, *_of_events(study, units.ids, events, waves)]
+    found = [*people, *_of_events(study, units.ids, events, waves), *_of_facts(study, waves)]
     return DataCheck(tuple(found), len(units), int(events["n"].sum()), ids)
 
 
@@ -118,7 +123,11 @@ def findings_now(study: Study) -> tuple[dict[str, Any], ...]:
     if not waves or not len(units):
         return ()
     events = study.store.events.by_unit_and_kind()
-    found = [*people_findings(study, units), *_of_events(study, units.ids, events, waves)]
+    found = [
+        *people_findings(study, units),
+        *_of_events(study, units.ids, events, waves),
+        *_of_facts(study, waves),
+    ]
     return tuple(map(finding_facts, found))
 
 
@@ -180,12 +189,17 @@ def people_findings(
 ) -> Iterator[DataFinding]:
     """What people are like, for the arms of these waves or of all."""
     spec, fields = study.spec, units.fields
-    yield near_equal_labels(fields, [*spec.units.strata, *spec.units.covariates])
-    yield numbers_as_text(fields, spec.units.covariates)
-    if spec.units.strata and set(spec.units.strata) <= set(fields.columns):
-        of = spec.waves if waves is None else waves
-        arms = [len(spec.arms_of(wave)) for wave in of if wave.imported is None]
-        yield small_strata(units.stratum(spec), max(arms, default=1))
+    of = spec.waves if waves is None else waves
+    covariates = [name for wave in of for name in spec.covariates_of(wave)]
+    strata = [name for wave in of for name in spec.strata_of(wave)]
+    yield near_equal_labels(fields, [*strata, *covariates])
+    yield numbers_as_text(fields, list(dict.fromkeys(covariates)))
+    for columns in dict.fromkeys(spec.strata_of(wave) for wave in of):
+        known = columns and set(columns) <= set(fields.columns)
+        drawn = [w for w in of if w.imported is None and spec.strata_of(w) == columns]
+        if known and not any(fields[name].null_count() for name in columns):
+            arms = [len(spec.arms_of(wave)) for wave in drawn]
+            yield small_strata(units.stratum(columns), max(arms, default=1))
     if spec.units.language is not None:
         texts = [name for message in spec.messages for name in message.text]
         found = study.store.units.languages()
@@ -224,6 +238,19 @@ def _message_fields(study: Study) -> DataFinding:
         told,
         "Fill the cells, or give the message a fallback.",
     )
+
+
+def _of_facts(study: Study, waves: list[Wave]) -> Iterator[DataFinding]:
+    """Whether events came that would have changed what a wave froze."""
+    for wave in waves:
+        units = wave_data(study, wave.id).units
+        changed = changed_facts(study, wave, units.ids, units.time_zone)
+        if changed is not None:
+            n = sum(changed.values())
+            text = changed_text(changed, wave.id, study.spec.units.name)
+            rows = tuple({"wave": wave.id, "fact": f, "units": k} for f, k in changed.items())
+            verdict: Verdict = "warn" if n else "pass"
+            yield DataFinding("frozen-facts", verdict, n, text, LATE_EVENTS if n else "", rows)
 
 
 def _of_events(

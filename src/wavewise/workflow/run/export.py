@@ -33,6 +33,8 @@ FILES: dict[str, str | None] = {
     "contact_change": "contact_changes",
     "contact": None,
     "former_unit": "former_units",
+    "measurement": "measurements",
+    "frozen_fact": "facts",
     "former_outcome": "former_outcomes",
     "former_score": None,  # made of the scores' deliveries and corrections
     "correction": "corrections",
@@ -139,6 +141,8 @@ def _tables(study: Study) -> dict[str, pl.DataFrame]:
             study.store.scores.deliveries(), ["delivered_at_utc_us", "received_at_utc_us"]
         ),
         "former_units": _readable(_unit_columns(study, former), ["replaced_at_utc_us"]),
+        "measurements": _measurements(study),
+        "facts": _kept(study, _by_wave({wave: study.store.waves.facts(wave) for wave in waves})),
         "former_outcomes": _former_outcomes(study),
         "corrections": _readable(study.store.corrections.all(), ["at_utc_us"]),
         "frozen_scores": _readable(_by_wave(frozen), ["delivered_at_utc_us"]),
@@ -160,6 +164,19 @@ def _unit_columns(study: Study, rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(
         [*(c for c in unit_columns.iter_columns() if c.name not in taken), *columns]
     )
+
+
+def _measurements(study: Study) -> pl.DataFrame:
+    rows = study.store.units.measurements()
+    columns = [*rows.drop("measurement_id", "fields_json"), *decode_json_rows(rows["fields_json"])]
+    frame = _kept(study, pl.DataFrame(columns)) if rows.height else pl.DataFrame()
+    return _readable(frame, ["imported_at_utc_us"])
+
+
+def _kept(study: Study, frame: pl.DataFrame) -> pl.DataFrame:
+    """Facts and columns of the design; those that only messages show stay behind."""
+    shown = set(study.spec.units.fields) - set(_design_columns(study))
+    return frame.drop(*shown, strict=False)
 
 
 def _by_wave(frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
@@ -195,7 +212,7 @@ def _readable(frame: pl.DataFrame, times: list[str]) -> pl.DataFrame:
 
 def erase(study: Study, unit_id: str) -> ErasedUnit:
     """Take out what identifies a unit; its assignment and outcomes stay under its bare id."""
-    named, everybody = study.spec.units, study.store.units.all()
+    everybody = study.store.units.all()
     row = everybody.filter(unit_id=unit_id)
     fields = json.dumps(_kept_fields(study, row) if row.height else {}, ensure_ascii=False)
     n_gone = study.store.units.erase(unit_id, fields, study.clock(), _design_columns(study))
@@ -203,7 +220,7 @@ def erase(study: Study, unit_id: str) -> ErasedUnit:
     dry_runs = study.folder / "outbox"
     return ErasedUnit(
         n_contacts=n_gone,
-        kept_columns=(*named.strata, *named.covariates),
+        kept_columns=study.spec.design_columns,
         dry_runs=str(dry_runs) if dry_runs.is_dir() else None,
     )
 
@@ -215,7 +232,7 @@ def _kept_fields(study: Study, row: pl.DataFrame) -> dict[str, Any]:
 
 
 def _design_columns(study: Study) -> dict[str, None]:
-    """Strata, covariates and groups: what a comparison needs of a unit."""
-    named = study.spec.units
-    groups = filter(None, [named.error_cluster, named.randomize_by])
-    return dict.fromkeys([*named.strata, *named.covariates, *groups])
+    """Strata, covariates, eligibility, groups and facts: what a comparison needs of a unit."""
+    spec = study.spec
+    groups = filter(None, [spec.units.error_cluster, spec.units.randomize_by])
+    return dict.fromkeys([*spec.design_columns, *groups, *spec.made_columns])

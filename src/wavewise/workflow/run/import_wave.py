@@ -28,8 +28,9 @@ from wavewise.workflow.files import (
 from wavewise.workflow.frames import (
     UNITS_AS_OF,
     UnitData,
+    encoded_facts,
     remember_units,
-    unit_data,
+    units_for,
     units_of_wave,
 )
 from wavewise.workflow.prepare.people import checked_people, read_people
@@ -101,7 +102,7 @@ def import_wave(
     """
     wave = study.wave(wave_id)
     columns = _imported(wave)
-    if not columns.randomized and not study.spec.units.covariates:
+    if not columns.randomized and not study.spec.covariates_of(wave):
         raise InputError(
             f"wave '{wave.id}' was not randomized and units.covariates names no column; needed "
             "covariates that its propensities are estimated from"
@@ -118,20 +119,22 @@ def import_wave(
         options = {"match_ids": match_ids, "keep_unmatched": keep_unmatched}
         ids = matched_ids(ids, study.store.units.ids(), table, study.spec.units.id, **options)
         table = with_(table, frame=table.frame.with_columns(ids))
-    units = units_of_wave(study, wave, unit_data(study))
+    everybody, facts = units_for(study, wave)
+    units = units_of_wave(study, wave, everybody)
     rows = _rows(study, wave, table, units)
     units = units.where(units.ids.is_in(rows["unit_id"].implode()))
     drawn = _read(study, wave, columns, rows, table).with_columns(
-        unit_id=units.ids, stratum=units.stratum(study.spec)
+        unit_id=units.ids, stratum=units.stratum(study.spec.strata_of(wave))
     )
     drawn = drawn.with_columns(_propensity(study, wave, columns, drawn))
     checks = _checks(study, wave, units, drawn["arm"])
     names = [name for name in drawn.columns if name.removesuffix(".trials") in columns.outcomes]
     outcomes = drawn.select("unit_id", values_json=encode_json_rows(drawn.select(names)))
-    row = _wave_row(study, wave, version, drawn, checks)
+    row = _wave_row(study, wave, version, drawn, checks, facts.record)
     if people is not None:
         study.store.units.add(people.units, imported_at=study.clock())
-    study.store.waves.open(row, drawn.select("unit_id", "stratum", "arm", "propensity"), outcomes)
+    rows = drawn.select("unit_id", "stratum", "arm", "propensity")
+    study.store.waves.open(row, rows, outcomes, encoded_facts(units))
     return ImportedWave(
         wave=wave.id,
         counts={count["arm"]: count["n_units"] for count in row.details["counts"]},
@@ -276,11 +279,16 @@ def _flat(
 
 def _checks(study: Study, wave: Wave, units: UnitData, arm: pl.Series) -> list[CheckResult]:
     shares = _shares(study, wave)
-    return opening_checks(units.design(study.spec), arm, shares)
+    return opening_checks(units.design(study.spec, wave), arm, shares)
 
 
 def _wave_row(
-    study: Study, wave: Wave, version: int | None, drawn: pl.DataFrame, checks: list[CheckResult]
+    study: Study,
+    wave: Wave,
+    version: int | None,
+    drawn: pl.DataFrame,
+    checks: list[CheckResult],
+    record: Mapping[str, Any],
 ) -> WaveRow:
     arms = [arm.id for arm in study.spec.arms_of(wave)]
     counts = dict(drawn["arm"].value_counts().iter_rows())
@@ -293,6 +301,7 @@ def _wave_row(
         "assignment_hash": hash_arrays(unit=drawn["unit_id"], arm=drawn["arm"]),
         "checks": [check.facts() for check in checks],
         UNITS_AS_OF: study.store.units.last_replacement(),
+        **record,
     }
     return WaveRow(
         wave_id=wave.id,

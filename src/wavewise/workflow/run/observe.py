@@ -15,6 +15,7 @@ from wavewise.fieldwork.outcomes import EventFlow, OutcomeRule, columns_needed, 
 from wavewise.shared.text_tables import text_table
 from wavewise.store import ResultRow, WaveRow
 from wavewise.store.waves import REOPENED
+from wavewise.workflow.facts import changed_facts, changed_text
 from wavewise.workflow.files import (
     FileRead,
     Table,
@@ -98,11 +99,14 @@ class ClosedWave(VerbResult):
     n_cancelled: int  # Messages that were still queued.
     sent: str  # What was sent and received, in a sentence.
     early: str = ""  # That the registered wait for its data was not over, a sentence.
+    # Fact: units for which events that came after the opening would have changed it.
+    changed_facts: Mapping[str, int] | None = None  # None: the wave froze none.
 
     def facts(self) -> dict[str, Any]:
         """The wave and its arms."""
         names = ("wave", "n_units", "n_scores", "arms", "version", "n_cancelled")
-        return {name: getattr(self, name) for name in names}
+        late = {} if self.changed_facts is None else {"changed_facts": dict(self.changed_facts)}
+        return {name: getattr(self, name) for name in names} | late
 
     def summary(self) -> str:
         """What was frozen, by arm."""
@@ -114,12 +118,15 @@ class ClosedWave(VerbResult):
             if self.n_cancelled
             else []
         )
+        late = self.changed_facts
+        facts = [] if late is None else [changed_text(late, self.wave, self.units)]
         return "\n".join(
             [
                 f"Closed wave {self.wave}: {self.n_units:,} outcomes frozen{version}.",
                 *filter(None, [self.early, self.sent]),
                 *cancelled,
                 self.events,
+                *facts,
                 *scores,
                 text_table(head, [list(row.values()) for row in self.arms]),
             ]
@@ -405,6 +412,7 @@ def _closed(study: Study, wave: Wave, events: str, n_cancelled: int = 0) -> Clos
         n_cancelled=n_cancelled,
         sent=sent_messages(study, wave).text,
         early=too_early(study.spec, wave, "is closed", study.clock()),
+        changed_facts=changed_facts(study, wave, data.units.ids, data.units.time_zone),
     )
 
 

@@ -21,7 +21,15 @@ from wavewise.shared.results import CheckResult
 from wavewise.shared.streams import stream
 from wavewise.shared.text_tables import text_table
 from wavewise.store import WaveRow
-from wavewise.workflow.frames import UNITS_AS_OF, UnitDesign, unit_data, units_of_wave
+from wavewise.workflow.facts import WaveFacts
+from wavewise.workflow.frames import (
+    UNITS_AS_OF,
+    UnitData,
+    UnitDesign,
+    encoded_facts,
+    units_for,
+    units_of_wave,
+)
 from wavewise.workflow.frozen_policies import frozen_policies
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.run.data_check import people_notes
@@ -109,6 +117,7 @@ class Opening:
 
     spec: StudySpec
     wave: Wave
+    people: UnitData  # Those that the wave takes, as of the wave.
     units: UnitDesign
     shares: Shares
     policies: "Mapping[str, Policy]"  # By arm.
@@ -116,22 +125,30 @@ class Opening:
     spec_hash: str
     exploratory: bool
     units_as_of: int  # Number of the last replacement of a unit before.
+    facts: WaveFacts  # What there is to say of facts; their values are the people's.
 
 
 def open_wave(
-    study: Study, wave_id: str, *, exploratory: bool = False, accept_late: bool = False
+    study: Study,
+    wave_id: str,
+    *,
+    exploratory: bool = False,
+    accept_late: bool = False,
+    accept_incomplete: bool = False,
 ) -> OpenedWave:
-    """Assign every unit of a wave to an arm, and keep it with its probability."""
+    """Assign every unit of a wave to an arm, and keep it with its probability.
+
+    What each unit looks like is frozen with it: events that come later change nothing.
+    """
     opening = read_opening(study, study.wave(wave_id), exploratory=exploratory)
-    plan = delivery_plan(study, opening.wave, opening.units.ids)
+    _require_facts(study, opening, accept_incomplete=accept_incomplete)
+    plan = delivery_plan(study, opening.wave, opening.people)
     if not accept_late:
         _require_in_time(study, opening.wave, plan, len(opening.units.ids))
     drawn = draw_wave(opening)
     checks = opening_checks(opening.units, drawn.rows["arm"], opening.shares)
-    everybody = unit_data(study)
-    people = everybody.where(everybody.ids.is_in(opening.units.ids.implode()))
     row = wave_row(opening, drawn, checks, study.clock())
-    study.store.waves.open(row, drawn.rows)
+    study.store.waves.open(row, drawn.rows, facts=encoded_facts(opening.people))
     return OpenedWave(
         wave=wave_id,
         n_units=drawn.rows.height,
@@ -143,7 +160,23 @@ def open_wave(
         checks=tuple(checks),
         due=plan.due,
         without_address=dict(plan.without_address),
-        notes=(*plan.lines, *people_notes(study, people, [opening.wave])),
+        notes=(*plan.lines, *people_notes(study, opening.people, [opening.wave])),
+    )
+
+
+def _require_facts(study: Study, opening: Opening, *, accept_incomplete: bool) -> None:
+    """Refuse facts that cannot be told, and those that later events would still change."""
+    faults = [*opening.facts.faults, *(() if accept_incomplete else opening.facts.incomplete)]
+    if not faults:
+        return
+    accept = "" if opening.facts.faults else (
+        ", or freeze the facts as they are now: "
+        f"`wavewise wave open {study.folder} {opening.wave.id} --accept-incomplete`"
+    )  # fmt: skip
+    raise InputError(
+        f"wave '{opening.wave.id}': facts of its units are not complete; nothing was drawn; do as "
+        f"each line says{accept}",
+        faults,
     )
 
 
@@ -191,16 +224,19 @@ def read_opening(study: Study, wave: Wave, *, exploratory: bool) -> Opening:
     as_of = study.store.units.last_replacement()  # before units are read
     policies = frozen_policies(study, wave)
     shares = _shares(study, wave)
+    people, facts = _people(study, wave)
     return Opening(
         spec=study.spec,
         wave=wave,
-        units=_units(study, wave),
+        people=people,
+        units=people.design(study.spec, wave),
         shares=shares,
         policies=policies,
         version=version,
         spec_hash=spec_hash(study.spec),
         exploratory=version is None or study.is_exploratory,
         units_as_of=as_of,
+        facts=facts,
     )
 
 
@@ -220,23 +256,23 @@ def _shares(study: Study, wave: Wave) -> Shares:
     return {str(arm): float(share) for arm, share in decided.payload["shares"].items()}
 
 
-def _units(study: Study, wave: Wave) -> UnitDesign:
-    """The units that the wave takes, in the order of their ids."""
-    every = unit_data(study)
+def _people(study: Study, wave: Wave) -> tuple[UnitData, WaveFacts]:
+    """The units that the wave takes, in the order of their ids, with their facts as of it."""
+    every, facts = units_for(study, wave)
     taken = units_of_wave(study, wave, every) if len(every) else every
     if not len(taken):
         raise InputError(
             f"wave '{wave.id}' has no units; import them with `wavewise people import "
             f"{study.folder} FILE`, or look at the wave's units in the study file"
         )
-    units = taken.design(study.spec)
     if not isinstance(wave.units, UnitsShare):
-        return units
+        return taken, facts
     # a share of all units, drawn from those that no earlier wave took
+    units = taken.design(study.spec, wave)
     share = min(1.0, wave.units.share * study.store.units.count() / len(units.ids))
     part = {"in": share, "out": 1.0 - share}
     rng = stream(study.spec.study.seed, wave.id, "units")
-    return units.where(pl.Series(draw(units, part, rng).arm == "in"))
+    return taken.where(pl.Series(draw(units, part, rng).arm == "in")), facts
 
 
 # The draw: units to arms, to halves that are messaged or held out, to what policies assign.
@@ -358,6 +394,7 @@ def wave_row(
         "checks": [check.facts() for check in checks],
         UNITS_AS_OF: opening.units_as_of,
     }
+    details |= opening.facts.record
     if opening.wave.held_out_share:
         details["held_out_share"] = opening.wave.held_out_share
     return WaveRow(

@@ -14,6 +14,8 @@ from wavewise.design.waves import Wave
 from wavewise.errors import Fault, InputError
 from wavewise.fieldwork.rendering import render, sms_length
 from wavewise.fieldwork.schedule import Send
+from wavewise.workflow.facts import has_facts
+from wavewise.workflow.frames import UnitData
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.send.queue import (
     MessageContext,
@@ -58,7 +60,7 @@ class Readiness:
 
 def readiness(study: Study) -> Readiness:
     """Every message of the waves that are not closed, written out for all people."""
-    units = message_context(study)
+    units, dated = message_context(study), has_facts(study)
     closed = {row.wave_id for row in study.store.waves.all() if row.state != "open"}
     waves = [
         wave
@@ -69,7 +71,8 @@ def readiness(study: Study) -> Readiness:
     notes: dict[str, None] = {}
     lacking: dict[str, int] = {}
     for wave in waves if len(units.ids) else []:
-        found, lengths = message_faults(study, wave, units)
+        context = message_context(study, wave) if dated else units
+        found, lengths = message_faults(study, wave, context)
         faults |= dict.fromkeys(found)
         notes |= dict.fromkeys(lengths)
         lacking |= without_address(study, wave, units.ids)
@@ -90,7 +93,7 @@ def address_lines(study: Study, lacking: dict[str, int], n_units: int) -> tuple[
 def preview(study: Study, wave_id: str, unit: str | None = None) -> "MessagePreview":
     """Every message of a wave as a unit would get it, and when."""
     wave = study.wave(wave_id)
-    units = message_context(study)
+    units = message_context(study, wave)
     unit_context = units.where(units.ids == unit) if unit is not None else _first(units)
     if not len(unit_context.ids):
         raise InputError(
@@ -166,12 +169,12 @@ class DeliveryPlan:
     without_address: Mapping[str, int] = field(default_factory=dict)
 
 
-def delivery_plan(study: Study, wave: Wave, ids: pl.Series) -> DeliveryPlan:
+def delivery_plan(study: Study, wave: Wave, people: UnitData) -> DeliveryPlan:
     """The plan of a wave that is about to open, every message written out for every unit."""
     plan = wave_sends(study, wave, study.clock())
     if plan is None:
         return DeliveryPlan()
-    units = message_context(study).of(ids)
+    units = message_context(study, wave, people)
     faults, lengths = message_faults(study, wave, units)
     require_no_faults(faults)
     zones = units.time_zone.unique().sort().to_list()
@@ -181,7 +184,7 @@ def delivery_plan(study: Study, wave: Wave, ids: pl.Series) -> DeliveryPlan:
     )
     lacking = without_address(study, wave, units.ids)
     lines = (*(str(one.pop("text")) for one in due), *lengths)
-    return DeliveryPlan((*lines, *address_lines(study, lacking, len(ids))), due, lacking)
+    return DeliveryPlan((*lines, *address_lines(study, lacking, len(people))), due, lacking)
 
 
 def _due_slot(slot: int, sends: list[Send], zones: list[str]) -> dict[str, object]:

@@ -19,6 +19,8 @@ from wavewise.fieldwork.schedule import Send, sends
 from wavewise.store import to_us
 from wavewise.store.frames import decode_json_rows
 from wavewise.store.registry import QUEUED_SLOTS
+from wavewise.workflow.facts import facts_as_of, frozen_facts, has_facts
+from wavewise.workflow.frames import UnitData, levels
 from wavewise.workflow.send.wording import wording_hash
 from wavewise.workflow.study import Study
 
@@ -65,19 +67,36 @@ class MessageContext:
         return self.where(self.ids.is_in(ids.implode()))
 
 
-def message_context(study: Study) -> MessageContext:
-    """All units of a study with what messages may say of them."""
-    rows = study.store.units.all()
-    spec = study.spec
-    fields = decode_json_rows(rows["fields_json"])
-    made = derived_fields(spec.derived, _with_all(fields, spec.units.columns(), rows.height))
-    wanted = [c for c in (*spec.units.fields, *spec.units.strata) if c in fields.columns]
+def message_context(
+    study: Study, wave: Wave | None = None, people: UnitData | None = None
+) -> MessageContext:
+    """What messages may say of units as of a wave: of all, or of its people with their facts."""
+    rows, spec = study.store.units.all(), study.spec
+    if people is not None:
+        rows = rows.filter(pl.col("unit_id").is_in(people.ids.implode()))
+    facts = _facts(study, wave, rows) if people is None else people.facts
+    shown = [levels(column) if column.dtype == pl.Boolean else column for column in facts]
+    fields = decode_json_rows(rows["fields_json"]).with_columns(shown)
+    rules = {n: rule for n, rule in spec.derived.items() if rule.from_ and n not in facts.columns}
+    made = derived_fields(rules, _with_all(fields, spec.people_columns, rows.height))
+    named = (*spec.units.fields, *spec.units.strata, *spec.derived)
+    wanted = [c for c in named if c in fields.columns and c not in made.columns]
     # The ids keep the number of rows where there are no fields; no field has an empty name.
     context = pl.DataFrame({"": rows["unit_id"]}).with_columns(
         *(fields[name] for name in dict.fromkeys(wanted)), *made.iter_columns()
     )
     zone = rows["time_zone"].fill_null(spec.study.time_zone)
     return MessageContext(rows["unit_id"], zone, rows["language"], context)
+
+
+def _facts(study: Study, wave: Wave | None, rows: pl.DataFrame) -> pl.DataFrame:
+    """Facts of units as a wave froze them, or as it would now."""
+    if wave is None or not has_facts(study):
+        return pl.DataFrame()
+    if study.store.waves.get(wave.id) is not None:
+        return frozen_facts(study, wave.id, rows["unit_id"])
+    columns = (rows[name] for name in ("unit_id", "time_zone", "fields_json"))
+    return facts_as_of(study, wave, *columns).values
 
 
 def messages_of(study: Study, wave: Wave) -> tuple[Message, ...]:
@@ -157,7 +176,7 @@ def queue_wave(study: Study, wave_id: str, until: datetime) -> int:
         return 0
     spec_hash = None if version is None else version.hash
     given = _given(study, wave)
-    units = message_context(study).of(given["unit_id"])
+    units = message_context(study, wave).of(given["unit_id"])
     given = pl.DataFrame({"unit_id": units.ids}).join(
         given, on="unit_id", how="left", maintain_order="left"
     )

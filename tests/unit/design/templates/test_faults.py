@@ -261,7 +261,29 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
     "levels of no stratum": (
         _set("units", "levels", {"x": ["y"]}), "units.levels.x", "a column of units.strata"),
     "derived from no column": (
-        _set("derived", {"x": {"from": "y", "cut": {}}}), "derived.x.from", "a column of [units]"),
+        _set("derived", {"x": {"from": "y", "cut": {"a": [0, 1]}}}), "derived.x.from",
+        "a column of [units]"),
+    "derived from nothing": (_set("derived", {"x": {}}), "derived.x", "either `from`"),
+    "derived from a column and from events": (
+        _set("derived", {"x": {"from": "y", "event": "login", "cut": {"a": [0, 1]}}}), "derived.x",
+        "either `from`"),
+    "derived from a column without a cut": (
+        _set("derived", {"x": {"from": "grade"}}), "derived.x", "`cut` beside `from`"),
+    "days of a column": (
+        _set("derived", {"x": {"from": "grade", "within_days": 7, "cut": {"a": [0, 1]}}}),
+        "derived.x", "no within_days beside `from`"),
+    "a cut of yes and no": (
+        _set("derived", {"x": {"event": "login", "cut": {"a": [0, 1]}}}), "derived.x", "no `cut`"),
+    "strata of no column": (
+        _set("waves", 0, "strata", ["x"]), "waves['one'].strata", "a column of [units]"),
+    "eligibility of no column": (
+        _set("waves", 0, "where", {"x": 1}), "waves['one'].where", "a column of [units]"),
+    "a baseline of no wave": (
+        _set("planning", "baseline", {"login": {"x": {"mean": 0.4}}}), "planning.baseline.login",
+        "the name of a wave"),
+    "a baseline of a wave that is no share": (
+        _set("planning", "baseline", {"login": {"one": {"mean": 3}}}),
+        "planning.baseline.login.one.mean", "share"),
     "two primary outcomes": (
         _set("outcomes", 1, "primary", True), "outcomes", "2 primary outcomes"),
     "no primary outcome": (_drop("outcomes", 0, "primary"), "outcomes", "0 primary outcomes"),

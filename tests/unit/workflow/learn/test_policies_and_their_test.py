@@ -108,7 +108,7 @@ def fresh(learner: Learner) -> FreshWave:
     rate = np.where(held_out, RATES["control"], np.vectorize(RATES.get)(content))
     data = WaveData(
         members,
-        members.stratum(spec),
+        members.stratum(spec.units.strata),
         pl.Series("arm", arm.tolist()),
         pl.repeat(0.5, n, eager=True),
         pl.Series(held_out),
