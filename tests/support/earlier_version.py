@@ -66,7 +66,9 @@ MOVED_IN = {
     "kenya asked": r"design --simulations|posterior\.rows\[\d\]\.(low|high)|score_models",
     # what forests and matchers of today learn, and whatever follows from their choices in phase 2
     "peru made again": r"phase-2|(policies\.|-2\.)(forest|neighbours)|column of content",
-    "demonstration": r"waves\[1\]|evaluations|^\.told|truth|phase-2|\.npz|exported",
+    # strata, covariates and policies come from logins before each phase now; what the first
+    # phase draws and observes is the same
+    "demonstration": r"^(?!\.events-phase-1\.csv)",
     # standard errors are HC2 and CR2, intervals those of Anderson and Rubin
     "cace": r"\.(cov|df|conf_\w+|p_value|std_error|first_stage_f|itt_\w+|se)\b",
 }
