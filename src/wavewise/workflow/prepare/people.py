@@ -114,8 +114,32 @@ def import_people(
         how = reading_of(study, "people", encoding, reading)
         table = read_people(study, data, how, ids_only=True)
         return _measure(study, table, day, for_wave, skip_bad=skip_bad, dry_run=dry_run)
+    return _import_rows(
+        study,
+        data,
+        skip_bad=skip_bad,
+        replace=replace,
+        key_file=key_file,
+        skip_bad_contacts=skip_bad_contacts,
+        dry_run=dry_run,
+        reading=reading_of(study, "people", encoding, reading),
+    )
+
+
+def _import_rows(
+    study: Study,
+    data: Any,
+    *,
+    skip_bad: bool,
+    replace: bool,
+    key_file: Path | None,
+    skip_bad_contacts: bool,
+    dry_run: bool,
+    reading: "Reading",
+) -> PeopleImport | FileRead:
+    """Whole rows of the people file."""
     ring = find_key_ring(key_file)
-    table = read_people(study, data, reading_of(study, "people", encoding, reading))
+    table = read_people(study, data, reading)
     people = checked_people(study, table)
     contacts = checked_contacts(study, table, skip_bad=skip_bad_contacts)
     if dry_run:
