@@ -1,6 +1,6 @@
 """The study's three design exercises, each one call, beside the printed tables.
 
-    python examples/kenya-ivr/design.py [--simulations 1000] [--jobs 2] [--out FILE]
+    python examples/kenya-ivr/design.py [--simulations 1000] [--jobs 2] [--out FILE] [--figures DIR]
 
 Table 6, afterwards: second waves resampled from what was observed. Tables 7 and A.5, beforehand:
 parameters assumed, or drawn. Table 8, between the waves: parameters from the posterior. What was
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from figures import figure_5, write
 from make_data import SCHOOL_SD, calls_of_both, people_by_wave, printed
 
 import wavewise as ww
@@ -27,13 +28,9 @@ E = ww.evaluate
 N_SCHOOLS = 108
 # people of Table 1: without the control
 WAVES = (1283, 1180)
-# printed in Tables 6, 7, A.5 and 8; shares and probabilities are fractions of 1
-PRINTED = {
-    "6": {"adaptive": (0.0002, 0.9258, 0.974), "equal": (0.0005, 0.8639, 0.949)},
-    "7": {"adaptive": (0.0001, 0.99), "equal": (0.0007, 0.93)},
-    "A.5": {"adaptive": (0.0, 0.9899), "equal": (0.0, 0.9899)},
-    "8": {"now": (0.0012, 0.7414, 0.0013, 0.71), "after": (0.0008, 0.7786, 0.0006, 0.81)},
-}
+KEYS = ("exploration", "equal")  # of the designs in printed.toml, in their order here
+# printed in Table 8; shares and probabilities are fractions of 1
+PRINTED_8 = {"now": (0.0012, 0.7414, 0.0013, 0.71), "after": (0.0008, 0.7786, 0.0006, 0.81)}
 
 
 def observed() -> pl.DataFrame:
@@ -117,7 +114,7 @@ def _points(found) -> str:
     return f"{100 * found.value:.3f} ± {100 * found.mc_error:.3f}"
 
 
-def report(n: int, **how) -> str:
+def report(n: int, *, figure: Path | None = None, **how) -> str:
     """All four tables as a page."""
     began = time.perf_counter()
     rows = observed()
@@ -130,45 +127,12 @@ def report(n: int, **how) -> str:
         "Monte-Carlo standard error.",
         "",
     ]
-    six = table_6(rows, n, **how)
-    lines += [
-        "## Table 6: afterwards, second waves resampled by school",
-        "",
-        "| shares of wave 2 | regret believed | printed | best with prob. | printed | T1B chosen "
-        "| printed |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    place = six[0].design.arm_names.index("T1B")
-    for key, one in zip(("adaptive", "equal"), six, strict=True):
-        regret, prob, chosen = PRINTED["6"][key]
-        share = float(one.arm_means["chosen"][place])
-        lines.append(
-            f"| {key} | {_points(one.posterior_regret)} | {100 * regret:.2f} | "
-            f"{_points(one.prob_optimal)} | {100 * prob:.2f} | "
-            f"{100 * share:.1f} ± {100 * np.sqrt(share * (1 - share) / n):.1f} "
-            f"| {100 * chosen:.1f} |"
-        )
-    for name, pair in (("7", table_7(n, **how)), ("A.5", table_a5(n, **how))):
-        gap = pair.difference("realized_regret", 1, 0)
-        text = "the estimates" if name == "7" else "success probabilities uniform on [0, 1]"
-        lines += [
-            "",
-            f"## Table {name}, panel B: beforehand, {text}",
-            "",
-            "| design | realized regret | printed | best arm found | printed |",
-            "|---|---|---|---|---|",
-        ]
-        for key, one in zip(("adaptive", "equal"), pair, strict=True):
-            regret, found = PRINTED[name][key]
-            lines.append(
-                f"| {key} | {_points(one.realized_regret)} | {100 * regret:.2f} | "
-                f"{_points(one.best_arm_found)} | {100 * found:.2f} |"
-            )
-        lost = max(one.n_not_estimable for one in pair)
-        lines += ["", f"Equal minus adaptive, in pairs: {_points(gap)} points of regret."]
-        lines += [f"{lost} simulations had no posterior (an arm without success)."] if lost else []
+    lines += _lines_of_6(table_6(rows, n, **how), n)
+    lines += _lines_of_7(table_7(n, **how), "7", "the estimates")
+    uniform = "success probabilities uniform on [0, 1]"
+    lines += _lines_of_7(table_a5(n, **how), "A.5", uniform)
     eight = table_8(rows, n, **how)
-    one, now, after = eight.simulated, PRINTED["8"]["now"], PRINTED["8"]["after"]
+    one, now, after = eight.simulated, PRINTED_8["now"], PRINTED_8["after"]
     median = eight.medians()
     lines += [
         "",
@@ -200,7 +164,98 @@ def report(n: int, **how) -> str:
         f"Seconds in all: {time.perf_counter() - began:.0f}.",
         "",
     ]
+    if figure is not None:
+        drawn = figure_5(one.values("posterior_regret"), 0.0002)
+        lines.insert(-2, f"{write([drawn], figure)}")
     return "\n".join(lines)
+
+
+def _lines_of_6(pair: E.Comparison, n: int) -> list[str]:
+    """Table 6: every arm and the selected one, under both designs."""
+    lines = [
+        "## Table 6: afterwards, second waves resampled by school",
+        "",
+        "Averages over simulations; the standard deviation is that of a school's success "
+        "probability, over schools and the posterior. Printed in brackets.",
+        "",
+        "| arm | " + " | ".join(
+            f"{what}, {name}" for name in ("adaptive", "equal")
+            for what in ("success", "sd", "best with prob.", "regret")
+        ) + " |",
+        "|---" * 9 + "|",
+    ]  # fmt: skip
+    columns = []
+    for key, one in zip(KEYS, pair, strict=True):
+        columns += _columns_of_6(one, printed()["table_6"][key])
+    names = [*pair[0].design.arm_names, "selected"]
+    lines += [f"| {name} | " + " | ".join(cells) + " |"
+              for name, *cells in zip(names, *columns, strict=True)]  # fmt: skip
+    place = pair[0].design.arm_names.index("T1B")
+    for key, one in zip(KEYS, pair, strict=True):
+        share = float(one.arm_means["chosen"][place])
+        error = np.sqrt(share * (1 - share) / n)
+        shown = printed()["table_6"][key]["T1B_chosen"]
+        lines += [
+            "",
+            f"{key}: T1B chosen {100 * share:.1f} ± {100 * error:.1f} (printed {100 * shown:.1f}), "
+            f"regret believed {_points(one.posterior_regret)}, best with probability "
+            f"{_points(one.prob_optimal)}.",
+        ]
+    return lines
+
+
+def _columns_of_6(one: E.Simulated, shown: dict) -> list[list[str]]:
+    """Four columns, the selected arm last, each with the printed figure."""
+    known = one.runs["chosen"] >= 0
+    rows, chosen = np.flatnonzero(known), one.runs["chosen"][known]
+    selected = {"success_prob": "posterior_mean", "success_sd": "posterior_sd",
+                "prob_optimal": "prob_optimal", "policy_regret": "policy_regret"}  # fmt: skip
+    columns = []
+    for key, name in selected.items():
+        values = [*one.arm_means[key], one.runs[name][rows, chosen].mean()]
+        columns.append(
+            [f"{100 * v:.2f} ({100 * p:.2f})" for v, p in zip(values, shown[key], strict=True)]
+        )
+    return columns
+
+
+def _lines_of_7(pair: E.Comparison, number: str, text: str) -> list[str]:
+    """Both panels of Table 7 or A.5."""
+    figures = printed()[f"table_{number.replace('.', '')}"]
+    lines = ["", f"## Table {number}, panel A: beforehand, {text}", ""]
+    if number == "7":
+        lines += ["| arm | regret, adaptive | best with prob. | regret, equal | best with prob. |",
+                  "|---|---|---|---|---|"]  # fmt: skip
+        means = [one.arm_means for one in pair]
+        for k, name in enumerate(pair[0].design.arm_names):
+            cells = [f"{100 * mean[key][k]:.2f} ({100 * figures[design][key][k]:.2f})"
+                     for design, mean in zip(KEYS, means, strict=True)
+                     for key in ("policy_regret", "prob_optimal")]  # fmt: skip
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    else:  # the arm that is best differs between draws: the selected one
+        lines += ["| design | regret believed | best with prob. |", "|---|---|---|"]
+        for key, one in zip(KEYS, pair, strict=True):
+            regret, best = figures[key]["policy_regret"], figures[key]["prob_optimal"]
+            lines.append(
+                f"| {key} | {_points(one.posterior_regret)} ({100 * regret:.2f}) | "
+                f"{_points(one.prob_optimal)} ({100 * best:.2f}) |"
+            )
+    lines += [
+        "", f"## Table {number}, panel B", "",
+        "| design | realized regret | printed | best arm found | printed |",
+        "|---|---|---|---|---|",
+    ]  # fmt: skip
+    for key, one in zip(KEYS, pair, strict=True):
+        lines.append(
+            f"| {key} | {_points(one.realized_regret)} | "
+            f"{100 * figures[key]['realized_regret']:.2f} | {_points(one.best_arm_found)} | "
+            f"{100 * figures[key]['best_identified']:.2f} |"
+        )
+    lost = max(one.n_not_estimable for one in pair)
+    gap = pair.difference("realized_regret", 1, 0)
+    lines += ["", f"Equal minus adaptive, in pairs: {_points(gap)} points of regret."]
+    lines += [f"{lost} simulations had no posterior (an arm without success)."] if lost else []
+    return lines
 
 
 def _histogram(regret: np.ndarray) -> list[str]:
@@ -214,8 +269,9 @@ def main() -> None:
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--figures", type=Path, help="folder for Figure 5")
     options = parser.parse_args()
-    text = report(options.simulations, n_jobs=options.jobs)
+    text = report(options.simulations, figure=options.figures, n_jobs=options.jobs)
     if options.out:
         options.out.write_text(text, encoding="utf-8")
     print(text)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from call_tables import table_1, table_2, table_3, table_a3, table_a6, table_a7
 from correction_tables import table_5
+from figures import figure_1, figure_2, figure_a1, figure_a2, write
 from fits import CallFits, ReadingFits, Study, fit_calls, fit_reading, sensitivities
 from quality_tables import table_a1, table_a2
 from reading_tables import table_4, table_a4
+from welfare_tables import participants, table_4_scaled
 
 import wavewise as ww
 
@@ -25,7 +27,8 @@ def main(out: str) -> None:
     n_draws = int(os.environ.get("KENYA_DRAWS", N_DRAWS))
     calls, reading = fit_calls(study, n_draws), fit_reading(study, n_draws)
     tables = [
-        table_1(study, calls), table_2(study), table_3(study, calls), table_4(study, reading),
+        table_1(study, calls), table_2(study), table_3(study, calls), participants(study),
+        table_4(study, reading), table_4_scaled(study, reading),
         table_5(study, calls), table_a1(study), table_a2(study),
         table_a3(study), table_a4(study, reading), table_a6(study, calls), table_a7(study, calls),
     ]  # fmt: skip
@@ -36,6 +39,8 @@ def main(out: str) -> None:
     numbers["model check"] = model_check(calls)
     print(prior_sensitivities(study, numbers))
     write_figures(Path(out), calls, reading)
+    engagement, numbers["figure A.2"] = figure_a2(study)
+    print(write([figure_1(study), figure_2(), figure_a1(study), engagement], Path(out)))
     path = Path(out) / "tables.json"
     path.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     faults = [fault for table in tables for fault in table.faults]

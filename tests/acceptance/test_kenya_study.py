@@ -158,6 +158,22 @@ def test_the_workflow_fits_the_reading_model_to_what_was_delivered(
     assert "Scores by period" in page
 
 
+def test_participants_scaled_effects_and_figures(
+    ran: tuple[Path, str], tables: dict[str, Any], figures: dict[str, Any]
+) -> None:
+    found = tables["participants"]
+    printed = figures["participants"]
+    assert {arm: round(found["share"][arm], 4) for arm in printed} == printed
+    welfare = found["welfare"]
+    assert welfare["equal"] < welfare["adaptive"] < 0.0840
+    scaled = tables["4, scaled"]
+    assert scaled["printed_baseline_sd"] == pytest.approx(25.8, abs=0.1)
+    assert len(tables["figure A.2"]) == 6
+    for name in ("figure-1", "figure-2", "figure-3", "figure-4", "figure-A1", "figure-A2"):
+        assert (ran[0] / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "Figure A.2: Observed call engagement" in ran[1]
+
+
 def test_decision_and_report(ran: tuple[Path, str]) -> None:
     decided = json.loads((ran[0] / "study" / "decided-after-wave-2.json").read_text("utf-8"))
     assert decided["arm"] == "T1B"

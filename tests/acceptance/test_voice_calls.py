@@ -55,9 +55,13 @@ def test_telephones_ring_and_what_is_heard_becomes_an_outcome(tmp_path: Path) ->
         assert found["silent"] == ("queued", "no answer")  # the schedule calls twice
         assert study.store.opt_outs.units("voice").to_list() == ["stops"]
         events = study.store.events.all()
-        assert events.select("unit_id", "kind", "item").rows() == [
-            ("answers", "exercises_started", "1")
+        assert sorted(events.select("unit_id", "kind", "item").rows()) == [
+            ("answers", "call", "1"),
+            ("answers", "exercises_started", "1"),
+            ("stops", "call", "1"),
         ]
+        lengths = events.filter(kind="call")["value"]
+        assert lengths.is_between(0, 60, closed="right").all()
         later = replace(study, clock=lambda: datetime.now(UTC) + timedelta(days=9))
         close_wave(later, "one")
         outcomes = study.store.waves.outcomes("one").sort("unit_id")
@@ -105,13 +109,20 @@ serve_url = "SERVE"
             post(silent, {"CallSid": "CA2", "CallStatus": "no-answer"}, "token")
             assert states(study)["silent"] == ("queued", "no answer")
             flash = {"From": numbers["silent"], "CallSid": "CA9"}
+            ended = {"CallSid": "CA1", "CallStatus": "completed", "CallDuration": "37"}
+            for _ in range(2):  # told twice, kept once
+                post(calls[numbers["answers"]]["StatusCallback"], ended, "token")
             rung = post(f"{base}/v1/calls/twilio/inbound", flash, "token")
             assert ET.fromstring(rung.text).find("Reject") is not None
         n_before = len(Provider.asked)
         send(study, book=Book(numbers))  # whoever rang is called at once, not in two hours
         assert [form["To"] for _, form in Provider.asked[n_before:]] == [numbers["silent"]]
-        events = study.store.events.all().select("unit_id", "kind", "item").rows()
-        assert events == [("answers", "exercises_started", "1"), ("silent", "flash", None)]
+        events = study.store.events.all().select("unit_id", "kind", "item", "value").rows()
+        assert sorted(events, key=lambda row: row[:2]) == [
+            ("answers", "call", "1", 37.0),
+            ("answers", "exercises_started", "1", None),
+            ("silent", "flash", None, None),
+        ]
 
 
 def test_africas_talking_calls_follow_the_flow(
@@ -142,6 +153,9 @@ from = "+254711000000"
             ended = post(digits.get("callbackUrl"), {**form, "dtmfDigits": "9"})
             assert ET.fromstring(ended.text).find("Play").get("url").endswith("greeting.wav")
             assert httpx2.post(f"{base}/v1/calls/africas-talking?token=x").status_code == 403
+            post(door, {**form, "isActive": "0", "durationInSeconds": "12"})
+            kept = study.store.events.all(kinds=["call"]).select("unit_id", "value").rows()
+            assert kept == [("stops", 12.0)]
         assert study.store.opt_outs.units("voice").to_list() == ["stops"]
 
 

@@ -380,6 +380,7 @@ WITHOUT_UNITS = {
     "ww.decide.next_shares", "ww.decide.personalize", "ww.decide.random_policy",
     "ww.decide.shares", "ww.decide.stop_or_go", "ww.decide.target", "ww.decide.uniform",
     "ww.decide.uniform_best", "ww.decide.with_control", "ww.decide.with_floor",
+    "ww.estimate.pooled_beta_binomial",
     "ww.evaluate.compare", "ww.evaluate.ex_ante", "ww.evaluate.if_another_wave",
     "ww.evaluate.mixture_propensity", "ww.evaluate.personalization_power",
     "ww.evaluate.plan_waves", "ww.evaluate.power", "ww.evaluate.simulate",

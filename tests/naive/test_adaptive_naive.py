@@ -149,3 +149,78 @@ def test_batched_with_one_variance_a_wave_is_least_squares_in_each(data):
     cov = sum(np.outer(p, p) * c for p, c in zip(pull, within, strict=True))
     cov = cov / np.outer(pull.sum(0), pull.sum(0))
     assert np.allclose(found.cov[3:, 3:], cov)
+
+
+@pytest.fixture(scope="module")
+def stratified():
+    """Three waves in two strata; shares, levels and best arms differ between the strata."""
+    rng = np.random.default_rng(8)
+    n, strata = 900, np.repeat(["x", "y"], [300, 600])
+    rng.shuffle(strata)
+    wave = rng.integers(1, 4, n)
+    of_x = np.array([[1 / 3, 1 / 3, 1 / 3], [0.6, 0.3, 0.1], [0.7, 0.1, 0.2]])
+    shares = np.where((strata == "x")[:, None], of_x[wave - 1], of_x[wave - 1][:, ::-1])
+    arm = (rng.random(n)[:, None] > np.cumsum(shares, axis=1)[:, :2]).sum(axis=1)
+    y = 2.0 * (strata == "y") + 0.3 * arm + rng.normal(size=n)
+    return y, arm, shares, wave, strata
+
+
+def by_hand(found, stratified):
+    """Estimates of each stratum by itself, averaged by the strata's sizes."""
+    *_, strata = stratified
+    parts = [(found(strata == name), np.mean(strata == name)) for name in ("x", "y")]
+    estimate = sum(weight * one.arm_estimate for one, weight in parts)
+    return estimate, sum(weight**2 * one.arm_cov for one, weight in parts)
+
+
+def test_within_strata_is_the_average_of_each_by_itself(stratified):
+    y, arm, shares, wave, strata = stratified
+    own = shares[np.arange(y.size), arm]
+    for whole, part in (
+        (
+            weighted_m(y, arm, own, strata=strata),
+            lambda at: weighted_m(y[at], arm[at], own[at]),
+        ),
+        (
+            adaptive_aipw(y, arm, shares, wave, strata=strata),
+            lambda at: adaptive_aipw(y[at], arm[at], shares[at], wave[at]),
+        ),
+        (
+            batched_ols(y, arm, wave, strata=strata),
+            lambda at: batched_ols(y[at], arm[at], wave[at]),
+        ),
+    ):
+        estimate, cov = by_hand(part, stratified)
+        assert whole.arm_estimate == pytest.approx(estimate, rel=1e-12)
+        assert whole.arm_cov == pytest.approx(cov, rel=1e-9, abs=1e-15)
+
+
+def test_strata_that_share_clusters_are_estimated_jointly(stratified):
+    """Cells of arm by stratum by statsmodels, weighted and clustered, then averaged."""
+    import statsmodels.api as sm
+
+    y, arm, shares, _, strata = stratified
+    own, cluster = shares[np.arange(y.size), arm], np.arange(y.size) % 30
+    cell = arm * 2 + (strata == "y")
+    design = (cell[:, None] == np.arange(6)).astype(float)
+    fit = sm.WLS(y, design, weights=own**-0.5).fit(
+        cov_type="cluster", cov_kwds={"groups": cluster, "use_correction": False}
+    )
+    average = np.kron(np.eye(3), [np.mean(strata == "x"), np.mean(strata == "y")])
+    found = weighted_m(y, arm, own, strata=strata, cluster=cluster)
+    assert found.arm_estimate == pytest.approx(average @ fit.params, rel=1e-10)
+    assert found.arm_cov == pytest.approx(average @ fit.cov_params() @ average.T, rel=1e-8)
+
+
+def test_one_stratum_is_none_and_an_empty_cell_has_its_reason(stratified):
+    y, arm, shares, wave, strata = stratified
+    own = shares[np.arange(y.size), arm]
+    assert weighted_m(y, arm, own, strata=np.full(y.size, "all")) == weighted_m(y, arm, own)
+    gone = np.where((arm == 2) & (strata == "x"), np.nan, y)
+    for found in (
+        weighted_m(gone, arm, own, strata=strata),
+        adaptive_aipw(gone, arm, shares, wave, strata=strata),
+        batched_ols(gone, arm, wave, strata=strata),
+    ):
+        assert "1 of 2 strata have no known outcome of it (x)" in str(found.not_estimable["2"])
+        assert "1 - 0" in found.names and "1 - 0" not in found.not_estimable

@@ -261,16 +261,61 @@ def _models(known: Known) -> Iterator[Fault]:
         goals = known.names("outcomes") | known.names("targets")
         yield from refer(f"{path}.outcome", model.outcome, goals, "an outcome or target")
         if model.outcome in outcomes:
-            yield from _model_fits(model, outcomes[model.outcome], path)
+            yield from _model_fits(known, model, outcomes[model.outcome], path)
 
 
-def _model_fits(model: Model, outcome: Outcome, path: str) -> Iterator[Fault]:
+def _model_fits(known: Known, model: Model, outcome: Outcome, path: str) -> Iterator[Fault]:
     binomial = model.kind in {"beta binomial", "hierarchical binomial"}
     if binomial and outcome.kind not in {"any", "successes"}:
         found = f"'{model.kind}' for an outcome of kind '{outcome.kind}'"
         yield Fault(f"{path}.kind", found, "an outcome of kind 'any' or 'successes'")
     if model.kind.startswith("hierarchical") and model.cluster is None:
         yield Fault(f"{path}.cluster", "nothing", "the column of the clusters")
+    if model.kind != "beta binomial" and model.pooling != "none":
+        found = f"'{model.pooling}' for kind '{model.kind}'"
+        yield Fault(f"{path}.pooling", found, "kind 'beta binomial', or no pooling")
+    yield from _model_clusters(known, model, path)
+    yield from _model_priors(known, model, path)
+
+
+def _model_priors(known: Known, model: Model, path: str) -> Iterator[Fault]:
+    """Faults of what is known of single arms beforehand."""
+    if model.arm_priors and model.kind != "beta binomial":
+        yield Fault(f"{path}.arm_priors", f"kind '{model.kind}'", "kind 'beta binomial'")
+    if model.has_evidence and model.pooling != "none":
+        found = "priors of single arms beside strata that inform each other"
+        yield Fault(f"{path}.pooling", found, "one of them")
+    for arm in model.arm_priors:
+        yield from refer(f"{path}.arm_priors", arm, known.arm_ids, "an arm")
+    earlier, place = model.earlier, f"{path}.earlier"
+    if earlier is None:
+        return
+    if model.kind not in {"beta binomial", "hierarchical binomial"}:
+        needed = "kind 'beta binomial' or 'hierarchical binomial'"
+        yield Fault(place, f"kind '{model.kind}'", needed)
+    if earlier.file is None and not earlier.results:
+        fix = 'add file = "report.json" or results = { ARM = [12, 100] }'
+        yield Fault(place, "neither file nor results", "what the earlier study found", fix)
+    for arm in (*earlier.arms, *earlier.results):
+        yield from refer(place, arm, known.arm_ids, "an arm")
+    for arm, (first, second) in earlier.results.items():
+        counts = model.kind == "beta binomial"
+        good = 0 <= first <= second if counts else second > 0
+        needed = "[successes, trials]" if counts else "[mean, standard deviation above 0]"
+        if not good:
+            yield Fault(f"{place}.results.{arm}", f"[{first:g}, {second:g}]", needed)
+
+
+def _model_clusters(known: Known, model: Model, path: str) -> Iterator[Fault]:
+    """Faults of the sizes that clusters are assumed to have."""
+    these = model.kind == "hierarchical binomial" and model.clusters == "these"
+    for name in ("cluster_size", "new_units"):
+        if getattr(model, name) and not these:
+            needed = "kind 'hierarchical binomial' with clusters = \"these\""
+            yield Fault(f"{path}.{name}", f"{getattr(model, name)!r}", needed)
+    if model.cluster_size is not None and known.columns is not None:
+        column = (f"{path}.cluster_size", model.cluster_size, known.columns)
+        yield from refer(*column, "a column of [units]")
 
 
 def _plan(known: Known) -> Iterator[Fault]:

@@ -189,6 +189,20 @@ class Target(Table):
 # What will be done with the data, and the numbers that the design was planned on.
 
 
+class EarlierStudy(Frozen):
+    """What an earlier study found of the arms, as a prior."""
+
+    file: str | None = None
+    """Its results, a file in the study's folder: report.json, the JSON of a posterior, or a CSV."""
+    weight: Share = 1.0
+    """How much each of its units counts, from 0 (not at all) to 1 (as much as one of ours)."""
+    arms: dict[Identifier, str] = Field(default_factory=dict)
+    """Arm: its name in the file, where it has another one there."""
+    results: dict[Identifier, tuple[float, float]] = Field(default_factory=dict)
+    """Arm: [successes, trials], or for kind "hierarchical binomial" [mean, standard deviation] of
+    its log odds; read from the file where there is one."""
+
+
 class Model(Frozen):
     """A model of an outcome that a decision learns from."""
 
@@ -201,10 +215,27 @@ class Model(Frozen):
     """Column of the clusters, for hierarchical models."""
     prior: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
     """Beta prior of an arm's success probability, for kind "beta binomial"."""
+    arm_priors: dict[Identifier, tuple[PositiveFloat, PositiveFloat]] = Field(default_factory=dict)
+    """Arm: beta prior of its own, for kind "beta binomial"."""
+    earlier: EarlierStudy | None = None
+    """What an earlier study found of the arms, as a prior."""
     overdispersion: Literal["beta-binomial"] | None = None
     """Units that differ within arm and cluster, for kind "hierarchical binomial"."""
     clusters: Literal["new", "these"] = "new"
     """Whether success probabilities are means over new clusters or over those of the data."""
+    cluster_size: str | None = None
+    """For clusters "these": column of the number of units that each cluster is to count for; by
+    default as many as its trials."""
+    new_units: NonNegativeFloat = 0.0
+    """For clusters "these": units of new clusters that count beside them."""
+    pooling: Literal["none", "partial"] = "none"
+    """For shares within strata and kind "beta binomial": whether an arm's strata inform each
+    other."""
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether its prior says more of some arms than of others."""
+        return self.earlier is not None or bool(self.arm_priors)
 
 
 class Effects(Frozen):

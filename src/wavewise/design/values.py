@@ -24,6 +24,7 @@ __all__ = [
     "TAG",
     "CalendarDay",
     "ClockTime",
+    "Columns",
     "Country",
     "DateFormat",
     "DeliveryChoice",
@@ -213,6 +214,12 @@ Numbers = Annotated[
     tuple[float, ...], Field(min_length=1), BeforeValidator(_listed), _one_or_list("number")
 ]
 Level = StrictBool | str | int | float
+
+Columns = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 
 
 class Frozen(BaseModel):

@@ -161,6 +161,22 @@ def _allocation_rule(known: Known, wave: Wave, rule: AllocationRule, path: str) 
     elif rule.rule != "equal":
         yield Fault(f"{path}.model", "nothing", f"a model ({listing(known.names('models'))})")
     yield from _control_and_floor(known, wave, rule, path)
+    yield from _within(known, wave, rule, f"{path}.within")
+
+
+def _within(known: Known, wave: Wave, rule: AllocationRule, path: str) -> Iterator[Fault]:
+    """Faults of the strata within which shares are learned."""
+    units = known.sound.get("units")
+    if not rule.within or units is None:
+        return
+    if rule.rule == "equal":
+        yield Fault(path, "strata beside equal shares", "a rule that learns, or no `within`")
+    strata = units.strata if wave.strata is None else wave.strata
+    if not strata:
+        fix = 'add strata = ["COLUMN"] to [units] or to the wave'
+        yield Fault(path, "no strata of the units", "strata to learn shares within", fix)
+    for column in rule.columns_within(strata):
+        yield from refer(path, column, set(strata), "a column of the strata")
 
 
 def _control_and_floor(

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from wavewise.design.values import (
     TAG,
     CalendarDay,
+    Columns,
     Frozen,
     Identifier,
     Identifiers,
@@ -20,6 +21,7 @@ from wavewise.design.values import (
 )
 
 __all__ = [
+    "ALL_STRATA",
     "AllocationRule",
     "Arm",
     "Imported",
@@ -129,6 +131,9 @@ RULE_OPTIONS = {
 }
 
 
+ALL_STRATA = "strata"  # in `within`: all columns of the strata
+
+
 class UnitsShare(Frozen):
     """A share of all units, drawn at random from those that no earlier wave took."""
 
@@ -165,6 +170,13 @@ class AllocationRule(Frozen):
     """For tempered Thompson: the part of the wave that is shared equally."""
     beta: Share | None = None
     """For top-two: the probability that the first of the two arms is played."""
+    within: Columns = ()
+    """Strata within which shares are learned: "strata" for those of the wave, or some of their
+    columns."""
+
+    def columns_within(self, strata: tuple[str, ...]) -> tuple[str, ...]:
+        """Columns whose values make the strata of the rule, of the strata columns of the wave."""
+        return strata if self.within == (ALL_STRATA,) else self.within
 
     @model_validator(mode="after")
     def _options_fit_the_rule(self) -> Self:

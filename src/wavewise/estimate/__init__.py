@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wavewise.estimate.adaptive.winner import Winner, winner
     from wavewise.estimate.bayes.beta_binomial import BetaBinomial, beta_binomial
     from wavewise.estimate.bayes.normal_means import NormalMeans, normal_means
+    from wavewise.estimate.bayes.pooled_beta import PooledBeta, pooled_beta_binomial
     from wavewise.estimate.binomial.model import hierarchical_binomial
     from wavewise.estimate.binomial.predictive import posterior_predictive_check
     from wavewise.estimate.binomial.priors import (
@@ -89,6 +90,7 @@ __all__ = [
     "NormalPriors",
     "OutcomeIndex",
     "Persistence",
+    "PooledBeta",
     "PriorSensitivity",
     "PropensityEstimate",
     "QValues",
@@ -118,6 +120,7 @@ __all__ = [
     "normal_means",
     "pair_margins",
     "persistence",
+    "pooled_beta_binomial",
     "posterior_predictive_check",
     "prior_sensitivity",
     "propensity",
@@ -185,6 +188,8 @@ _HOMES = {
     "StudentT": "wavewise.estimate.binomial.priors",
     "ate": "wavewise.estimate.effects.ate",
     "beta_binomial": "wavewise.estimate.bayes.beta_binomial",
+    "PooledBeta": "wavewise.estimate.bayes.pooled_beta",
+    "pooled_beta_binomial": "wavewise.estimate.bayes.pooled_beta",
     "hierarchical_binomial": "wavewise.estimate.binomial.model",
     "hierarchical_normal": "wavewise.estimate.normal.model",
     "pair_margins": "wavewise.estimate.effects.results",

@@ -114,6 +114,8 @@ class WaveContents:
     effects: "tuple[OutcomeEffects, ...]" = ()
     posterior: "OutcomePosterior | NotEstimable | None" = None
     next_shares: Mapping[str, float] = field(default_factory=dict)
+    # The decision about them as it was kept, where it has shares by stratum or priors of arms.
+    decided: Mapping[str, Any] = field(default_factory=dict)
     exploratory: bool = False
     truth: "TruthContents | None" = None
     sent: str = ""  # What was sent and received, a sentence.
@@ -180,6 +182,9 @@ class DecisionContents:
     runner_up: str | None = None
     next_step: str = ""
     made_from_former: str = ""  # That it used outcomes that were made anew since, a sentence.
+    # What is known of single arms beforehand, and the choice with less of it: as decided.
+    prior: str = ""
+    prior_rows: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         require_finite(self, "decision")

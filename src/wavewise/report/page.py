@@ -1,19 +1,22 @@
 """The page: one self-contained HTML file, and its figures and numbers as files beside it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from wavewise.report.answers import Findings, answers, facts, findings, headline, trust
 from wavewise.report.blocks import (
     Block,
     Bullets,
     CheckList,
+    Column,
     Fold,
     Heading,
     Note,
     Pairs,
     Section,
+    Table,
     environment,
     figures_of,
 )
@@ -65,7 +68,7 @@ from wavewise.report.figures.posterior import posterior_figure, prob_optimal_fig
 from wavewise.report.figures.ridges import ridge_figure
 from wavewise.report.figures.sends import sends_figure
 from wavewise.report.models import ScoreFit, adaptive_table, score_panels_of, score_table
-from wavewise.report.numbers import percent, probability, scale_of
+from wavewise.report.numbers import count, percent, probability, scale_of
 from wavewise.report.posteriors import OutcomePosterior, posterior_table
 from wavewise.shared.results import NotEstimable
 
@@ -73,6 +76,7 @@ __all__ = ["RenderedReport", "render"]
 
 MOST_DENSITIES = 3  # with more waves than this, single waves show intervals only, to stay small
 MOST_OPEN_WAVES = 3
+MOST_STRATA = 30  # in a table of shares by stratum
 
 
 @dataclass(frozen=True)
@@ -481,10 +485,52 @@ def _posteriors(
         yield Fold(f"After: {wave.title}", (figure, posterior_table(after, None)), "wave")
 
 
+def _shares_by_stratum(wave: WaveContents) -> Iterator[Block]:
+    """Shares of the next wave by stratum, where they were learned so."""
+    strata = wave.decided.get("shares_by_stratum") or {}
+    if not strata:
+        return
+    counts = {row["stratum"]: row["n_units"] for row in wave.decided["strata"]}
+    arms = list(next(iter(strata.values())))
+    columns = (", ".join(wave.decided["within"]), "Units before", *arms)
+    rows = tuple(
+        (name, count(counts[name]), *(percent(shares[arm], 1) for arm in arms))
+        for name, shares in list(strata.items())[:MOST_STRATA]
+    )
+    more = len(strata) - MOST_STRATA
+    note = f"{more:,} more strata are in report.json." if more > 0 else ""
+    head = tuple(Column(name, numeric=k > 0) for k, name in enumerate(columns))
+    yield Table(f"Shares of {wave.decided['for_wave']} by stratum", head, rows, note=note)
+
+
+def _less_of_the_prior(what: str, prior: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+    """The decision with the prior, with half of it and without it."""
+    if not rows:
+        return
+    arms = list(next((row["shares"] for row in rows if row["shares"]), {}))
+    columns = ("Prior at", "Best", "Probability", *(f"Share of {arm}" for arm in arms))
+    cells = tuple(
+        (
+            percent(row["weight"], 0),
+            row["arm"] or row["reason"],
+            "" if row["prob_optimal"] is None else probability(row["prob_optimal"]),
+            *("" if not row["shares"] else percent(row["shares"][arm], 1) for arm in arms),
+        )
+        for row in rows
+    )
+    head = tuple(Column(name, numeric=k > 1) for k, name in enumerate(columns))
+    yield Table(f"{what} with less of the prior", head, cells, note=prior)
+
+
 def _decision(contents: ReportContents, posterior: OutcomePosterior | None) -> Iterator[Block]:
+    for wave in contents.waves:
+        yield from _shares_by_stratum(wave)
+        told = (wave.decided.get("prior", ""), wave.decided.get("prior_sensitivity", ()))
+        yield from _less_of_the_prior(f"Decision after {wave.title}", *told)
     decision = contents.decision
     if decision is None:
         return
+    yield from _less_of_the_prior("Choice of the arm", decision.prior, decision.prior_rows)
     yield from filter(None, (decision.made_from_former, *_unsent(contents)))
     rows = {row.arm: row for row in posterior.rows} if posterior else {}
     row = rows.get(decision.arm or "")

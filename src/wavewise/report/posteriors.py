@@ -9,7 +9,12 @@ import numpy as np
 import scipy.special
 
 from wavewise.design.spec import Outcome
-from wavewise.estimate import BetaBinomial, HierarchicalNormal, NormalMeans
+from wavewise.estimate import (
+    BetaBinomial,
+    HierarchicalBinomial,
+    HierarchicalNormal,
+    NormalMeans,
+)
 from wavewise.estimate.bayes.draws import density_of_draws
 from wavewise.report.blocks import Column, Table
 from wavewise.report.effects import require_finite, require_share
@@ -27,8 +32,6 @@ from wavewise.shared.results import FloatArray
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from wavewise.estimate import HierarchicalBinomial
 
     ArmPosterior = BetaBinomial | NormalMeans | HierarchicalBinomial | HierarchicalNormal
 
@@ -49,6 +52,9 @@ class PosteriorRow:
     policy_regret: float
     successes: int | None = None
     trials: int | None = None
+    # Posterior mean and standard deviation on the log-odds scale, of models that have it.
+    log_odds_mean: float | None = None
+    log_odds_sd: float | None = None
 
     def __post_init__(self) -> None:
         require_finite(self, f"posterior of {self.arm!r}")
@@ -98,9 +104,17 @@ class OutcomePosterior:
                 policy_regret=float(posterior.policy_regret[k]),
                 successes=round(counts[arm]["successes"]) if counts else None,
                 trials=round(counts[arm]["trials"]) if counts else None,
+                **self._log_odds(k),
             )
             for k, arm in enumerate(posterior.arms)
         )
+
+    def _log_odds(self, k: int) -> dict[str, float]:
+        """Of an arm, where the model has it: what a later study takes as a prior."""
+        if not isinstance(self.posterior, HierarchicalBinomial):
+            return {}
+        mean, sd = float(self.posterior.mean[k]), float(self.posterior.sd[k])
+        return {"log_odds_mean": self.outcome.sign * mean, "log_odds_sd": sd}
 
     @cached_property
     def densities(self) -> Mapping[str, tuple[FloatArray, FloatArray]]:

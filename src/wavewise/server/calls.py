@@ -13,7 +13,7 @@ from wavewise.fieldwork.voice.answers import reject_twiml
 from wavewise.fieldwork.voice.prompts import PromptFolder
 from wavewise.server.authentication import africas_talking_form, settings_of, twilio_form
 from wavewise.server.errors import HttpProblem
-from wavewise.workflow.send.calls import call_back, call_ended, next_step
+from wavewise.workflow.send.calls import call_back, call_ended, call_length, next_step
 
 __all__ = ["router"]
 
@@ -47,6 +47,9 @@ async def twilio_status(request: Request, key: Key) -> Response:
     if status in {"busy", "no-answer", "failed", "canceled"}:
         study = settings_of(request).study
         await run_in_threadpool(call_ended, study, key, status.replace("-", " "))
+    elif status == "completed":
+        study, told = settings_of(request).study, form.get("CallDuration", "")
+        await run_in_threadpool(call_length, study, key, form.get("CallSid") or key, told)
     return Response(status_code=204)
 
 
@@ -59,6 +62,9 @@ async def africas_talking_step(request: Request) -> Response:
     if form.get("isActive") == "0":
         if form.get("hangupCause", "NORMAL_CLEARING") != "NORMAL_CLEARING":
             await run_in_threadpool(call_ended, study, key, "no answer")
+        else:
+            told = form.get("durationInSeconds", "")
+            await run_in_threadpool(call_length, study, key, form.get("sessionId") or key, told)
         return Response(status_code=204)
     if form.get("direction", "").lower() == "inbound":
         await _rung(request, form.get("callerNumber", ""), form.get("sessionId", ""))

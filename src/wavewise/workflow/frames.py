@@ -134,7 +134,12 @@ class UnitData:
                 "with `wavewise people import DIR FILE --for-wave WAVE`, give [derived] a `cut` "
                 "with `missing`, or leave these units out by the wave's `where`"
             )
-        joined = pl.concat_str([levels(column) for column in named], separator=STRATUM_SEPARATOR)
+        return self.labels(columns)
+
+    def labels(self, columns: Sequence[str]) -> pl.Series:
+        """Values of columns joined by ``|``, null where one of them is."""
+        named = [levels(column) for column in self.select(*columns)]
+        joined = pl.concat_str(named, separator=STRATUM_SEPARATOR)
         return pl.select(joined.alias("stratum"))["stratum"]
 
     def groups(self, spec: StudySpec) -> pl.Series | None:
@@ -215,6 +220,20 @@ class WaveData:
 
     def __len__(self) -> int:
         return len(self.arm)
+
+    def where(self, mask: pl.Series) -> "WaveData":
+        """The units for which a mask is true."""
+        return replace(
+            self,
+            units=self.units.where(mask),
+            stratum=self.stratum.filter(mask),
+            arm=self.arm.filter(mask),
+            propensity=self.propensity.filter(mask),
+            held_out=self.held_out.filter(mask),
+            content=self.content.filter(mask),
+            content_propensity=self.content_propensity.filter(mask),
+            outcomes=self.outcomes.filter(mask) if self.outcomes.width else self.outcomes,
+        )
 
     @property
     def condition(self) -> pl.Series:
@@ -418,6 +437,7 @@ class ClosedWaves:
 
     spec: StudySpec
     waves: Mapping[str, ClosedWave]  # In the order in which they were asked for.
+    stratum: str | None = None  # Where the units are those of one stratum only.
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -431,6 +451,27 @@ class ClosedWaves:
     def data(self, wave_id: str) -> WaveData:
         """Units, assignment and outcomes of a wave."""
         return self.waves[wave_id].data
+
+    def labels(self, wave_ids: Sequence[str], columns: Sequence[str]) -> dict[str, pl.Series]:
+        """Stratum of each wave's units by columns; refused where a unit has no value."""
+        found = {wave_id: self.data(wave_id).units.labels(columns) for wave_id in wave_ids}
+        lacking = {name: n for name, labels in found.items() if (n := labels.null_count())}
+        if lacking:
+            counts = ", ".join(f"{n:,} units of {name}" for name, n in lacking.items())
+            raise EstimationError(
+                f"found {counts} without a value of {', '.join(columns)}; needed the stratum of "
+                "every unit for shares within strata; import it with `wavewise people import`, or "
+                "leave that column out of `within`"
+            )
+        return found
+
+    def in_stratum(self, stratum: str, labels: Mapping[str, pl.Series]) -> "ClosedWaves":
+        """The same waves with the units of one stratum only."""
+        waves = {
+            name: replace(self.waves[name], data=self.data(name).where(of_units == stratum))
+            for name, of_units in labels.items()
+        }
+        return ClosedWaves(self.spec, waves, stratum)
 
     def until(self, wave_id: str) -> tuple[str, ...]:
         """The waves up to this one, in the order of the study file."""

@@ -157,6 +157,11 @@ def _prepare(study: Study, folder: Path) -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     path.write_text(f"{MARK}\n{study.text}", encoding="utf-8")
+    for model in study.spec.models.values():
+        if model.earlier is not None and model.earlier.file is not None:
+            copy = folder / model.earlier.file
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(study.folder / model.earlier.file, copy)
     channels = {str(message.channel) for message in study.spec.messages} - {NO_PROVIDER}
     tables = [f'["{name}"]\nprovider = "file"\nrate_per_second = inf\n' for name in channels]
     (folder / CHANNELS_FILE).write_text("\n".join(sorted(tables)), encoding="utf-8")

@@ -1,6 +1,8 @@
 """A study folder: the study file, its database, and where the clock comes in."""
 
-from collections.abc import Callable, Iterator
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -9,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wavewise.design.parse import parse_spec
-from wavewise.design.spec import StudySpec
+from wavewise.design.spec import EarlierStudy, StudySpec
 from wavewise.design.versions import spec_hash
 from wavewise.design.waves import Wave
-from wavewise.errors import InputError, RegistrationError, StateError
+from wavewise.errors import Fault, InputError, RegistrationError, SpecError, StateError
 
 if TYPE_CHECKING:
     from wavewise.store import Store, VersionRow
@@ -141,7 +143,100 @@ def read_study_file(folder: Path) -> tuple[str, StudySpec]:
         raise InputError(
             f"{path}: found a byte that is not UTF-8 at position {error.start}; save it as UTF-8"
         ) from None
-    return text, parse_spec(text)
+    return text, with_earlier_results(parse_spec(text), folder)
+
+
+# What earlier studies found, read into the spec: it is registered with the rest of the plan.
+
+
+def with_earlier_results(spec: StudySpec, folder: Path) -> StudySpec:
+    """The spec with the results of the earlier studies that its models name."""
+    models, faults = dict(spec.models), []
+    for name, model in spec.models.items():
+        earlier = model.earlier
+        if earlier is None or earlier.file is None:
+            continue
+        place = f"models.{name}.earlier"
+        there = _results_of(folder / earlier.file, model.kind, f"{place}.file")
+        found = there if isinstance(there, Fault) else _of_our_arms(spec, earlier, there, place)
+        if isinstance(found, Fault):
+            faults.append(found)
+        else:
+            same = earlier.model_copy(update={"results": found})
+            models[name] = model.model_copy(update={"earlier": same})
+    if faults:
+        raise SpecError(
+            "the study file names results of earlier studies that cannot be used", faults
+        )
+    return spec.model_copy(update={"models": models}) if models != spec.models else spec
+
+
+Pairs = dict[str, tuple[float, float]]
+
+
+def _of_our_arms(spec: StudySpec, earlier: EarlierStudy, there: Pairs, place: str) -> Pairs | Fault:
+    """Results of the arms of this study, under their names here."""
+    ours = dict.fromkeys(
+        arm.id for wave in spec.waves for arm in spec.arms_of(wave) if arm.id != wave.control_id
+    )
+    names = ", ".join(there) or "none"
+    unknown = sorted(set(earlier.arms.values()) - set(there))
+    if unknown:
+        return Fault(f"{place}.arms", ", ".join(unknown), f"arms of the file: {names}")
+    known = {arm: earlier.arms.get(arm, arm) for arm in ours}
+    found = {arm: there[name] for arm, name in known.items() if name in there}
+    if not found:
+        fix = f'name them in {place}.arms, such as {{ {next(iter(ours))} = "..." }}'
+        return Fault(f"{place}.file", f"arms {names}", f"one of {', '.join(ours)}", fix)
+    if earlier.results and earlier.results != found:
+        return Fault(f"{place}.results", "others than the file's", "one of both", "take one out")
+    return found
+
+
+def _results_of(path: Path, kind: str, place: str) -> Pairs | Fault:
+    """Arm: successes and trials, or mean and standard deviation of its log odds."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        is_json = path.suffix.lower() == ".json"
+        rows = _rows_of_arms(json.loads(text)) if is_json else csv.DictReader(text.splitlines())
+        listed = [dict(row) for row in rows]
+    except (OSError, ValueError) as error:
+        found = f"'{path.name}', which cannot be read ({type(error).__name__})"
+        return Fault(place, found, "a file in the study's folder", "copy it there")
+    first, second = ("successes", "trials") if kind == "beta binomial" else _LOG_ODDS
+    try:
+        return {str(row["arm"]): (float(row[first]), float(row[second])) for row in listed}
+    except (KeyError, TypeError, ValueError):
+        fix = "take report/report.json of an earlier study with such a model, or write a CSV"
+        return Fault(place, f"'{path.name}'", f"columns arm, {first}, {second} for every arm", fix)
+
+
+_LOG_ODDS = ("log_odds_mean", "log_odds_sd")
+
+
+def _rows_of_arms(found: Any) -> list[dict[str, Any]]:
+    """Rows of the last posterior in a document: of a report, or a posterior by itself."""
+    kind = found.get("kind", "") if isinstance(found, dict) else ""
+    if kind == "beta-binomial posterior":
+        return _in_rows(found, ("arms", "successes", "trials"))
+    if kind == "hierarchical binomial posterior":
+        names = ("arm", "successes", "trials", "mean", "sd")
+        rows = _in_rows(found["arms"], names)
+        return [row | dict(zip(_LOG_ODDS, (row["mean"], row["sd"]), strict=True)) for row in rows]
+    listed = found.get("rows") if isinstance(found, dict) else None
+    first = listed[0] if isinstance(listed, list) and listed else None
+    if isinstance(listed, list) and isinstance(first, dict) and first.get("trials") is not None:
+        return listed
+    inner = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+    last: list[dict[str, Any]] = []
+    for part in inner:
+        last = _rows_of_arms(part) or last
+    return last
+
+
+def _in_rows(columns: Any, names: Sequence[str]) -> list[dict[str, Any]]:
+    rows = zip(*(columns[name] for name in names), strict=True)
+    return [dict(zip(("arm", *names[1:]), row, strict=True)) for row in rows]
 
 
 @contextmanager

@@ -8,10 +8,14 @@ import numpy as np
 from wavewise.errors import EstimationError, InputError
 from wavewise.estimate.adaptive.data import (
     Observed,
+    Strata,
     ordered_waves,
+    parts_of,
     read_observed,
     read_propensities,
+    read_strata,
     reasons_of_empty_arms,
+    reasons_of_empty_strata,
 )
 from wavewise.estimate.adaptive.results import (
     CLUSTERS_SPAN_WAVES,
@@ -38,7 +42,7 @@ _FLOOR_DECAY = 0.7
 
 
 @renamed(propensities="propensity", weights="weighting")
-@aligned("outcome", "arm", "propensity", "wave", "cluster")
+@aligned("outcome", "arm", "propensity", "wave", "cluster", "strata")
 def adaptive_aipw(
     outcome: Any,
     arm: Any,
@@ -49,6 +53,7 @@ def adaptive_aipw(
     level: float = 0.95,
     floor_decay: float = _FLOOR_DECAY,
     cluster: Any = None,
+    strata: Any = None,
     arms: Sequence[Any] | None = None,
     waves: Sequence[Any] | None = None,
 ) -> AdaptiveEstimates:
@@ -74,6 +79,10 @@ def adaptive_aipw(
         that looks bad; 0 makes two-point weights constant ones.
     cluster : array-like, shape (n_units,), optional
         Label of each unit's cluster: scores are summed within clusters before they are squared.
+    strata : array-like, shape (n_units,), optional
+        Strata within which shares differ: estimates are made within each and averaged by the
+        strata's numbers of units. Weights that follow a unit's own shares would otherwise count
+        those strata most in which an arm was drawn most.
     arms : sequence of labels, optional
         All arms; the first is the one that others are compared with. Sorted by default.
     waves : sequence of labels, optional
@@ -130,7 +139,9 @@ def adaptive_aipw(
     observed = read_observed(outcome, arm, arms)
     every = read_propensities(propensity, observed)
     when, names = ordered_waves(wave, observed.arm.size, waves)
-    reasons = reasons_of_empty_arms(observed) | _never_possible(observed, every, when, names)
+    within = read_strata(strata, observed.arm.size)
+    reasons = reasons_of_empty_strata(observed, within) | reasons_of_empty_arms(observed)
+    reasons |= _never_possible(observed, every, when, names)
     kept = observed.known
     when, names = _present(when[kept], names)
     y, codes, share = observed.outcome[kept], observed.arm[kept], every[kept]
@@ -138,11 +149,17 @@ def adaptive_aipw(
     if not usable.any():
         raise EstimationError("found no arm that could be drawn in all waves; see `weighted_m`")
     estimate, cov = np.zeros(usable.size), np.zeros((usable.size, usable.size))
-    scores = aipw_scores(y, codes, share[:, usable], when, np.flatnonzero(usable))
-    held = _weights(share[:, usable], when, weighting, floor_decay)
-    total = held.sum(axis=0)
-    estimate[usable] = (held * scores).sum(axis=0) / total
-    part = held * (scores - estimate[usable]) / total
+    part = np.zeros((y.size, int(usable.sum())))
+    for rows, weight in parts_of(within, kept):
+        scores = aipw_scores(
+            y[rows], codes[rows], share[rows][:, usable], moment := _dense(when[rows]),
+            np.flatnonzero(usable),
+        )  # fmt: skip
+        held = _weights(share[rows][:, usable], moment, weighting, floor_decay)
+        total = held.sum(axis=0)
+        own = (held * scores).sum(axis=0) / total
+        estimate[usable] += weight * own
+        part[rows] = weight * (held * (scores - own) / total)
     groups = None if cluster is None else _clusters(cluster, kept)
     if groups is not None:
         part = _sums_of_clusters(part, groups)
@@ -157,8 +174,13 @@ def adaptive_aipw(
         reasons=reasons,
         se="martingale" if groups is None else "martingale, clustered",
         assumptions=_ASSUMPTIONS if groups is None else (*_ASSUMPTIONS, CLUSTERS_SPAN_WAVES),
-        provenance=_provenance(weighting, names, groups, y, codes, share, when),
+        provenance=_provenance(weighting, names, groups, y, codes, share, when, within, kept),
     )
+
+
+def _dense(when: IntArray) -> IntArray:
+    """Waves without gaps, in their order: a stratum need not be in all of them."""
+    return np.unique(when, return_inverse=True)[1].astype(np.int64)
 
 
 def _clusters(cluster: Any, kept: BoolArray) -> IntArray:
@@ -183,9 +205,14 @@ def _provenance(
     arm: IntArray,
     share: FloatArray,
     when: IntArray,
+    within: Strata | None,
+    kept: BoolArray,
 ) -> Provenance:
     method = f"adaptively weighted AIPW, {weights} weights, {len(names)} waves"
     arrays = {"outcome": y, "arm": arm, "propensities": share, "wave": when}
+    if within is not None:
+        method += f", averaged over {len(within.names):,} strata"
+        arrays["strata"] = within.code[kept]
     if groups is not None:
         method += f", {int(groups.max()) + 1:,} clusters"
         arrays["cluster"] = groups

@@ -7,7 +7,14 @@ from typing import Any, Literal
 import numpy as np
 
 from wavewise.errors import InputError
-from wavewise.estimate.adaptive.data import ordered_waves, read_observed, reasons_of_empty_arms
+from wavewise.estimate.adaptive.data import (
+    ordered_waves,
+    parts_of,
+    read_observed,
+    read_strata,
+    reasons_of_empty_arms,
+    reasons_of_empty_strata,
+)
 from wavewise.estimate.adaptive.results import AdaptiveEstimates, adaptive_table
 from wavewise.estimate.effects.table import check_level
 from wavewise.shared.inputs import aligned
@@ -25,7 +32,7 @@ __all__ = ["batched_ols"]
 _FEWEST = 2  # units of an arm in a wave
 
 
-@aligned("outcome", "arm", "wave")
+@aligned("outcome", "arm", "wave", "strata")
 def batched_ols(
     outcome: Any,
     arm: Any,
@@ -33,6 +40,7 @@ def batched_ols(
     *,
     variance: Literal["wave", "arm"] = "wave",
     level: float = 0.95,
+    strata: Any = None,
     arms: Sequence[Any] | None = None,
     waves: Sequence[Any] | None = None,
 ) -> AdaptiveEstimates:
@@ -50,6 +58,9 @@ def batched_ols(
         comes out near zero now and then, and that wave then has nearly all the weight.
     level : float
         In (0, 1).
+    strata : array-like, shape (n_units,), optional
+        Strata within which shares differ: estimates are made within each and averaged by the
+        strata's numbers of units.
     arms : sequence of labels, optional
         All arms; the first is the one that others are compared with. Sorted by default.
     waves : sequence of labels, optional
@@ -96,11 +107,15 @@ def batched_ols(
     kept = observed.known
     y, codes, when = observed.outcome[kept], observed.arm[kept], when[kept]
     n_arms = len(observed.arms)
-    cells = _cells(y, codes, when, (len(names), n_arms), pooled=variance == "wave")
+    within = read_strata(strata, observed.arm.size)
     own = np.eye(n_arms)
     differences = own[1:] - own[0]
-    means = _combined(cells, own)
-    contrasts = _combined(cells, differences)
+    cells = [
+        (_cells(y[rows], codes[rows], when[rows], (len(names), n_arms), variance == "wave"), weight)
+        for rows, weight in parts_of(within, kept)
+    ]
+    means = _averaged(cells, own)
+    contrasts = _averaged(cells, differences)
     return adaptive_table(
         observed.arms,
         means[0],
@@ -108,14 +123,21 @@ def batched_ols(
         observed.counts(kept),
         n_missing=observed.counts(~kept),
         level=level,
-        reasons=reasons_of_empty_arms(observed)
-        | _reasons(observed.arms, means[2], contrasts[2], observed.counts(kept)),
+        reasons=_reasons(observed.arms, means[2], contrasts[2], observed.counts(kept))
+        | reasons_of_empty_strata(observed, within)
+        | reasons_of_empty_arms(observed),
         contrasts=contrasts[:2],
         se=f"batched, variance by {variance}",
         assumptions=_ASSUMPTIONS,
         provenance=Provenance(
-            f"batched least squares, {len(names)} waves",
-            hash_arrays(outcome=y, arm=codes, wave=when),
+            f"batched least squares, {len(names)} waves"
+            + ("" if within is None else f", averaged over {len(within.names):,} strata"),
+            hash_arrays(
+                outcome=y,
+                arm=codes,
+                wave=when,
+                strata=None if within is None else within.code[kept],
+            ),
         ),
     )
 
@@ -138,7 +160,7 @@ class _Cells:
 
 
 def _cells(
-    y: FloatArray, arm: IntArray, when: IntArray, shape: tuple[int, int], *, pooled: bool
+    y: FloatArray, arm: IntArray, when: IntArray, shape: tuple[int, int], pooled: bool
 ) -> _Cells:
     cell, size = when * shape[1] + arm, shape[0] * shape[1]
     n = np.bincount(cell, minlength=size)
@@ -152,6 +174,16 @@ def _cells(
         spread = squares / np.maximum(n - 1, 1)
     usable = (n >= _FEWEST) & (spread > 0)
     return _Cells(mean, np.where(usable, spread / np.maximum(n, 1), 0.0), usable)
+
+
+def _averaged(
+    cells: list[tuple[_Cells, float]], weights: FloatArray
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Estimates and covariance averaged over strata, and the fewest waves that one rests on."""
+    found = [(_combined(one, weights), share) for one, share in cells]
+    estimate = np.sum([share * one[0] for one, share in found], axis=0)
+    cov = np.sum([share**2 * one[1] for one, share in found], axis=0)
+    return estimate, cov, np.min([one[2] for one, _ in found], axis=0)
 
 
 def _combined(cells: _Cells, weights: FloatArray) -> tuple[FloatArray, FloatArray, IntArray]:

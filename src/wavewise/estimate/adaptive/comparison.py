@@ -221,7 +221,7 @@ def winner_table(
     )
 
 
-@aligned("outcome", "arm", "propensity", "wave", "trials", "cluster")
+@aligned("outcome", "arm", "propensity", "wave", "trials", "cluster", "strata")
 def adaptive_comparison(
     outcome: Any,
     arm: Any,
@@ -231,6 +231,7 @@ def adaptive_comparison(
     family: Family = "gaussian",
     trials: Any = None,
     cluster: Any = None,
+    strata: Any = None,
     level: float = 0.95,
     arms: Sequence[Any] | None = None,
     control: Any = None,
@@ -245,8 +246,8 @@ def adaptive_comparison(
         As in `weighted_m`.
     wave : array-like, shape (n_units,), optional
         Labels of waves: a third column by batched least squares, for ``gaussian`` without clusters.
-    family, trials, cluster, level, arms
-        As in `weighted_m`.
+    family, trials, cluster, strata, level, arms
+        As in `weighted_m`; `strata` where shares differ between them.
     control, lower_is_better
         As in `winner_table`.
     others : mapping of str to (estimate, cov), optional
@@ -277,14 +278,16 @@ def adaptive_comparison(
     plain, weighted = (
         weighted_m(
             outcome, arm, propensity, family=family, trials=trials, stabilizer=stabilizer,
-            level=level, cluster=cluster, arms=arms,
+            level=level, cluster=cluster, strata=strata, arms=arms,
         )
         for stabilizer in ("none", "sqrt")
     )  # fmt: skip
     columns: dict[str, Any] = {**(others or {}), "Unweighted": plain, "Weighted": weighted}
     if wave is not None and family == "gaussian" and cluster is None:
         try:
-            columns["Batched"] = batched_ols(outcome, arm, wave, level=level, arms=plain.arms)
+            columns["Batched"] = batched_ols(
+                outcome, arm, wave, level=level, strata=strata, arms=plain.arms
+            )
         except EstimationError as error:
             columns["Batched"] = NotEstimable(error.message)
     return winner_table(

@@ -1,7 +1,7 @@
 """What was drawn in an adaptive experiment and what came of it, checked."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,15 @@ from wavewise.shared.results import BoolArray, FloatArray, IntArray, NotEstimabl
 
 __all__ = [
     "Observed",
+    "Strata",
     "ordered_waves",
+    "parts_of",
     "read_observed",
     "read_own_propensity",
     "read_propensities",
+    "read_strata",
     "reasons_of_empty_arms",
+    "reasons_of_empty_strata",
 ]
 
 _TOLERANCE = 1e-6
@@ -121,6 +125,60 @@ def reasons_of_empty_arms(observed: Observed) -> dict[str, NotEstimable]:
         )
         for k, name in enumerate(observed.arms)
         if known[k] == 0
+    }
+
+
+# Strata within which shares differ: what holds for each is averaged by their numbers of units.
+
+
+@dataclass(frozen=True, eq=False)
+class Strata:
+    """Stratum of each unit, and the share of all units that a stratum has."""
+
+    names: tuple[str, ...]
+    code: IntArray  # (n_units,): Position in `names`.
+    weight: FloatArray  # (n_strata,): Sums to 1; units without an outcome count.
+
+
+def read_strata(strata: Any, n_units: int) -> Strata | None:
+    """The strata of the units; None where there are none, or only one."""
+    if strata is None:
+        return None
+    labels = encode(strata, "strata", n_units)
+    if len(labels.names) == 1:
+        return None
+    weight = np.bincount(labels.codes, minlength=len(labels.names)) / n_units
+    return Strata(tuple(labels.names), labels.codes, weight)
+
+
+def parts_of(strata: Strata | None, kept: BoolArray) -> Iterator[tuple[Any, float]]:
+    """Rows of each stratum among the units that are kept, and its weight; all rows without any."""
+    if strata is None:
+        yield slice(None), 1.0
+        return
+    code = strata.code[kept]
+    for x, weight in enumerate(strata.weight.tolist()):
+        rows = np.flatnonzero(code == x)
+        if rows.size:
+            yield rows, weight
+
+
+def reasons_of_empty_strata(observed: Observed, strata: Strata | None) -> dict[str, NotEstimable]:
+    """Arms that some stratum has no known outcome of, so that no average over strata exists."""
+    if strata is None:
+        return {}
+    n_strata = len(strata.names)
+    cell = observed.arm * n_strata + strata.code
+    known = np.bincount(cell[observed.known], minlength=len(observed.arms) * n_strata)
+    empty = known.reshape(len(observed.arms), n_strata) == 0
+    return {
+        name: NotEstimable(
+            f"{int(empty[k].sum()):,} of {n_strata:,} strata have no known outcome of it "
+            f"({', '.join(np.array(strata.names)[empty[k]][:3].tolist())}"
+            f"{', ...' if empty[k].sum() > 3 else ''}), so that there is no mean over all strata"
+        )
+        for k, name in enumerate(observed.arms)
+        if empty[k].any()
     }
 
 

@@ -9,9 +9,12 @@ import numpy as np
 from wavewise.errors import EstimationError, InputError
 from wavewise.estimate.adaptive.data import (
     Observed,
+    Strata,
     read_observed,
     read_own_propensity,
+    read_strata,
     reasons_of_empty_arms,
+    reasons_of_empty_strata,
 )
 from wavewise.estimate.adaptive.results import (
     CLUSTERS_SPAN_WAVES,
@@ -203,7 +206,7 @@ _DEPENDENT = (
 )
 
 
-@aligned("outcome", "arm", "propensity", "trials", "covariates", "cluster")
+@aligned("outcome", "arm", "propensity", "trials", "covariates", "cluster", "strata")
 def weighted_m(
     outcome: Any,
     arm: Any,
@@ -215,6 +218,7 @@ def weighted_m(
     level: float = 0.95,
     covariates: Any = None,
     cluster: Any = None,
+    strata: Any = None,
     arms: Sequence[Any] | None = None,
     small_sample: SmallSample = "none",
 ) -> AdaptiveEstimates:
@@ -241,6 +245,10 @@ def weighted_m(
     cluster : array-like, shape (n_units,), optional
         Groups whose units may be alike; standard errors then sum scores over groups. The theory
         of the weights is for independent units; see the notes.
+    strata : array-like, shape (n_units,), optional
+        Strata within which shares differ, for ``gaussian``. Means are then taken within strata and
+        averaged by the strata's numbers of units: one mean over strata of unequal shares would
+        compare different strata, weighted or not.
     arms : sequence of labels, optional
         All arms, the first one that the others are compared with; those found, sorted, by default.
     small_sample : {"none", "hc2-t", "hc3-t"}
@@ -289,19 +297,23 @@ def weighted_m(
     """
     check_level(level)
     _check_options(family, stabilizer, trials, small_sample)
+    if strata is not None and family != "gaussian":
+        raise InputError("strata: found some for family 'binomial'; needed family='gaussian'")
     observed = read_observed(outcome, arm, arms)
+    within = read_strata(strata, observed.arm.size)
     own = read_own_propensity(propensity, observed)
     number = _trials(trials, observed) if family == "binomial" else np.ones(own.size)
     extra, deviations = _covariates(covariates, observed)
     reasons = reasons_of_empty_arms(observed)
     if family == "binomial":
         reasons |= _without_both(observed, number)
+    reasons = reasons_of_empty_strata(observed, within) | reasons
     used = observed.known & ~np.isin(np.array(observed.arms)[observed.arm], list(reasons))
     if not used.any():
         raise EstimationError("outcome: found no arm that can be estimated; see the arms' outcomes")
     weight = own**-0.5 if stabilizer == "sqrt" else np.ones_like(own)
     kept = [k for k, name in enumerate(observed.arms) if name not in reasons]
-    design = _design(observed, extra, used, kept)
+    design, average = _design(observed, extra, used, kept, within)
     theta = _solve(design, observed.outcome[used], number[used], weight[used], family)
     groups = None
     if cluster is not None:
@@ -312,10 +324,10 @@ def weighted_m(
     cov = _sandwich(*parts) if small is None else small.cov
     estimate = np.zeros(len(observed.arms))
     full = np.zeros((estimate.size, estimate.size))
-    estimate[kept] = theta[: len(kept)]
-    full[np.ix_(kept, kept)] = cov[: len(kept), : len(kept)]
+    estimate[kept] = average @ theta
+    full[np.ix_(kept, kept)] = average @ cov @ average.T
     if small is not None:
-        reasons |= _fitted_exactly([observed.arms[k] for k in kept], small)
+        reasons |= _fitted_exactly([observed.arms[k] for k in kept], small, average)
     reasons |= _without_spread(observed, np.diag(full), reasons)
     return adaptive_table(
         observed.arms,
@@ -325,14 +337,15 @@ def weighted_m(
         n_missing=observed.counts(~observed.known),
         level=level,
         reasons=reasons,
-        df=None if small is None else _degrees_of_freedom(small, kept, len(observed.arms)),
+        df=None if small is None else _degrees_of_freedom(small, kept, len(observed.arms), average),
         se=_kind_of_error(groups is not None, small_sample),
         scale="mean" if family == "gaussian" else "log odds",
         assumptions=_assumptions(stabilizer, groups is not None),
         provenance=Provenance(
-            _method(family, stabilizer, extra.shape[1], groups, small_sample),
+            _method(family, stabilizer, extra.shape[1], groups, small_sample, within),
             hash_arrays(outcome=observed.outcome, arm=observed.arm, propensity=own, trials=number,
-                        covariates=deviations, cluster=groups),
+                        covariates=deviations, cluster=groups,
+                        strata=None if within is None else within.code),
         ),
     )  # fmt: skip
 
@@ -409,9 +422,22 @@ def _without_spread(
     }
 
 
-def _design(observed: Observed, extra: FloatArray, used: BoolArray, kept: list[int]) -> FloatArray:
-    indicators = (observed.arm[used][:, None] == np.array(kept)).astype(np.float64)
-    return np.hstack([indicators, extra[used]])
+def _design(
+    observed: Observed,
+    extra: FloatArray,
+    used: BoolArray,
+    kept: list[int],
+    strata: Strata | None,
+) -> tuple[FloatArray, FloatArray]:
+    """Columns of the model, and how its coefficients make the arms' means, (n_kept, n_columns)."""
+    n_strata = 1 if strata is None else len(strata.names)
+    weight = np.ones(1) if strata is None else strata.weight
+    inner = 0 if strata is None else strata.code[used]
+    cell = np.searchsorted(kept, observed.arm[used]) * n_strata + inner
+    indicators = (cell[:, None] == np.arange(len(kept) * n_strata)).astype(np.float64)
+    of_cells = np.kron(np.eye(len(kept)), weight)
+    average = np.hstack([of_cells, np.zeros((len(kept), extra.shape[1]))])
+    return np.hstack([indicators, extra[used]]), average
 
 
 def _mean(eta: FloatArray, trials: FloatArray, family: str) -> tuple[FloatArray, FloatArray]:
@@ -455,23 +481,28 @@ def _sandwich(
     return cov
 
 
-def _fitted_exactly(names: list[str], small: SmallSampleSandwich) -> dict[str, NotEstimable]:
+def _fitted_exactly(
+    names: list[str], small: SmallSampleSandwich, average: FloatArray
+) -> dict[str, NotEstimable]:
     """Arms that rest on a unit or cluster without a residual."""
     reason = NotEstimable(
         "a unit or cluster that it rests on is fitted exactly, so that its variance cannot be "
         "seen; needed two or more in the arm"
     )
-    return {name: reason for name, gone in zip(names, small.silent.tolist(), strict=False) if gone}
+    gone = ((average != 0) & small.silent).any(axis=1)
+    return {name: reason for name, silent in zip(names, gone.tolist(), strict=True) if silent}
 
 
-def _degrees_of_freedom(small: SmallSampleSandwich, kept: list[int], n_arms: int) -> FloatArray:
+def _degrees_of_freedom(
+    small: SmallSampleSandwich, kept: list[int], n_arms: int, average: FloatArray
+) -> FloatArray:
     """Of each arm and of each contrast with the first arm; not-a-number where there is none."""
     rows = arms_and_contrasts(n_arms)
     found = np.full(rows.shape[0], np.nan)
     for place, row in enumerate(rows):
-        weights = np.zeros(small.cov.shape[0])
-        weights[: len(kept)] = row[kept]
-        if np.abs(row).sum() == np.abs(weights).sum() and not small.silent[weights != 0].any():
+        weights = row[kept] @ average
+        whole = np.abs(row).sum() == np.abs(row[kept]).sum()
+        if whole and not small.silent[weights != 0].any():
             found[place] = small.df(weights)
     return found
 
@@ -487,7 +518,12 @@ def _kind_of_error(clustered: bool, small_sample: SmallSample) -> str:
 
 
 def _method(
-    family: str, stabilizer: str, n_covariates: int, groups: IntArray | None, small_sample: str
+    family: str,
+    stabilizer: str,
+    n_covariates: int,
+    groups: IntArray | None,
+    small_sample: str,
+    strata: Strata | None,
 ) -> str:
     weighted = "square-root propensity weights" if stabilizer == "sqrt" else "no weights"
     parts = [f"M-estimator ({family})", weighted]
@@ -495,6 +531,8 @@ def _method(
         parts.append(f"{n_covariates:,} covariates, additive")
     if groups is not None:
         parts.append(f"{np.unique(groups).size:,} clusters")
+    if strata is not None:
+        parts.append(f"averaged over {len(strata.names):,} strata")
     if small_sample != "none":
         parts.append(f"small samples by {small_sample}")
     return ", ".join(parts)

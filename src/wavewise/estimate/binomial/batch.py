@@ -77,7 +77,8 @@ def _fit(
 ) -> FloatArray:
     """All numbers of one data set in a row."""
     total, n_arms = successes.sum(axis=0), successes.shape[1]
-    if prior.flat_on_beta and ((total == 0) | (total == trials.sum(axis=0))).any():
+    flat = prior.is_flat(total.size)
+    if (flat & ((total == 0) | (total == trials.sum(axis=0)))).any():
         raise EstimationError("an arm has no success or no failure, and the prior on beta is flat")
     fit = fit_points(collapse(successes, trials), prior, n_points, rng)
     if fit.diagnostics.faults:

@@ -48,6 +48,7 @@ def hierarchical_binomial(
     overdispersion: Literal["beta-binomial"] | None = None,
     clusters: Literal["new", "these"] = "new",
     cluster_sizes: npt.ArrayLike | None = None,
+    new_units: float = 0.0,
     method: Method = "auto",
     rng: np.random.Generator,
     n_draws: int = 1024,
@@ -72,6 +73,9 @@ def hierarchical_binomial(
     cluster_sizes : (n_clusters,) array of float, optional
         For "these": how many units each cluster counts for, in sorted order of the labels. By
         default its trials.
+    new_units : float
+        For "these": how many units of clusters that were not seen count beside them, in the units
+        of `cluster_sizes`.
     method : {"auto", "importance", "nuts"}
         "auto" takes NUTS (extra ``bayes``) only where importance sampling fails its gates.
     rng : numpy.random.Generator
@@ -136,11 +140,12 @@ def hierarchical_binomial(
     _check_options(method, clusters, overdispersion, n_draws, n_points)
     rows = read_rows(successes, trials, arm, cluster)
     cells = to_cells(rows)
+    prior = prior.of_arms(cells.arms)
     refuse_improper(cells, prior)
     sizes = checked_sizes(cluster_sizes, cells)
     n_points = max(n_draws, DEFAULT_POINTS) if n_points is None else n_points
     fit = _fit(rows, cells, prior, overdispersion, method, rng, n_points)
-    values = _success_prob(fit, clusters, sizes, rng)
+    values = _success_prob(fit, clusters, sizes, checked_new(new_units, clusters), rng)
     picked = rng.permutation(systematic(fit.weights, n_draws, rng))
     return HierarchicalBinomial(
         cells=cells,
@@ -155,6 +160,7 @@ def hierarchical_binomial(
         diagnostics=fit.diagnostics,
         log_posterior=fit.posterior,
         best_shift=read_only(fit.best_shift),
+        new_units=float(new_units),
     )
 
 
@@ -214,14 +220,19 @@ def _by_nuts(fit: PointFit, n_points: int, rng: np.random.Generator, method: Met
 
 
 def _success_prob(
-    fit: PointFit, clusters: str, sizes: FloatArray, rng: np.random.Generator
+    fit: PointFit, clusters: str, sizes: FloatArray, new: float, rng: np.random.Generator
 ) -> FloatArray:
     """Mean success probability over clusters at each point."""
     n_arms = fit.posterior.counts.n_arms
     if clusters == "new":
         return over_new_clusters(fit.points[:, : n_arms + 1])
     effects = cluster_effects(fit.posterior, fit.points, rng)
-    return over_these_clusters(fit.points[:, : n_arms + 1], effects, sizes)
+    these = over_these_clusters(fit.points[:, : n_arms + 1], effects, sizes)
+    if new == 0:
+        return these
+    share = new / (sizes.sum() + new)
+    new_ones = over_new_clusters(fit.points[:, : n_arms + 1])
+    return np.asarray((1 - share) * these + share * new_ones)
 
 
 # What is refused before the hierarchical binomial model is fitted.
@@ -229,10 +240,12 @@ def _success_prob(
 
 def refuse_improper(cells: Cells, prior: BinomialPrior) -> None:
     """Refuse a flat prior on an arm without a success or without a failure."""
-    if not prior.flat_on_beta:
-        return
+    flat = prior.is_flat(len(cells.arms))
     successes, trials = cells.successes.sum(axis=0), cells.trials.sum(axis=0)
-    kinds = (("no success", successes == 0), ("no failure", successes == trials))
+    kinds = (
+        ("no success", flat & (successes == 0)),
+        ("no failure", flat & (successes == trials)),
+    )
     found = [
         f"arm {cells.arms[k]}: {what} in {trials[k]:,.0f} trials"
         for what, where in kinds
@@ -259,6 +272,18 @@ def checked_sizes(sizes: npt.ArrayLike | None, cells: Cells) -> FloatArray:
     if not (np.isfinite(array) & (array >= 0)).all() or array.sum() <= 0:
         raise InputError("cluster_sizes: found one that is negative or not finite, or none above 0")
     return array
+
+
+def checked_new(new_units: float, clusters: str) -> float:
+    """Units of new clusters that count beside those of the data."""
+    if not (np.isfinite(new_units) and new_units >= 0):
+        raise InputError(f"new_units: found {new_units}; needed a finite number of at least 0")
+    if new_units > 0 and clusters != "these":
+        raise InputError(
+            f"new_units: found {new_units:g} beside clusters={clusters!r}; needed 'these', beside "
+            "whose units new ones count"
+        )
+    return float(new_units)
 
 
 # Hamiltonian sampling of (beta, log kappa), cluster effects integrated out: extra `bayes`.

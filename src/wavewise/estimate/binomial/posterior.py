@@ -309,7 +309,7 @@ class Problem:
     counts: Counts
     span: FloatArray  # (n_blocks, 2): First and last node in z.
     coarse: float  # Step of the nodes for derivatives.
-    prior: FloatArray  # (6,): `BinomialPrior.code`.
+    prior: FloatArray  # `BinomialPrior.code`.
 
     @cached_property
     def pieces(self) -> tuple[Piece, ...]:
@@ -374,13 +374,17 @@ def add_prior(prior: FloatArray, point: FloatArray, grad: FloatArray, hess: Floa
     """Add the prior, and turn derivatives in kappa into derivatives in its log."""
     n_arms = point.size - 1
     value = 0.0
+    own = prior.size // 4 - 2  # blocks of four numbers: of each arm or of all, then of kappa
     for k in range(n_arms):
-        on_arm, first, second = log_prior_slopes(prior[0], prior[1], prior[2], point[k])
+        j = 4 * min(k, own)
+        x = point[k] - prior[j + 3]
+        on_arm, first, second = log_prior_slopes(prior[j], prior[j + 1], prior[j + 2], x)
         value += on_arm
         grad[k] += first
         hess[k, k] += second
     kappa = math.exp(point[n_arms])
-    on_kappa, first, second = log_prior_slopes(prior[3], prior[4], prior[5], kappa)
+    j = 4 * (own + 1)
+    on_kappa, first, second = log_prior_slopes(prior[j], prior[j + 1], prior[j + 2], kappa)
     grad[n_arms] = (grad[n_arms] + first) * kappa
     hess[n_arms, n_arms] = (hess[n_arms, n_arms] + second) * kappa**2 + grad[n_arms]
     grad[n_arms] += 1.0

@@ -175,6 +175,8 @@ class HierarchicalBinomial(Result, kind="hierarchical binomial posterior"):
         The log posterior with its nodes, for predictions.
     best_shift : (n_arms,) array of float
         What more points of the proposal add to the probabilities of being best.
+    new_units : float
+        Units of new clusters that count beside those of the data.
     """
 
     cells: Cells
@@ -189,6 +191,7 @@ class HierarchicalBinomial(Result, kind="hierarchical binomial posterior"):
     log_posterior: "LogPosterior" = field(repr=False)
     sample_points: IntArray = field(repr=False)
     best_shift: FloatArray = field(repr=False)
+    new_units: float = 0.0
 
     @cached_property
     def checks(self) -> tuple[CheckResult, ...]:
@@ -366,6 +369,7 @@ class HierarchicalBinomial(Result, kind="hierarchical binomial posterior"):
             "kappa": {"mean": self.kappa_mean, "sd": self.kappa_sd, "cred_int": kappa},
             "prior": self.prior.to_dict(),
             "clusters": self.clusters,
+            **({"new_units": self.new_units} if self.new_units else {}),
             "overdispersion": self.overdispersion,
             "diagnostics": self.diagnostics.to_dict(),
             "checks": self.checks,
@@ -449,6 +453,8 @@ def _sentences(post: "HierarchicalBinomial") -> list[str]:
         "new": "over new clusters, drawn from the same normal distribution",
         "these": "over the clusters of the data, by their sizes",
     }[post.clusters]
+    if post.new_units:
+        where += f", and {post.new_units:,.0f} units of new ones"
     lines = [
         f"{post.arms[chosen]} has the lowest expected policy regret, "
         f"{post.policy_regret[chosen]:.2%} of success probability, and is best with probability "

@@ -82,6 +82,7 @@ class _Belief:
     policy_regret: FloatArray
     success_prob: FloatArray
     covered: FloatArray
+    success_sd: FloatArray
 
     @property
     def chosen(self) -> IntArray:
@@ -147,7 +148,7 @@ class _Run:
             trials=zeros + trials,
             units=np.zeros((self.n, self.design.n_arms + 1), dtype=np.int64),
             control_successes=np.zeros(self.n),
-            belief=_Belief(blank, blank, blank, blank),
+            belief=_Belief(blank, blank, blank, blank, blank),
         )
 
     def _first_shares(self) -> FloatArray:
@@ -212,7 +213,7 @@ class _Run:
         last = wave == len(self.design.waves) - 1
         if self.design.rule == "equal" and not last and wave > 0:
             blank = np.full((self.n, self.design.n_arms), np.nan)
-            return _Belief(blank, blank, blank, blank)  # equal shares need no posterior
+            return _Belief(blank, blank, blank, blank, blank)  # equal shares need no posterior
         if self.people is None:
             return self._learn_beta(successes[:, 0], trials[:, 0])
         return self._learn_hierarchical(successes, trials, wave)
@@ -223,7 +224,8 @@ class _Run:
         prob, regret = best_of_many(a, b)
         below = special.betainc(a, b, self.worlds.success_prob)
         covered = (np.abs(below - 0.5) <= _LEVEL / 2).astype(np.float64)
-        return _Belief(prob, regret, a / (a + b), covered)
+        sd = np.sqrt(a * b / (a + b + 1)) / (a + b)
+        return _Belief(prob, regret, a / (a + b), covered, sd)
 
     def _learn_hierarchical(self, successes: FloatArray, trials: FloatArray, wave: int) -> _Belief:
         prior = self.design.binomial_prior
@@ -233,7 +235,8 @@ class _Run:
         else:
             far = np.abs(found.beta_mean - self.worlds.beta) / found.beta_sd
             covered = np.where(np.isfinite(far), far <= _TWO_SIDED, np.nan)
-        return _Belief(found.prob_optimal, found.policy_regret, found.success_prob, covered)
+        sd = _sd_over_clusters(found)
+        return _Belief(found.prob_optimal, found.policy_regret, found.success_prob, covered, sd)
 
     def _kept(self, first: _State, last: _State) -> dict[str, Any]:
         truth = self.worlds.success_prob
@@ -245,6 +248,7 @@ class _Run:
             "prob_optimal": last.belief.prob_optimal,
             "policy_regret": last.belief.policy_regret,
             "posterior_mean": last.belief.success_prob,
+            "posterior_sd": last.belief.success_sd,
             "covered": last.belief.covered,
             "units": last.units,
             "chosen_found": self._found(last, n_control),
@@ -476,6 +480,7 @@ class Fitted:
     success_prob: FloatArray
     beta_mean: FloatArray
     beta_sd: FloatArray
+    kappa_mean: FloatArray
 
 
 def fitted(
@@ -499,7 +504,20 @@ def fitted(
     return Fitted(*(np.concatenate([getattr(row, name) for row in rows]) for name in _NAMES))
 
 
-_NAMES = ("prob_optimal", "policy_regret", "success_prob", "beta_mean", "beta_sd")
+_NAMES = ("prob_optimal", "policy_regret", "success_prob", "beta_mean", "beta_sd", "kappa_mean")
+_NODES, _MASS = np.polynomial.hermite_e.hermegauss(25)
+
+
+def _sd_over_clusters(found: Fitted) -> FloatArray:
+    """Standard deviation of a new cluster's success probability, (n, n_arms).
+
+    Over clusters at the posterior means, and over beta by its standard deviation times the slope.
+    """
+    kappa = found.kappa_mean[..., None]
+    prob = special.expit(found.beta_mean[..., None] + kappa * _NODES)
+    mass = _MASS / _MASS.sum()
+    mean, slope = prob @ mass, (prob * (1 - prob)) @ mass
+    return np.asarray(np.sqrt(prob**2 @ mass - mean**2 + (slope * found.beta_sd) ** 2))
 
 
 def _one(
@@ -512,4 +530,6 @@ def _one(
 
 
 def _of(batch: BinomialBatch) -> Fitted:
-    return Fitted(*(getattr(batch, name) for name in _NAMES))
+    found = {name: getattr(batch, name) for name in _NAMES}
+    found["kappa_mean"] = np.broadcast_to(found["kappa_mean"][:, None], found["beta_sd"].shape)
+    return Fitted(**found)

@@ -75,7 +75,8 @@ class Simulated(Result, kind="simulated design"):
     n_simulations : int
     runs : mapping of str to array
         By simulation: ``success_prob``, ``prob_optimal``, ``policy_regret``, ``posterior_mean``,
-        ``covered`` (n, n_arms); ``units`` (n, n_arms + 1); ``chosen``, ``first_chosen`` (n,).
+        ``posterior_sd``, ``covered`` (n, n_arms); ``units`` (n, n_arms + 1); ``chosen``,
+        ``first_chosen`` (n,).
     provenance : Provenance
 
     Notes
@@ -150,12 +151,16 @@ class Simulated(Result, kind="simulated design"):
 
     @property
     def arm_means(self) -> dict[str, FloatArray]:
-        """Averages by arm, (n_arms,): share chosen, probability of being best, regret, mean."""
+        """Averages by arm, (n_arms,): share chosen, probability of being best, regret, mean, sd.
+
+        The standard deviation is that of a new cluster's success probability; without clusters of
+        the arm's own.
+        """
         known = self.runs["chosen"] >= 0
         n_arms = self.design.n_arms
         chosen = np.bincount(self.runs["chosen"][known], minlength=n_arms) / max(known.sum(), 1)
         names = {"prob_optimal": "prob_optimal", "policy_regret": "policy_regret",
-                 "success_prob": "posterior_mean"}  # fmt: skip
+                 "success_prob": "posterior_mean", "success_sd": "posterior_sd"}  # fmt: skip
         means = {key: self.runs[name][known].mean(axis=0) for key, name in names.items()}
         return {"chosen": chosen, **means, "units": self.runs["units"][known].mean(axis=0)}
 

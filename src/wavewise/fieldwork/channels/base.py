@@ -59,14 +59,23 @@ class Outgoing:
     on_event: "Callable[[CallEvent], None]" = field(default=_ignore, repr=False, compare=False)
 
 
+ANSWERED_CALL = "call"  # kind of the event whose value is the length of a call in seconds
+
+
 @dataclass(frozen=True)
 class CallEvent:
-    """What a step of a call recorded."""
+    """What a step of a call recorded, or how long the whole call was."""
 
     step: str  # Name of the step.
     event: str | None = None  # Kind of the event, where the step has one.
     action: str | None = None  # What the person asked for.
     number: str | None = field(default=None, repr=False)  # The new number, for 'change number'.
+    seconds: float | None = None  # From the answer to the end, where it is the whole call.
+
+    @classmethod
+    def of_call(cls, seconds: float) -> "CallEvent":
+        """The length of a call that was answered."""
+        return cls("(whole call)", ANSWERED_CALL, seconds=round(seconds, 1))
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,9 @@ async def place_call(
     if not hung_up:
         await line.command("hangup")
         await _until_closed(line)
-    return CallResult("by them" if hung_up else "by us", call.records, clock() - answered_at)
+    seconds = clock() - answered_at
+    on_record(CallEvent.of_call(seconds))
+    return CallResult("by them" if hung_up else "by us", call.records, seconds)
 
 
 async def missed_calls(line: BaresipLine) -> AsyncIterator[str]:

@@ -19,6 +19,7 @@ from wavewise.report.documents.spec_sections import (
     outcome_bullets,
     power_place,
     power_scale,
+    prior_text,
     rule_text,
     share_text,
     size_text,
@@ -177,6 +178,9 @@ def _design(spec: StudySpec) -> Iterator[Block]:
             f"{wave.name}: {wave_units_text(spec, wave)}; outcome window {window_text(wave)}. "
             f"{_arms_text(spec, wave)} {rule_text(spec, wave)} {control}"
         )
+    for name, model in spec.models.items():
+        if prior := prior_text(spec, model):
+            yield f"Model '{name}': {prior}"
     hypotheses = spec.registration.hypotheses
     if hypotheses:
         yield "Hypotheses:"

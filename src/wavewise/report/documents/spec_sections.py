@@ -1,5 +1,6 @@
 """Parts of a spec that several documents show: messages, delivery, arms, sizes, power."""
 
+import math
 from collections.abc import Sequence
 from datetime import date, timedelta
 
@@ -412,7 +413,7 @@ def randomization_text(spec: StudySpec, wave: Wave) -> str:
 def rule_text(spec: StudySpec, wave: Wave) -> str:
     """Which shares the arms get, or by which rule."""
     if isinstance(wave.shares, AllocationRule):
-        text = _allocation_rule(wave, wave.shares)
+        text = _allocation_rule(spec, wave, wave.shares)
     elif isinstance(wave.shares, SharesByStratum):
         text = f"Shares differ by stratum: {_by_stratum(spec, wave)}."
     else:
@@ -425,7 +426,7 @@ def rule_text(spec: StudySpec, wave: Wave) -> str:
     return text
 
 
-def _allocation_rule(wave: Wave, rule: AllocationRule) -> str:
+def _allocation_rule(spec: StudySpec, wave: Wave, rule: AllocationRule) -> str:
     beside = "the arms"
     if wave.control_share is not None:
         keeps = "keeps at least" if rule.rule == "control-augmented" else "keeps"
@@ -435,6 +436,8 @@ def _allocation_rule(wave: Wave, rule: AllocationRule) -> str:
     if rule.rule == "equal":
         return f"Equal shares: {beside} get equal shares."
     name, law = _rule_words(rule)
+    if rule.within:
+        learned += f", within each stratum of {joined(rule.columns_within(spec.units.strata))}"
     return (
         f"{name}: {beside} get shares {law}, where p is an arm's posterior "
         f"probability of being best under the model '{rule.model}', learned on {learned}.{floor}"
@@ -585,7 +588,11 @@ def _counting(outcome: Outcome) -> str:
 
 
 def model_text(spec: StudySpec, model: Model) -> str:
-    """A model, with its formula in words."""
+    """A model, with its formula and its prior in words."""
+    return f"{_law_text(spec, model)} {prior_text(spec, model)}".strip()
+
+
+def _law_text(spec: StudySpec, model: Model) -> str:
     outcome = next((o.name for o in spec.goals if o.id == model.outcome), model.outcome)
     first, second = model.prior
     match model.kind:
@@ -594,6 +601,10 @@ def model_text(spec: StudySpec, model: Model) -> str:
                 f"Beta-binomial model of {outcome}: the number of successes of an arm is binomial, "
                 f"and its success probability has a Beta({first:g}, {second:g}) prior, "
                 "independently of the other arms."
+                if model.pooling == "none"
+                else f"Beta-binomial model of {outcome}: the number of successes of an arm is "
+                "binomial in each stratum; an arm's success probabilities in the strata come from "
+                "one beta distribution, which is learned, independently of the other arms."
             )
         case "normal":
             clustered = f" clustered on {model.cluster}" if model.cluster else ""
@@ -606,7 +617,8 @@ def model_text(spec: StudySpec, model: Model) -> str:
             return (
                 f"Hierarchical binomial model of {outcome}: a unit's number of successes is "
                 "binomial; the log-odds of success are the effect of its arm plus a normal effect "
-                f"of its {model.cluster}. The priors are {NOT_SPECIFIED} here."
+                f"of its {model.cluster}. The priors are {NOT_SPECIFIED} here. Success "
+                f"probabilities are means over {clusters_text(model)}."
             )
         case _:
             return (
@@ -614,6 +626,48 @@ def model_text(spec: StudySpec, model: Model) -> str:
                 f"effect of its arm plus a normal effect of its {model.cluster}. The priors are "
                 f"{NOT_SPECIFIED} here."
             )
+
+
+def prior_text(spec: StudySpec, model: Model) -> str:
+    """What is known of single arms beforehand, and how many units it is worth; or nothing."""
+    outcome = spec.outcome(model.outcome)
+    per_unit = max(spec.trials(outcome, wave) or 1 for wave in spec.waves)
+    parts = [f"{arm} Beta({a:g}, {b:g})" for arm, (a, b) in model.arm_priors.items()]
+    own = f"Priors of single arms: {joined(parts)}." if parts else ""
+    earlier = model.earlier
+    if earlier is None:
+        return own
+    known = []
+    for arm, (first, second) in earlier.results.items():
+        if model.kind == "beta binomial":
+            what, trials = f"{first:,.0f} of {second:,.0f} successes", second
+        else:
+            rate = 1 / (1 + math.exp(-first))
+            what = f"log odds {first:.2f}, standard deviation {second:.2f}"
+            trials = 1 / (second**2 * rate * (1 - rate))
+        units = earlier.weight * trials / per_unit
+        known.append(f"{arm} {what}, worth {units:,.1f} {spec.units.name} here")
+    source = f" ({earlier.file})" if earlier.file else ""
+    return " ".join(
+        filter(
+            None,
+            [
+                own,
+                f"Prior from an earlier study{source}, each of its units counting "
+                f"{earlier.weight:g}: {'; '.join(known)}. The decision is also made with half of "
+                "this prior and without it.",
+            ],
+        )
+    )
+
+
+def clusters_text(model: Model) -> str:
+    """Over which clusters success probabilities are means."""
+    if model.clusters == "new":
+        return "new clusters"
+    sizes = f", each counting for its {model.cluster_size}" if model.cluster_size else ""
+    new = f", and {model.new_units:,.0f} units of new clusters" if model.new_units else ""
+    return f"the clusters of the data{sizes}{new}"
 
 
 def decision_text(decision: Decision | None) -> str:

@@ -1,27 +1,28 @@
 """Arms of an adaptive experiment by several estimators, and what the arm at the top is worth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from wavewise.design.shares import planned_shares
-from wavewise.design.waves import AllocationRule, Wave
+from wavewise.design.waves import AllocationRule, SharesByStratum, Wave
 from wavewise.errors import EstimationError, StateError
 from wavewise.estimate import adaptive_comparison
 from wavewise.estimate.adaptive.randomization import randomization_test
 from wavewise.estimate.bayes.beta_binomial import beta_binomial
+from wavewise.estimate.bayes.pooled_beta import pooled_beta_binomial
 from wavewise.randomize import assign
 from wavewise.randomize.shares import arms_named
 from wavewise.report.models import AdaptiveWaves
 from wavewise.shared.results import NotEstimable
 from wavewise.shared.streams import stream
 from wavewise.workflow.frames import ClosedWaves, WaveData, outcome_values, stack
-from wavewise.workflow.learn.posteriors import learned_shares
+from wavewise.workflow.learn.posteriors import beta_priors, learned_shares, shares_of_strata
 
 if TYPE_CHECKING:
-    from wavewise.design.spec import StudySpec
+    from wavewise.decide.evidence import Posterior
     from wavewise.estimate import RandomizationTest, WinnerTable
 
 __all__ = ["adaptive_waves", "procedure_waves", "rerandomization_test", "strata_are_small"]
@@ -68,11 +69,26 @@ def _table(closed: ClosedWaves, waves: Sequence[str]) -> "WinnerTable":
         data.propensity.cast(pl.Float64).to_numpy(),
         wave=pl.concat([pl.repeat(n, len(p), eager=True) for n, p in parts.items()]).to_numpy(),
         cluster=data.units.cluster.to_numpy() if spec.units.error_cluster else None,
+        strata=_strata_of_shares(closed, planned),
         level=spec.study.level,
         arms=list(dict.fromkeys(arms)),
         control=controls.pop() if len(controls) == 1 else None,
         lower_is_better=not primary.higher_is_better,
     )
+
+
+def _strata_of_shares(closed: ClosedWaves, waves: Sequence[Wave]) -> Any:
+    """Strata between which shares differ in some wave, one label per unit; None where in none."""
+    columns = dict[str, None]()
+    for wave in waves:
+        strata = closed.spec.strata_of(wave)
+        if isinstance(wave.shares, SharesByStratum):
+            columns |= dict.fromkeys(strata)
+        elif isinstance(wave.shares, AllocationRule):
+            columns |= dict.fromkeys(wave.shares.columns_within(strata))
+    if not columns:
+        return None
+    return pl.concat(closed.labels([w.id for w in waves], list(columns)).values()).to_numpy()
 
 
 # The study's own assignment run again: randomization inference on closed waves.
@@ -153,7 +169,7 @@ def _procedure(
     def reassign(rng: np.random.Generator) -> Any:
         drawn: dict[str, Any] = {}
         for wave in waves:
-            shares = fixed.get(wave.id) or _learned_again(spec, wave, data, drawn)
+            shares = fixed.get(wave.id) or _learned_again(closed, wave, data, drawn)
             ids = data[wave.id].units.ids
             again = assign(
                 ids, strata[wave.id], shares, rng, cluster=groups[wave.id], arms=arms_named(shares)
@@ -169,10 +185,10 @@ def _learned_here(wave: Wave, names: Sequence[str]) -> bool:
 
 
 def _learned_again(
-    spec: "StudySpec", wave: Wave, data: dict[str, WaveData], drawn: dict[str, Any]
-) -> dict[str, float]:
+    closed: ClosedWaves, wave: Wave, data: dict[str, WaveData], drawn: dict[str, Any]
+) -> dict[str, Any]:
     """Shares that the rule gives from re-drawn arms and the outcomes as they are."""
-    rule = wave.shares
+    spec, rule = closed.spec, wave.shares
     if not isinstance(rule, AllocationRule) or rule.model is None:
         raise StateError(f"wave '{wave.id}': its shares name no model to learn again")
     model = spec.models[rule.model]
@@ -182,23 +198,63 @@ def _learned_again(
             "again from every re-drawn assignment; test the wave by itself, its shares as decided"
         )
     arms = [arm.id for arm in spec.arms_of(wave) if arm.id != wave.control_id]
-    total = np.zeros((2, len(arms)))
+    columns = rule.columns_within(spec.strata_of(wave))
+    labels = closed.labels(rule.learned_on, columns) if columns else {}
+    names = sorted(set(pl.concat(labels.values()).to_list())) if columns else []
+    total = np.zeros((2, len(names) + 1, len(arms)))  # over all units, then by stratum
     for name in rule.learned_on:
-        total += _counts(data[name], model.outcome, drawn[name], arms)
-    posterior = beta_binomial(total[0], total[1], prior=model.prior, arms=arms)
+        counted = data[name], model.outcome, drawn[name], arms
+        total[:, 0] += _counts(*counted)
+        for x, stratum in enumerate(names):
+            total[:, x + 1] += _counts(*counted, (labels[name] == stratum).to_numpy())
+    lower = not spec.outcome(model.outcome).higher_is_better
+    if lower:  # failures are counted for successes
+        total[0] = total[1] - total[0]
+    prior = beta_priors(model, arms, is_reversed=lower)
+    pooled = names if model.pooling == "partial" else None
+    over_all, *strata = (
+        _shares_again(posterior, wave, rule)
+        for posterior in _posteriors_again(total, prior, arms, pooled)
+    )
+    if not columns:
+        return over_all
+    units = data[wave.id].units
+    by_stratum = dict(zip(names, strata, strict=True))
+    return dict(
+        shares_of_strata(
+            by_stratum, over_all, units.stratum(spec.strata_of(wave)), units.labels(columns)
+        )
+    )
+
+
+def _posteriors_again(
+    total: Any, prior: Any, arms: list[str], names: list[str] | None
+) -> "Iterator[Posterior]":
+    """Posterior over all units, then in each stratum; of names, where these are pooled."""
+    if names:
+        yield beta_binomial(*total[:, 0], prior=prior, arms=arms)
+        pooled = pooled_beta_binomial(*total[:, 1:], arms=arms, strata=names)
+        yield from (pooled.stratum(name) for name in names)
+    else:
+        yield from (
+            beta_binomial(y, n, prior=prior, arms=arms) for y, n in zip(*total, strict=True)
+        )
+
+
+def _shares_again(posterior: "Posterior", wave: Wave, rule: AllocationRule) -> dict[str, float]:
     shares = learned_shares(posterior, wave, rule)
     return dict(zip(shares.arms, map(float, shares.shares), strict=True))
 
 
-def _counts(data: WaveData, outcome: str, drawn: Any, arms: list[str]) -> Any:
-    """Successes and trials of each arm, shape (2, n_arms)."""
+def _counts(data: WaveData, outcome: str, drawn: Any, arms: list[str], of: Any = True) -> Any:
+    """Successes and trials of each arm among some units, shape (2, n_arms)."""
     values = data.outcomes[outcome].cast(pl.Float64)
     trials = f"{outcome}.trials"
     n = data.outcomes[trials].cast(pl.Float64) if trials in data.outcomes.columns else None
-    counted = values.is_not_null().to_numpy()
+    counted = values.is_not_null().to_numpy() & of
     y = values.fill_null(0.0).to_numpy()
     size = counted.astype(np.float64) if n is None else n.fill_null(0.0).to_numpy() * counted
-    return np.array([[part[drawn == arm].sum() for arm in arms] for part in (y, size)])
+    return np.array([[part[(drawn == arm) & counted].sum() for arm in arms] for part in (y, size)])
 
 
 def _refuse_imported(waves: Sequence[Wave]) -> None:

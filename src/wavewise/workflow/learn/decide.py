@@ -1,7 +1,8 @@
 """``decide``: the next wave's shares or policies, or the arm to choose."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -10,6 +11,7 @@ from wavewise.decide import best_arm, stop_or_go
 from wavewise.design.spec import Decision, StudySpec
 from wavewise.design.waves import AllocationRule, Wave
 from wavewise.errors import StateError
+from wavewise.report.documents.spec_sections import prior_text
 from wavewise.report.effects import facts_of
 from wavewise.report.models import ScoreFit
 from wavewise.shared.streams import stream
@@ -28,13 +30,21 @@ from wavewise.workflow.learn.policies import (
     read_learners,
     wave_of_policies,
 )
-from wavewise.workflow.learn.posteriors import learned_shares, posterior_of, score_fits
+from wavewise.workflow.learn.posteriors import (
+    PriorRow,
+    StratumShares,
+    learned_shares,
+    posterior_of,
+    prior_rows,
+    score_fits,
+    shares_within,
+)
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.send.status import sent_messages
 from wavewise.workflow.study import Study
 
 if TYPE_CHECKING:
-    from wavewise.decide import StopOrGo
+    from wavewise.decide import NextShares, StopOrGo
     from wavewise.design.spec import AnotherWave
     from wavewise.estimate import (
         BetaBinomial,
@@ -61,33 +71,103 @@ class SharesDecision(VerbResult):
     prob_optimal: Mapping[str, float]
     direction: str = ""  # That the lowest outcome is best, where it is.
     value_of_information: "StopOrGo | None" = None  # Where the study file says what a wave costs.
+    # Shares by stratum, where they are learned within strata; `shares` is then their average.
+    strata: StratumShares | None = None
+    # Share of each arm in strata that no wave was learned in.
+    elsewhere: Mapping[str, float] = field(default_factory=dict)
+    prior: str = ""  # What is known of single arms beforehand, and how much it counts.
+    prior_rows: tuple[PriorRow, ...] = ()  # The decision with less of it.
 
     def summary(self) -> str:
         """Table of the shares, and how they were decided."""
-        lines = [
-            f"Shares of wave {self.wave}:",
-            text_table(["arm", "share"], [[arm, share] for arm, share in self.shares.items()]),
-            self.text,
-        ]
+        average = [[arm, share] for arm, share in self.shares.items()]
+        head = "" if self.strata is None else ", on average over strata"
+        lines = [f"Shares of wave {self.wave}{head}:", text_table(["arm", "share"], average)]
+        lines += [] if self.strata is None else [_table_of_strata(self.strata)]
+        lines += [self.text]
+        lines += _prior_lines(self.prior, self.prior_rows)
         worth = "" if self.value_of_information is None else self.value_of_information.text
         return "\n".join([*lines, *filter(None, (self.direction, worth))])
 
     def facts(self) -> dict[str, Any]:
         """The decision as it is printed for machines, and kept."""
-        facts = {
+        facts: dict[str, Any] = {
             "for_wave": self.wave,
             "shares": dict(self.shares),
             "decision": dict(self.rule),
             "prob_optimal": dict(self.prob_optimal),
         }
+        if self.strata is not None:
+            facts |= {
+                "within": list(self.strata.columns),
+                "shares_by_stratum": self.strata.by_stratum,
+                "shares_elsewhere": dict(self.elsewhere),
+                "strata": _rows_of_strata(self.strata),
+            }
+        facts |= _prior_facts(self.prior, self.prior_rows)
         if self.value_of_information is not None:
             facts["another_wave"] = facts_of(self.value_of_information)
         return facts
 
     def _frame(self) -> pl.DataFrame:
+        if self.strata is not None:
+            return pl.DataFrame([
+                {"stratum": name, "arm": arm, "share": share, "prob_optimal": best}
+                for name, one in self.strata.shares.items()
+                for arm, share, best in zip_longest(one.arms, one.shares, one.prob_optimal)
+            ])  # fmt: skip
         arms = list(self.shares)
         best = [self.prob_optimal.get(arm) for arm in arms]
         return pl.DataFrame({"arm": arms, "share": self.shares.values(), "prob_optimal": best})
+
+
+def _prior_lines(prior: str, rows: Sequence[PriorRow]) -> list[str]:
+    """The prior in words, and a table of the decision with less of it."""
+    if not rows:
+        return []
+    arms = list(next((row.shares for row in rows if row.shares), {}))
+    head = ["prior at", "best", "prob. best", "regret", *(f"share of {arm}" for arm in arms)]
+    cells = [
+        [f"{row.weight:.0%}", row.reason]
+        if row.arm is None
+        else [f"{row.weight:.0%}", row.arm, row.prob_optimal, row.policy_regret,
+              *(row.shares[arm] for arm in arms)]
+        for row in rows
+    ]  # fmt: skip
+    padded = [[*row, *[""] * (len(head) - len(row))] for row in cells]
+    return [prior, text_table(head, padded)]
+
+
+def _prior_facts(prior: str, rows: Sequence[PriorRow]) -> dict[str, Any]:
+    if not rows:
+        return {}
+    return {"prior": prior, "prior_sensitivity": [dict(vars(row)) for row in rows]}
+
+
+MOST_STRATA = 20  # in a table of shares by stratum
+
+
+def _table_of_strata(strata: StratumShares) -> str:
+    arms = next(iter(strata.shares.values())).arms
+    rows = [[name, strata.n_units[name], *map(float, one.shares)]
+            for name, one in list(strata.shares.items())[:MOST_STRATA]]  # fmt: skip
+    more = len(strata.shares) - MOST_STRATA
+    table = text_table([", ".join(strata.columns), "units before", *arms], rows)
+    return f"{table}\n... and {more:,} more strata" if more > 0 else table
+
+
+def _rows_of_strata(strata: StratumShares) -> list[dict[str, Any]]:
+    """What each stratum's shares were learned from."""
+    return [
+        {
+            "stratum": name,
+            "n_units": strata.n_units[name],
+            "prob_optimal": dict(
+                zip(one.arms, map(float, one.prob_optimal), strict=False)  # the control has none
+            ),
+        }
+        for name, one in strata.shares.items()
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +189,8 @@ class ArmDecision(VerbResult):
     # success is worth.
     regret_in_money: float | None = None
     currency: str = ""
+    prior: str = ""  # What is known of single arms beforehand, and how much it counts.
+    prior_rows: tuple[PriorRow, ...] = ()  # The choice with less of it.
 
     def summary(self) -> str:
         """The arm, why it was chosen, and the models of scores."""
@@ -116,6 +198,7 @@ class ArmDecision(VerbResult):
         if self.regret_in_money is not None:
             money = f"{self.regret_in_money:,.4g} {self.currency}".rstrip()
             choice.append(f"Over all who will get it, it is expected to lose {money}.")
+        choice += _prior_lines(self.prior, self.prior_rows)
         return "\n\n".join(["\n".join(filter(None, choice)), *(f.text for f in self.score_models)])
 
     def facts(self) -> dict[str, Any]:
@@ -131,6 +214,7 @@ class ArmDecision(VerbResult):
         }
         if self.regret_in_money is not None:
             facts["regret_in_money"] = self.regret_in_money
+        facts |= _prior_facts(self.prior, self.prior_rows)
         if self.score_models:
             facts["score_models"] = [fit.to_dict() for fit in self.score_models]
         return facts
@@ -217,14 +301,24 @@ def shares_of_rule(
         raise StateError(f"wave '{wave.id}': its shares name no model; add model to the study file")
     posterior = posterior_of(closed, rule.model, rule.learned_on)
     shares = learned_shares(posterior, wave, rule)
+    by_arm = dict(zip(shares.arms, map(float, shares.shares), strict=True))
+    strata = shares_within(closed, wave, rule, rule.model) if rule.within else None
+
+    def again(one: "ArmPosterior") -> "NextShares":
+        return learned_shares(one, wave, rule)
+
     return SharesDecision(
         wave.id,
-        dict(zip(shares.arms, map(float, shares.shares), strict=True)),
+        by_arm if strata is None else strata.average,
         facts_of(shares),
-        shares.text,
+        shares.text if strata is None else strata.text(shares),
         dict(zip(posterior.arms, posterior.prob_optimal.tolist(), strict=True)),
         direction=_direction(closed.spec, rule.model),
         value_of_information=_value_of_information(closed.spec, wave, rule, posterior, n_next),
+        strata=strata,
+        elsewhere={} if strata is None else by_arm,
+        prior=prior_text(closed.spec, closed.spec.models[rule.model]),
+        prior_rows=prior_rows(closed, rule.model, rule.learned_on, again),
     )
 
 
@@ -281,6 +375,8 @@ def chosen_arm(
         score_models=score_fits(closed, tuple(so_far)),
         regret_in_money=None if worth is None else worth * float(posterior.policy_regret[row]),
         currency=closed.spec.study.currency or "",
+        prior=prior_text(closed.spec, closed.spec.models[plan.model]),
+        prior_rows=prior_rows(closed, plan.model, plan.learned_on),
     )
 
 

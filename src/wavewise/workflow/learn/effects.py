@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import polars as pl
 
 from wavewise.design.spec import Outcome, StudySpec
-from wavewise.design.waves import Wave, not_randomized
+from wavewise.design.waves import AllocationRule, SharesByStratum, Wave, not_randomized
 from wavewise.errors import EstimationError
 from wavewise.estimate.effects.ate import ate
 from wavewise.estimate.effects.false_discovery import q_values
@@ -53,6 +53,7 @@ class Comparison:
     with_strata: bool  # Whether the plan adjusts for strata.
     std_error: Any
     level: float
+    propensity: Any  # (n_units,): Where shares differ by stratum; None elsewhere.
 
 
 def effects_of(closed: ClosedWaves, wave_ids: Sequence[str]) -> tuple[OutcomeEffects, ...]:
@@ -201,7 +202,24 @@ def _comparison(
         with_strata=plan.strata,
         std_error=plan.std_error,
         level=spec.study.level,
+        propensity=_differing(data, waves),
     )
+
+
+def _differing(data: WaveData, waves: Sequence[Wave]) -> Any:
+    """Propensities of a wave whose shares differ by stratum, (n_units,); None for others.
+
+    One mean over its strata would compare different ones; halves that are held out are beyond it.
+    """
+    by_stratum = any(
+        isinstance(wave.shares, SharesByStratum)
+        or (isinstance(wave.shares, AllocationRule) and wave.shares.within)
+        for wave in waves
+    )
+    if not by_stratum or any(wave.held_out_share for wave in waves):
+        return None
+    values = data.propensity.cast(pl.Float64)
+    return None if values.null_count() else values.to_numpy()
 
 
 def _estimated(estimator: str, comparison: Comparison | NotEstimable) -> "Effects | NotEstimable":
@@ -227,14 +245,16 @@ def _with_learning(effects: "Effects", estimator: str, case: Comparison) -> "Eff
 
 
 def _fit(case: Comparison, *, adjusted: bool = True, interact: bool = False) -> "Effects":
+    strata = case.data.stratum if case.several or (adjusted and case.with_strata) else None
     return ate(
         case.outcome.to_numpy(),
         case.data.condition,
         control=case.control,
-        strata=case.data.stratum if case.several or (adjusted and case.with_strata) else None,
+        strata=strata,
         covariates=case.covariates if adjusted else None,
         interact=interact,
         cluster=case.cluster,
+        weights=None if case.propensity is None or strata is not None else 1 / case.propensity,
         se=case.std_error or ("HC2" if case.cluster is None else "CR2"),
         level=case.level,
         arms=list(case.arms),

@@ -302,6 +302,14 @@ class _Work:
                 f"Groups ({self.spec.units.randomize_by}) are randomized as a whole, which these "
                 "simulations leave out (the power above has it): less is learned than here."
             )
+        rules = [wave.shares for wave in self.spec.waves]
+        if any(isinstance(rule, AllocationRule) and rule.within for rule in rules):
+            yield (
+                "Shares that are learned within strata are simulated as shares over all units: "
+                "each stratum learns from its own units only, more slowly than here."
+            )
+        if any(model.has_evidence for model in self.spec.models.values()):
+            yield "What an earlier study found is left out: simulations start without it."
         yield "Trials of one unit are independent: where they are not, less is learned than here."
 
 

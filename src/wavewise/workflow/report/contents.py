@@ -25,6 +25,7 @@ from wavewise.report.contents import (
     WaveContents,
 )
 from wavewise.report.deliveries import WaveDeliveries
+from wavewise.report.documents.spec_sections import clusters_text, prior_text
 from wavewise.report.effects import OutcomeEffects
 from wavewise.report.evaluation import Evaluation
 from wavewise.report.models import AdaptiveWaves
@@ -208,6 +209,7 @@ def _wave(records: Records, wave: Wave, truth: TruthContents | None) -> WaveCont
         effects=_shown_effects(records.closed, [wave.id]) if is_closed else (),
         posterior=posterior_after(records.closed, wave.id) if is_closed else None,
         next_shares={} if shares is None else {a: float(s) for a, s in shares["shares"].items()},
+        decided={} if shares is None or not {"within", "prior"} & shares.keys() else shares,
         exploratory=row.exploratory if row is not None else False,
         truth=truth,
         sent=records.sent[wave.id].text if is_closed else "",
@@ -336,7 +338,8 @@ def _shares(
 def _allocation(wave: Wave) -> str:
     rule = wave.shares
     if isinstance(rule, AllocationRule):
-        return f"{rule.rule} shares, learned on {', '.join(rule.learned_on)}"
+        within = " within strata" if rule.within else ""
+        return f"{rule.rule} shares, learned on {', '.join(rule.learned_on)}{within}"
     if isinstance(rule, SharesByStratum):
         return "shares that differ by stratum"
     return "equal shares" if rule == "equal" else "fixed shares"
@@ -418,12 +421,13 @@ def posterior_after(closed: ClosedWaves, wave_id: str) -> OutcomePosterior | Not
         return NotEstimable(error.message)
     outcome = closed.spec.outcome(model.outcome)
     of_means = model.kind in {"normal", "hierarchical normal"}
+    words = (_model_text(model), prior_text(closed.spec, model), outcome.direction_text)
     return OutcomePosterior(
         outcome,
         posterior,
         totals=None if of_means else evidence_of(closed, model, waves).totals(),
         learned_on=waves,
-        model=f"{_model_text(model)} {outcome.direction_text}".strip(),
+        model=" ".join(filter(None, words)),
     )
 
 
@@ -447,11 +451,10 @@ def _model_text(model: Model) -> str:
             f"Hierarchical normal: gain of each arm against the control, with effects of "
             f"{model.cluster}, unit and period."
         )
-    over = "new clusters" if model.clusters == "new" else "the clusters of the data"
     units = ", units overdispersed (beta-binomial)" if model.overdispersion else ""
     return (
         f"Hierarchical binomial{units}: arms share the effects of {model.cluster}; success "
-        f"probabilities are means over {over}."
+        f"probabilities are means over {clusters_text(model)}."
     )
 
 
@@ -528,7 +531,10 @@ def _decision(records: Records) -> DecisionContents | None:
         if last.id in {one["id"] for one in row.payload["made_from"]}
     ]
     return DecisionContents(
-        **{name: last.payload[name] for name in names}, made_from_former=" ".join(former)
+        **{name: last.payload[name] for name in names},
+        made_from_former=" ".join(former),
+        prior=last.payload.get("prior", ""),
+        prior_rows=tuple(last.payload.get("prior_sensitivity", ())),
     )
 
 

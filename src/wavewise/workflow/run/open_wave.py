@@ -31,6 +31,7 @@ from wavewise.workflow.frames import (
     units_of_wave,
 )
 from wavewise.workflow.frozen_policies import frozen_policies
+from wavewise.workflow.learn.posteriors import shares_of_strata
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.run.data_check import people_notes
 from wavewise.workflow.send.preview import DeliveryPlan, delivery_plan
@@ -223,8 +224,8 @@ def read_opening(study: Study, wave: Wave, *, exploratory: bool) -> Opening:
     version = study.require_registered(exploratory=exploratory)
     as_of = study.store.units.last_replacement()  # before units are read
     policies = frozen_policies(study, wave)
-    shares = _shares(study, wave)
     people, facts = _people(study, wave)
+    shares = _shares(study, wave, people)
     return Opening(
         spec=study.spec,
         wave=wave,
@@ -240,7 +241,7 @@ def read_opening(study: Study, wave: Wave, *, exploratory: bool) -> Opening:
     )
 
 
-def _shares(study: Study, wave: Wave) -> Shares:
+def _shares(study: Study, wave: Wave, people: UnitData) -> Shares:
     """Shares of a wave's arms: from the spec, or from the decision that the spec asks for."""
     planned = planned_shares(study.spec, wave)
     if planned is not None:
@@ -253,7 +254,14 @@ def _shares(study: Study, wave: Wave) -> Shares:
             f"and they are not decided yet; run `wavewise decide {study.folder} {learned_on[-1]}` "
             "first"
         )
-    return {str(arm): float(share) for arm, share in decided.payload["shares"].items()}
+    if "shares_by_stratum" not in decided.payload:
+        return {str(arm): float(share) for arm, share in decided.payload["shares"].items()}
+    return shares_of_strata(
+        decided.payload["shares_by_stratum"],
+        decided.payload["shares_elsewhere"],
+        people.stratum(study.spec.strata_of(wave)),
+        people.labels(decided.payload["within"]),
+    )
 
 
 def _people(study: Study, wave: Wave) -> tuple[UnitData, WaveFacts]:

@@ -1,6 +1,7 @@
 """Voice calls of a study: what a person did is kept, and providers are told what to play next."""
 
 import asyncio
+import math
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -32,6 +33,7 @@ __all__ = [
     "call_again",
     "call_back",
     "call_ended",
+    "call_length",
     "listening",
     "next_step",
     "record_call_events",
@@ -50,22 +52,23 @@ def record_call_events(
 ) -> None:
     """Keep what a person did during a call; the same call told twice counts once."""
     now = study.clock()
-    events = [(f"call:{call_id}:{one.step}", one.event) for one in heard if one.event is not None]
+    events = [(f"call:{call_id}:{one.step}", one.event, one.seconds)
+              for one in heard if one.event is not None]  # fmt: skip
     for one in heard:
         if one.action == "opt out":
             opt_out(study, [row.unit_id], "opt-out call", call_id)
         elif one.action == "change number":
-            events.append((f"call:{call_id}:{one.step}:number", CHANGE_ASKED))
+            events.append((f"call:{call_id}:{one.step}:number", CHANGE_ASKED, None))
             if ring is not None and one.number:
                 _change_number(study, row.unit_id, one.number, f"call:{call_id}:{one.step}", ring)
     if events:
         frame = pl.DataFrame(
             {
-                "event_id": [name for name, _ in events],
+                "event_id": [name for name, _, _ in events],
                 "unit_id": [row.unit_id] * len(events),
-                "kind": [kind for _, kind in events],
+                "kind": [kind for _, kind, _ in events],
                 "at_utc_us": [to_us(now)] * len(events),
-                "value": pl.Series([None] * len(events), dtype=pl.Float64),
+                "value": pl.Series([seconds for *_, seconds in events], dtype=pl.Float64),
                 "item": [str(row.slot + 1)] * len(events),
             }
         )
@@ -116,6 +119,17 @@ def next_step(
     if answer.call.records:
         record_call_events(study, row, call_id, answer.call.records, ring)
     return answer.text
+
+
+def call_length(study: Study, key: str, call_id: str, seconds: str) -> None:
+    """Keep how long an answered call was, as its provider tells; nothing where it does not."""
+    row = study.store.calls.message(key)
+    try:
+        length = float(seconds)
+    except ValueError:
+        return
+    if row is not None and math.isfinite(length) and length >= 0:
+        record_call_events(study, row, call_id, [CallEvent.of_call(length)])
 
 
 def call_ended(study: Study, key: str, reason: str) -> bool:
