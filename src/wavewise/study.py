@@ -125,11 +125,34 @@ class OpenStudy:
     @property
     def _study(self) -> "Study":
         """The study as it is now: the file may have been edited since the last verb."""
+        return self._opened(begins=False)
+
+    @property
+    def _begun(self) -> "Study":
+        """The same, for verbs that may begin it: its database is made where there is none."""
+        return self._opened(begins=True)
+
+    @property
+    def _seen(self) -> "Study":
+        """The same, for verbs that write nothing: one that has not begun has nothing yet."""
+        from wavewise.store import Store
+        from wavewise.workflow.study import DATABASE_FILE, Study, read_study_file, utc_now
+
+        if self._url is not None or self._store is not None:
+            return self._begun
+        if (self._folder / DATABASE_FILE).is_file():
+            return self._study
+        text, spec = read_study_file(self._folder)
+        empty = Store.open("sqlite://")
+        weakref.finalize(self, empty.close)
+        return Study(self._folder, text, spec, empty, self._clock or utc_now)
+
+    def _opened(self, *, begins: bool) -> "Study":
         from wavewise.workflow.study import Study, open_store, read_study_file, utc_now
 
         text, spec = read_study_file(self._folder)
         if self._store is None:
-            self._store = open_store(self._folder, self._url)
+            self._store = open_store(self._folder, self._url, create=begins)
             weakref.finalize(self, self._store.close)
         return Study(self._folder, text, spec, self._store, self._clock or utc_now)
 
@@ -247,13 +270,13 @@ class OpenStudy:
             scheduler=scheduler,
         )
         show = None if progress is None else _Simulations(progress)
-        return design_study(self._study, options, show)
+        return design_study(self._seen, options, show)
 
     def register(self) -> "Result":
         """Freeze version 1 of the plan; afterwards it changes only by :meth:`amend`."""
         from wavewise.workflow.prepare.registration import register
 
-        return register(self._study)
+        return register(self._begun)
 
     def amend(self, reason: str, *, reword: bool = False) -> "Result":
         """Freeze the plan as the study file has it now, as the next version.
@@ -279,7 +302,7 @@ class OpenStudy:
         """
         from wavewise.workflow.prepare.registration import show_history
 
-        return show_history(self._study, export=export)
+        return show_history(self._seen, export=export)
 
     def rehearse(
         self,
@@ -308,7 +331,7 @@ class OpenStudy:
         from wavewise.workflow.rehearse import rehearse
 
         step = progress or (lambda *_: None)
-        return rehearse(self._study, out=_path(out), people=people, step=step)
+        return rehearse(self._seen, out=_path(out), people=people, step=step)
 
     # Run.
 
@@ -358,7 +381,7 @@ class OpenStudy:
         from wavewise.workflow.prepare.people import import_people
 
         return import_people(
-            self._study,
+            self._begun,
             data,
             skip_bad=skip_bad,
             replace=replace,
@@ -486,7 +509,7 @@ class OpenStudy:
         from wavewise.workflow.run.import_wave import import_wave
 
         return import_wave(
-            self._study,
+            self._begun,
             wave,
             data,
             exploratory=exploratory,
@@ -566,7 +589,7 @@ class OpenStudy:
         """
         from wavewise.workflow.run.data_check import data_check
 
-        return data_check(self._study, wave, ids=ids)
+        return data_check(self._seen, wave, ids=ids)
 
     def withdraw(
         self,
@@ -742,7 +765,7 @@ class OpenStudy:
         """
         from wavewise.workflow.send.preview import preview
 
-        return preview(self._study, wave, unit)
+        return preview(self._seen, wave, unit)
 
     def send(self, *, until_done: bool = False, key_file: PathLike | None = None) -> "Result":
         """Send what is due, each message at most once; several workers may run at a time.
@@ -764,11 +787,22 @@ class OpenStudy:
 
         return address_outbox(self._study, "pause", wave)
 
-    def outbox_resume(self, *, wave: str | None = None) -> "Result":
-        """Resume sending what was paused, in one wave or in all."""
+    def outbox_resume(self, *, wave: str | None = None, gone_out: str | None = None) -> "Result":
+        """Resume sending what was paused, in one wave or in all.
+
+        Parameters
+        ----------
+        wave : str, optional
+            Id of a wave; all by default.
+        gone_out : {"due", "none"}, optional
+            After a restore, what went out since the copy was made: all that was due, which is not
+            sent again, or nothing.
+        """
         from wavewise.workflow.send.worker import address_outbox
 
-        return address_outbox(self._study, "resume", wave)
+        if gone_out not in {None, "due", "none"}:
+            raise InputError(f"found gone_out {gone_out!r}; needed 'due' or 'none'")
+        return address_outbox(self._study, "resume", wave, gone_out=gone_out)  # type: ignore[arg-type]
 
     def outbox_cancel(self, *, wave: str | None = None) -> "Result":
         """Cancel all messages that are not sent yet, for good, in one wave or in all."""
@@ -822,6 +856,32 @@ class OpenStudy:
 
         return erase(self._study, unit)
 
+    def backup(self, out: PathLike) -> "Result":
+        """Copy the study's database, also while it is in use.
+
+        Parameters
+        ----------
+        out : path
+            File to write: a SQLite database, or PostgreSQL's own archive.
+        """
+        from wavewise.workflow.run.backup import backup
+
+        return backup(self._study, Path(out))
+
+    def restore(self, source: PathLike) -> "Result":
+        """Put a copy in the database's place; nothing is sent until :meth:`outbox_resume`.
+
+        Parameters
+        ----------
+        source : path
+            What :meth:`backup` wrote.
+        """
+        from wavewise.workflow.run.backup import restore
+
+        self.close()
+        now = None if self._clock is None else self._clock()
+        return restore(self._folder, Path(source), url=self._url, now=now)
+
     # Serve.
 
     def serve(
@@ -832,6 +892,7 @@ class OpenStudy:
         key_file: PathLike | None = None,
         public_url: str | None = None,
         send: bool = False,
+        openapi: bool = False,
     ) -> "Result":
         """Receive events, inbound messages and opt-outs over HTTP, until it is interrupted.
 
@@ -847,6 +908,8 @@ class OpenStudy:
             Public URL at which providers reach it.
         send : bool
             Whether to send messages that are due, too.
+        openapi : bool
+            Whether ``/openapi.json`` describes the interface, to everybody.
         """
         from wavewise.server.app import serve
 
@@ -857,6 +920,7 @@ class OpenStudy:
             key_file=_path(key_file),
             public_url=public_url,
             send=send,
+            openapi=openapi,
         )
 
     def keys_make(self, name: str) -> "Result":

@@ -126,6 +126,7 @@ def test_secrets_and_addresses_stay_out_of_everything(
     ring = KeyRing.new()
     key_file = tmp_path / "study.key"
     key_file.write_text(ring.text())
+    key_file.chmod(0o600)
     folder = make_sending_study(
         tmp_path / "study", 2, '[x]\nprovider = "file"\n', channel="webhook"
     )

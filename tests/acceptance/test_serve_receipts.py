@@ -125,7 +125,7 @@ def test_delivery_reports_of_africas_talking(
     assert client.post(path.replace("=at", "=x"), data=form).status_code == 403
 
 
-def test_receipts_of_ones_own_channel_are_all_read_before_one_is_kept(
+def test_a_wrong_receipt_of_ones_own_channel_is_named_and_stops_no_other(
     client: httpx2.Client, study: Study, units: list[str]
 ) -> None:
     receipt = [
@@ -138,9 +138,16 @@ def test_receipts_of_ones_own_channel_are_all_read_before_one_is_kept(
         headers = {"X-Wavewise-Signature": sign_webhook("w", body, int(NOW.timestamp()))}
         return client.post("/v1/receipts/webhook", content=body, headers=headers)
 
-    assert post([*receipt, {"id": "2", "channel": "sms"}]).status_code == 422
-    assert states(study)[units[0]] == "sent"
-    assert post(receipt).json()["n_moved"] == 2
+    assert post({"id": "2", "channel": "sms"}).status_code == 422
+    wrong = [{"id": "2", "channel": "sms"}, {**receipt[0], "id": "x\0"}, 7]
+    answer = post([wrong[0], receipt[0], *wrong[1:], receipt[1]])
+    assert answer.status_code == 207
+    found = answer.json()
+    assert (found["n_moved"], found["n_bad"]) == (2, 3)
+    places = ["receipts[0]", "receipts[2]", "receipts[3]"]
+    assert [fault["path"] for fault in found["faults"]] == places
+    assert found["faults"][1]["found"] == "a NUL character in 'id'"
+    assert post(receipt).status_code == 200
     assert [states(study)[unit] for unit in units] == ["delivered", "delivered"]
 
 

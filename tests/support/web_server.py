@@ -9,12 +9,15 @@ from typing import Any
 
 import uvicorn
 
+from wavewise.server.connections import Limits, server_config
+
 
 @contextmanager
-def running(app: Any) -> Iterator[str]:
-    """Base URL of an application served by uvicorn until the block ends."""
+def running(app: Any, limits: Limits | None = None) -> Iterator[str]:
+    """Base URL of an application, served as `serve` does until the block ends."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="critical", access_log=False, ws="none")
+    config = server_config(app, limits or Limits())
+    config.log_level = "critical"
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

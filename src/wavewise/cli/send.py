@@ -108,7 +108,17 @@ def outbox_pause(folder: Folder, wave: _OneWave = None, store: StoreUrl = None) 
 
 
 @verb("outbox resume", "wavewise outbox resume my-study --wave phase-1")
-def outbox_resume(folder: Folder, wave: _OneWave = None, store: StoreUrl = None) -> None:
+def outbox_resume(
+    folder: Folder,
+    wave: _OneWave = None,
+    gone_out: Annotated[
+        str | None,
+        typer.Option(
+            "--gone-out", metavar="due|none", help="After a restore: what went out since the copy."
+        ),
+    ] = None,
+    store: StoreUrl = None,
+) -> None:
     """Resume sending what was paused."""
 
 

@@ -23,6 +23,9 @@ def serve(
         typer.Option("--public-url", help="Public URL at which providers reach it."),
     ] = None,
     send: Annotated[bool, typer.Option("--send", help="Also send messages that are due.")] = False,
+    openapi: Annotated[
+        bool, typer.Option("--openapi", help="Describe the interface at /openapi.json.")
+    ] = False,
     store: StoreUrl = None,
 ) -> None:
     """Receive events, messages and opt-outs over HTTP."""
@@ -78,3 +81,21 @@ def export(
 @verb("erase", "wavewise erase my-study --unit 007")
 def erase(folder: Folder, unit: Unit, store: StoreUrl = None) -> None:
     """Erase what identifies a unit; it gets no more messages."""
+
+
+@verb("backup", "wavewise backup my-study --out my-study.backup")
+def backup(
+    folder: Folder,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write.")],
+    store: StoreUrl = None,
+) -> None:
+    """Copy the study's database, also while it is in use."""
+
+
+@verb("restore", "wavewise restore my-study my-study.backup")
+def restore(
+    folder: Folder,
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="What `backup` wrote.")],
+    store: StoreUrl = None,
+) -> None:
+    """Put a copy in the database's place; sending is held."""

@@ -123,7 +123,7 @@ STAGES = {
     "Run": ("people", "wave", "observe", "withdraw", "data-check", "status"),
     "Learn": ("analyze", "decide", "evaluate", "report", "compare"),
     "Send": ("contacts", "preview", "send", "outbox", "opt-out"),
-    "Data": ("data", "export", "erase"),
+    "Data": ("data", "export", "erase", "backup", "restore"),
     "Serve": ("serve", "keys"),
 }
 

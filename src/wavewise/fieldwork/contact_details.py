@@ -391,17 +391,33 @@ class KeyRing:
         """Blind indexes of an address, one a key."""
         return tuple(_index(index, channel, address) for _, index in self._made.values())
 
-    def unsubscribe_token(self, unit_id: str) -> str:
-        """An unguessable token for one unit's unsubscribe link; it does not show the unit."""
-        nonce = hmac.digest(self.link_key, unit_id.encode(), "sha256")[:_NONCE_BYTES]
-        body = self._link_cipher.encrypt(nonce, unit_id.encode(), _LINK.encode())
+    def unsubscribe_token(self, unit_id: str, study_id: str | None = None) -> str:
+        """An unguessable token for one unit's unsubscribe link; it does not show the unit.
+
+        It is bound to the study: one that shares the key file has other links. Without a study, it
+        is as links were made before.
+        """
+        text = unit_id.encode()
+        # Another study, another nonce: one nonce for two tags would give the key away.
+        named = text if study_id is None else json.dumps([study_id, unit_id]).encode()
+        nonce = hmac.digest(self.link_key, named, "sha256")[:_NONCE_BYTES]
+        body = self._link_cipher.encrypt(nonce, text, _link(study_id))
         return base64.urlsafe_b64encode(nonce + body).decode().rstrip("=")
 
-    def unit_of_token(self, token: str) -> str | None:
-        """The unit of an unsubscribe token; None where this ring did not make it."""
+    def unit_of_token(self, token: str, study_id: str | None = None) -> str | None:
+        """The unit of an unsubscribe token; None where this ring did not make it, or for another.
+
+        Examples
+        --------
+        >>> ring = KeyRing.new()
+        >>> token = ring.unsubscribe_token("007", "reading")
+        >>> ring.unit_of_token(token, "reading"), ring.unit_of_token(token, "saving")
+        ('007', None)
+        """
         try:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
-            unit = self._link_cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _LINK.encode())
+            nonce, body = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
+            unit = self._link_cipher.decrypt(nonce, body, _link(study_id))
         except (InvalidTag, ValueError):
             return None
         return unit.decode()
@@ -416,6 +432,10 @@ class KeyRing:
     @cached_property
     def _link_cipher(self) -> AESGCM:
         return AESGCM(_derived(self.link_key, b"unsubscribe link"))
+
+
+def _link(study_id: str | None) -> bytes:
+    return _LINK.encode() if study_id is None else json.dumps([_LINK, study_id]).encode()
 
 
 def _derived(key: bytes, purpose: bytes) -> bytes:

@@ -176,11 +176,32 @@ def read_batch(objects: Sequence[Any], *, default_time_zone: str | None = None) 
         else:
             faults.append(replace(wrong, path=f"events[{i}]{wrong.path}"))
     frame = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
-    checked = check_events(frame, default_time_zone=default_time_zone, first_row=0, name="events")
-    faults += [replace(fault, path=_path(fault, places)) for fault in checked.faults]
-    n_bad = len(objects) - checked.events.height
+    events, found_in = _checked(frame, places, default_time_zone)
+    faults += found_in
+    n_bad = len(objects) - events.height
     faults.sort(key=lambda fault: int(fault.path.partition("[")[2].partition("]")[0]))
-    return Batch(checked.events, tuple(faults[:MOST_SHOWN]), n_bad)
+    return Batch(events, tuple(faults[:MOST_SHOWN]), n_bad)
+
+
+def _checked(
+    frame: pl.DataFrame, places: Sequence[int], time_zone: str | None
+) -> tuple[pl.DataFrame, list[Fault]]:
+    """The good events, and the faults of the others by their places in the batch.
+
+    A doubt about a whole column, such as the order of day and month, is one about the events that
+    raise it: the halves are read apart until it is theirs alone.
+    """
+    checked = check_events(frame, default_time_zone=time_zone, first_row=0, name="events")
+    general = [fault for fault in checked.faults if fault.row is None]
+    if not general:
+        return checked.events, [replace(f, path=_path(f, places)) for f in checked.faults]
+    if frame.height == 1:
+        place = f"events[{places[0]}].at"
+        return checked.events, [replace(fault, path=place) for fault in general]
+    half = frame.height // 2
+    first, first_faults = _checked(frame[:half], places[:half], time_zone)
+    second, second_faults = _checked(frame[half:], places[half:], time_zone)
+    return pl.concat([first, second]), first_faults + second_faults
 
 
 def _row(found: dict[str, Any]) -> tuple[str | float | None, ...]:
@@ -204,6 +225,6 @@ def _wrong(found: Any) -> Fault | None:
 
 def _path(fault: Fault, places: Sequence[int]) -> str:
     if fault.row is None:
-        return fault.path
+        raise ValueError("a fault of no event")
     column = f".{fault.column}" if fault.column else ""
     return f"events[{places[fault.row]}]{column}"

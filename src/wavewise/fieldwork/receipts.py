@@ -7,6 +7,7 @@ from typing import Any
 
 from wavewise.errors import InputError
 from wavewise.fieldwork.channels.provider_codes import AFRICAS_TALKING, TWILIO, Meaning, told
+from wavewise.fieldwork.files.cells import clean_text, text_fault
 
 __all__ = ["DeliveryReceipt", "africas_talking_receipt", "twilio_receipt", "webhook_receipt"]
 
@@ -71,7 +72,7 @@ def twilio_receipt(
         return None
     state = _state(_TWILIO, status)
     code = form.get("ErrorCode") or ""
-    meaning = TWILIO.get(int(code)) if code.isdigit() else None
+    meaning = TWILIO.get(int(code)) if code.isascii() and code.isdigit() else None
     failed = state == "failed"
     return DeliveryReceipt(
         f"twilio:{sid}:{status}",
@@ -126,14 +127,14 @@ def webhook_receipt(found: Any) -> DeliveryReceipt:
     if key is None and provider is None:
         raise InputError("found neither message_key nor provider_id; needed one of them")
     state = _text(found, "state")
-    reason = _maybe(found, "reason")
+    reason = found.get("reason")  # a text for people: cleaned, never a reason to refuse
     return DeliveryReceipt(
         f"webhook:{_text(found, 'id')}",
         _text(found, "channel"),
         _state(dict(zip(STATES, STATES, strict=True)), state),
         provider_id=provider,
         message_key=key,
-        reason=None if reason is None else reason[:200],
+        reason=clean_text(str(reason), 200) or None if reason is not None else None,
         is_opt_out=found.get("refused") is True,
         at=_moment(_maybe(found, "at")),
     )
@@ -143,6 +144,8 @@ def _text(form: Mapping[str, Any], name: str) -> str:
     value = form.get(name)
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"found no '{name}'; needed it; nothing was stored")
+    if (fault := text_fault(value)) is not None:
+        raise InputError(f"found {fault} in '{name}'; needed text without it; nothing was stored")
     return value.strip()
 
 

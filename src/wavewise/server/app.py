@@ -3,14 +3,15 @@
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-import uvicorn
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -19,7 +20,9 @@ from wavewise.errors import InputError, WavewiseError
 from wavewise.fieldwork.channels.settings import SECRETS_FILE, Secrets
 from wavewise.server import calls, inbound, intake
 from wavewise.server.authentication import App, Settings, settings_of
+from wavewise.server.connections import Guesses, Server, UnsignedBytes
 from wavewise.server.errors import add_error_handlers
+from wavewise.server.openapi import KEYED, SCHEMES, door
 from wavewise.shared.log import log
 from wavewise.shared.version import __version__
 from wavewise.workflow.contacts.keys import KEY_FILE, find_key_ring
@@ -34,11 +37,30 @@ __all__ = ["build_app", "serve"]
 
 def build_app(settings: Settings | Callable[[], Settings]) -> FastAPI:
     """An application that any ASGI server can run; settings that change are asked for anew."""
-    app = FastAPI(title="Wavewise", version=__version__, docs_url=None, redoc_url=None)
+    first = settings if isinstance(settings, Settings) else settings()
+    app = FastAPI(
+        title="Wavewise",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if first.openapi else None,
+        redirect_slashes=False,
+    )
     app.state.settings = settings
+    app.state.limits = first.limits
+    app.state.guesses = Guesses(first.limits, time.monotonic)
+    app.state.unsigned_bytes = UnsignedBytes(first.limits.unsigned_bytes)
     add_error_handlers(app)
     for router in (calls.router, intake.router, inbound.router, push_router, health_router):
         app.include_router(router)
+    described = app.openapi
+
+    def whole() -> dict[str, Any]:
+        made = described()
+        made.setdefault("components", {})["securitySchemes"] = SCHEMES
+        return made
+
+    app.openapi = whole  # type: ignore[method-assign]
     return app
 
 
@@ -47,7 +69,7 @@ def build_app(settings: Settings | Callable[[], Settings]) -> FastAPI:
 push_router = APIRouter(prefix="/v1/push")
 
 
-@push_router.get("/worker.js")
+@push_router.get("/worker.js", **door(None, {200: "text/javascript"}, (500,)))
 def worker() -> Response:
     """The script, allowed for every page of the site that passes it on."""
     script = files("wavewise.server").joinpath("static/push-worker.js").read_text(encoding="utf-8")
@@ -61,7 +83,10 @@ health_router = APIRouter(prefix="/v1")
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@health_router.get("/health")
+_HEALTH: dict[str, Any] = {"type": "object", "required": ["status", "version"]}
+
+
+@health_router.get("/health", **door(None, {200: _HEALTH, 503: _HEALTH}, (500,)))
 async def is_healthy(request: Request) -> JSONResponse:
     """200 where events can be stored and due messages are being sent; 503 and why not otherwise."""
     study = settings_of(request).study
@@ -70,7 +95,7 @@ async def is_healthy(request: Request) -> JSONResponse:
     return JSONResponse(body, 503 if wrong else 200)
 
 
-@health_router.get("/metrics")
+@health_router.get("/metrics", **door(None, {200: "text/plain"}, (*KEYED, 500, 503)))
 async def show_metrics(request: Request, settings: App) -> PlainTextResponse:
     """Counts for a monitor, in the text form of Prometheus."""
     text = await run_in_threadpool(metrics, settings.study, _pulse(request))
@@ -105,16 +130,15 @@ def serve(
     key_file: Path | None = None,
     public_url: str | None = None,
     send: bool = False,
+    openapi: bool = False,
 ) -> EndedServer:
-    """Serve a study until SIGTERM or Ctrl-C; open requests are answered first."""
+    """Serve a study until SIGTERM or Ctrl-C; what is being answered is answered first."""
     if send:
         require_registered_plan(study)
-    app = build_app(CurrentSettings(study, key_file, public_url))
-    # The path of an unsubscribe link is a secret: requests are not logged.
-    config = uvicorn.Config(app, access_log=False, log_level="warning", server_header=False)
-    server = uvicorn.Server(config)
+    app = build_app(CurrentSettings(study, key_file, public_url, openapi=openapi))
+    server = Server(app, app.state.limits)
     try:
-        listening = socket.create_server((host, port), backlog=512)
+        listening = socket.create_server((host, port), backlog=2_048)
     except OSError:
         raise InputError(
             f"found {host}:{port} in use or not this machine's; needed a free port; give --port"
@@ -124,7 +148,9 @@ def serve(
     # A server whose worker has ended by itself ends too, with the worker's error.
     end = partial(setattr, server, "should_exit", True)
     with listening, sending(study, key_file, end) if send else nullcontext() as worker:
-        app.state.pulse = None if worker is None else worker.pulse
+        if worker is not None:
+            app.state.pulse = worker.pulse
+            server.on_stop = worker.stop  # with the signal, not with the last open request
         server.run(sockets=[listening])
     return EndedServer(host, bound)
 
@@ -135,8 +161,11 @@ class CurrentSettings:
     A change that cannot be read is told, and what was read before stays.
     """
 
-    def __init__(self, study: Study, key_file: Path | None, public_url: str | None) -> None:
+    def __init__(
+        self, study: Study, key_file: Path | None, public_url: str | None, *, openapi: bool = False
+    ) -> None:
         self._study, self._key_file, self._public_url = study, key_file, public_url
+        self._openapi = openapi
         names = (key_file or os.environ.get(KEY_FILE), os.environ.get(SECRETS_FILE))
         self._paths = [study.folder / STUDY_FILE, *(Path(name) for name in names if name)]
         self._lock = threading.Lock()
@@ -163,7 +192,8 @@ class CurrentSettings:
 
     def _read(self, study: Study) -> Settings:
         secrets = Secrets.read(os.environ)
-        return Settings(study, find_key_ring(self._key_file), secrets.get, self._public_url)
+        ring = find_key_ring(self._key_file)
+        return Settings(study, ring, secrets.get, self._public_url, openapi=self._openapi)
 
     def _look(self) -> tuple[object, ...]:
         return tuple(stamp(path) for path in self._paths)

@@ -3,7 +3,8 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
 from urllib.parse import parse_qsl
@@ -13,6 +14,8 @@ from fastapi.concurrency import run_in_threadpool
 
 from wavewise.fieldwork.channels.settings import SECRETS_FILE
 from wavewise.fieldwork.contact_details import KeyRing
+from wavewise.fieldwork.files.cells import clean_text
+from wavewise.server.connections import Guesses, Limits
 from wavewise.server.errors import HttpProblem, body_of
 from wavewise.workflow.contacts.keys import is_valid_key
 from wavewise.workflow.study import Study
@@ -21,6 +24,7 @@ __all__ = [
     "App",
     "Settings",
     "africas_talking_form",
+    "query_of",
     "sign_webhook",
     "signed_body",
     "twilio_form",
@@ -40,10 +44,12 @@ class Settings:
     # Keys of contact details: needed to know whose number or link comes in.
     ring: KeyRing | None = field(default=None, repr=False)
     # From a secret's name to its value, or None: ``twilio_auth_token``,
-    # ``africas_talking_callback_token``, ``webhook_secret``.
+    # ``africas_talking_callback_token``, ``webhook_inbound_secret``, ``webhook_receipts_secret``.
     secret: Callable[[str], str | None] = field(default=lambda _: None, repr=False)
     # Address by which providers reach this server, where a proxy stands before it.
     public_url: str | None = None
+    limits: Limits = field(default_factory=Limits)  # What strangers may take up.
+    openapi: bool = False  # Whether /openapi.json describes the interface to everybody.
 
 
 def settings_of(request: Request) -> Settings:
@@ -58,14 +64,43 @@ async def key_holder(request: Request) -> Settings:
     bearer = request.headers.get("authorization", "")
     scheme, _, token = bearer.partition(" ")
     key = request.headers.get("x-api-key") or (token if scheme.lower() == "bearer" else "")
-    if not key or not await run_in_threadpool(is_valid_key, settings.study, key.strip()):
-        raise HttpProblem(
-            401,
-            "Unauthorized",
-            "found no active key; needed the header X-API-Key with one that `wavewise keys make "
-            "DIR --name NAME` printed",
-        )
+    wrong = HttpProblem(
+        401,
+        "Unauthorized",
+        "found no active key; needed the header X-API-Key with one that `wavewise keys make "
+        "DIR --name NAME` printed",
+    )
+    if not key:
+        raise wrong
+    with _one_guess(request, key) as guess:
+        guess.is_right = await run_in_threadpool(is_valid_key, settings.study, key.strip())
+    if not guess.is_right:
+        raise wrong
     return settings
+
+
+@dataclass
+class _Guess:
+    is_right: bool = False
+
+
+@contextmanager
+def _one_guess(request: Request, secret: str) -> Iterator[_Guess]:
+    """What is presented as a secret, looked at unless its sender was wrong too often."""
+    guesses: Guesses = request.app.state.guesses
+    address = request.client.host if request.client else ""
+    proof = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+    if guesses.must_wait(address, proof):
+        raise HttpProblem(
+            429,
+            "TooManyRequests",
+            "found too many wrong keys or tokens from this address; nothing was stored; send the "
+            "right one in a minute",
+            retry_after_seconds=60,
+        )
+    guess = _Guess()
+    yield guess
+    guesses.note(address, proof, is_right=guess.is_right)
 
 
 App = Annotated[Settings, Depends(key_holder)]
@@ -83,7 +118,7 @@ async def twilio_form(request: Request) -> dict[str, str]:
     """Fields of a call that Twilio signed."""
     settings = settings_of(request)
     token = _needed(settings, "twilio_auth_token")
-    form = form_of(await body_of(request))
+    form = form_of(await body_of(request, unsigned=True))
     expected = twilio_signature(token, _url(settings, request), form)
     given = request.headers.get("x-twilio-signature", "")
     if not hmac.compare_digest(expected.encode(), given.encode()):
@@ -91,23 +126,39 @@ async def twilio_form(request: Request) -> dict[str, str]:
             "signature that does not fit; needed Twilio's own X-Twilio-Signature; if a proxy "
             "stands before the server, give --public-url"
         )
-    return dict(form)
+    return _clean(form)
 
 
 async def africas_talking_form(request: Request) -> dict[str, str]:
     """Fields of a call by Africa's Talking, which signs nothing: the callback's address does."""
     token = _needed(settings_of(request), "africas_talking_callback_token")
     given = request.query_params.get("token", "")
-    if not hmac.compare_digest(token.encode(), given.encode()):
+    with _one_guess(request, given) as guess:
+        guess.is_right = hmac.compare_digest(token.encode(), given.encode())
+    if not guess.is_right:
         raise _not_signed("token that does not fit; needed ?token=... in the callback's address")
-    return dict(form_of(await body_of(request)))
+    return _clean(form_of(await body_of(request)))
 
 
-async def signed_body(request: Request) -> bytes:
-    """Body of a call with ``X-Wavewise-Signature``, not older than the replay window."""
+def _clean(form: Iterable[tuple[str, str]]) -> dict[str, str]:
+    # What no database holds is taken out: a provider repeats a refused call for ever, and an
+    # opt-out must not be lost to a stray character.
+    return {name: clean_text(value) for name, value in form}
+
+
+def query_of(request: Request) -> dict[str, str]:
+    """What stands after the question mark of an address, without what no database holds."""
+    return _clean(request.query_params.items())
+
+
+async def signed_body(request: Request, name: str) -> bytes:
+    """Body of a call with ``X-Wavewise-Signature``, not older than the replay window.
+
+    `name` is the door's own secret; the one that signs what is sent opens it where it has none.
+    """
     settings = settings_of(request)
-    secret = _needed(settings, "webhook_secret")
-    body = await body_of(request)
+    secret = settings.secret(name) or _needed(settings, "webhook_secret")
+    body = await body_of(request, unsigned=True)
     header = request.headers.get("x-wavewise-signature", "")
     fault = webhook_fault(secret, body, header, settings.study.clock().timestamp())
     if fault is not None:

@@ -11,8 +11,14 @@ from wavewise.errors import InputError
 from wavewise.fieldwork.channels.sip import PROMPTS
 from wavewise.fieldwork.voice.answers import reject_twiml
 from wavewise.fieldwork.voice.prompts import PromptFolder
-from wavewise.server.authentication import africas_talking_form, settings_of, twilio_form
+from wavewise.server.authentication import (
+    africas_talking_form,
+    query_of,
+    settings_of,
+    twilio_form,
+)
 from wavewise.server.errors import HttpProblem
+from wavewise.server.openapi import FORM, SIGNED, TOKEN, door
 from wavewise.workflow.send.calls import call_back, call_ended, call_length, next_step
 
 __all__ = ["router"]
@@ -22,7 +28,7 @@ XML = "application/xml"
 Key = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 
 
-@router.post("/twilio/inbound")
+@router.post("/twilio/inbound", **door(FORM, {200: XML}, SIGNED))
 async def twilio_missed_call(request: Request) -> Response:
     """A missed call: nobody answers it, and the next call due to that unit is made immediately."""
     form = await twilio_form(request)
@@ -30,7 +36,7 @@ async def twilio_missed_call(request: Request) -> Response:
     return Response(reject_twiml(), media_type=XML)
 
 
-@router.post("/twilio/{key}")
+@router.post("/twilio/{key}", **door(FORM, {200: XML}, (403, 404)))
 async def twilio_step(request: Request, key: Key) -> Response:
     """The next step of a call by Twilio."""
     form = await twilio_form(request)
@@ -39,7 +45,7 @@ async def twilio_step(request: Request, key: Key) -> Response:
     return await _step(request, "twilio", key, form.get("CallSid", ""), digits)
 
 
-@router.post("/twilio/{key}/status")
+@router.post("/twilio/{key}/status", **door(FORM, {204: None}, (403, 404)))
 async def twilio_status(request: Request, key: Key) -> Response:
     """How a call by Twilio ended."""
     form = await twilio_form(request)
@@ -53,11 +59,14 @@ async def twilio_status(request: Request, key: Key) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/africas-talking")
+@router.post(
+    "/africas-talking",
+    **door(FORM, {200: XML, 204: None}, (403, 404, 429), parameters=(TOKEN,)),
+)
 async def africas_talking_step(request: Request) -> Response:
     """The next step of a call by Africa's Talking, or how it ended."""
     form = await africas_talking_form(request)
-    key = request.query_params.get("key") or form.get("clientRequestId", "")
+    key = query_of(request).get("key") or form.get("clientRequestId", "")
     study = settings_of(request).study
     if form.get("isActive") == "0":
         if form.get("hangupCause", "NORMAL_CLEARING") != "NORMAL_CLEARING":
@@ -73,7 +82,7 @@ async def africas_talking_step(request: Request) -> Response:
     return await _step(request, "africas-talking", key, form.get("sessionId", ""), digits)
 
 
-@router.get("/prompts/{name:path}")
+@router.get("/prompts/{name:path}", **door(None, {200: "audio/wav"}, (404, 500)))
 async def prompt(request: Request, name: str) -> FileResponse:
     """A prompt's sound, for providers."""
     folder = PromptFolder(settings_of(request).study.folder / PROMPTS)
@@ -96,7 +105,7 @@ async def _step(
     base = (settings.public_url or str(request.base_url)).rstrip("/")
     url = f"{base}{request.url.path}"
     if provider == "africas-talking":
-        url += f"?token={request.query_params.get('token', '')}&key={key}"
+        url += f"?token={query_of(request).get('token', '')}&key={key}"
     row = await run_in_threadpool(settings.study.store.calls.message, key)
     if row is None:
         raise HttpProblem(404, "NotFound", "found no such call")
@@ -106,7 +115,7 @@ async def _step(
         row,
         provider=provider,
         call_id=call_id or key,
-        query=dict(request.query_params),
+        query=query_of(request),
         digits=digits,
         url=url,
         prompt_base=f"{base}/v1/calls/prompts",

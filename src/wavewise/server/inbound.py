@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from wavewise.fieldwork.contact_details import KeyRing
+from wavewise.fieldwork.files.cells import clean_text, text_fault
 from wavewise.server.authentication import (
     africas_talking_form,
     settings_of,
@@ -16,7 +17,13 @@ from wavewise.server.authentication import (
     twilio_form,
 )
 from wavewise.server.errors import HttpProblem, json_of
-from wavewise.workflow.contacts.opt_outs import inbound_message, opt_out_address, unsubscribe
+from wavewise.server.openapi import ASKED_BY_TOKEN, FORM, INBOUND, SIGNED, TOKEN, door, told
+from wavewise.workflow.contacts.opt_outs import (
+    inbound_message,
+    opt_out_address,
+    unit_of_link,
+    unsubscribe,
+)
 
 # Unsubscribe links: a page for people, one click for mail programs (RFC 8058).
 
@@ -63,18 +70,25 @@ _HEADERS = {
 }
 
 
-@router.get("/u/{token}")
+_PAGES: dict[int, Any] = dict.fromkeys((200, 404), "text/html")
+_HEARD = told("n_units", "n_new", "n_answers", "n_resumed")
+
+
+@router.get("/u/{token}", **door(None, _PAGES, (500, 503)))
 async def ask(request: Request, token: str) -> HTMLResponse:
     """A page with one button: programs that look at links must not unsubscribe anybody."""
     settings, language = settings_of(request), _language(request)
     question, button, _, broken = _TEXTS[language]
-    if settings.ring is None or settings.ring.unit_of_token(token) is None:
+    unit = None
+    if settings.ring is not None:
+        unit = await run_in_threadpool(unit_of_link, settings.study, settings.ring, token)
+    if unit is None:
         return _page(language, broken, 404)
     form = f'<form method="post"><button>{escape(button)}</button></form>'
     return _page(language, question, 200, form)
 
 
-@router.post("/u/{token}")
+@router.post("/u/{token}", **door(None, _PAGES, (500, 503)))
 async def unsubscribe_now(request: Request, token: str) -> HTMLResponse:
     """Unsubscribe: the button of the page, or a mail program's one click."""
     settings, language = settings_of(request), _language(request)
@@ -99,7 +113,7 @@ def _page(language: str, text: str, status: int, form: str = "") -> HTMLResponse
 _NOTHING_TO_SAY = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
 
-@router.post("/v1/inbound/twilio")
+@router.post("/v1/inbound/twilio", **door(FORM, {200: "application/xml"}, SIGNED))
 async def twilio(request: Request) -> Response:
     """An SMS that Twilio took in."""
     form = await twilio_form(request)
@@ -114,7 +128,10 @@ async def twilio(request: Request) -> Response:
     return Response(_NOTHING_TO_SAY, media_type="application/xml")
 
 
-@router.post("/v1/inbound/africas-talking")
+@router.post(
+    "/v1/inbound/africas-talking",
+    **door(FORM, {200: _HEARD}, ASKED_BY_TOKEN, parameters=(TOKEN,)),
+)
 async def africas_talking(request: Request) -> JSONResponse:
     """An SMS that Africa's Talking took in."""
     form = await africas_talking_form(request)
@@ -123,7 +140,10 @@ async def africas_talking(request: Request) -> JSONResponse:
     return JSONResponse(done)
 
 
-@router.post("/v1/inbound/africas-talking/opt-out")
+@router.post(
+    "/v1/inbound/africas-talking/opt-out",
+    **door(FORM, {200: told("n_units", "n_new")}, ASKED_BY_TOKEN, parameters=(TOKEN,)),
+)
 async def africas_talking_opt_out(request: Request) -> JSONResponse:
     """A number that left the sender's bulk messages at Africa's Talking."""
     form = await africas_talking_form(request)
@@ -144,16 +164,16 @@ async def africas_talking_opt_out(request: Request) -> JSONResponse:
     return JSONResponse(done)
 
 
-@router.post("/v1/inbound/webhook")
+@router.post("/v1/inbound/webhook", **door(INBOUND, {200: _HEARD}, SIGNED))
 async def webhook(request: Request) -> JSONResponse:
     """A message from a channel of the user's own: JSON with channel, from, text and id."""
-    found = json_of(await signed_body(request))
+    found = json_of(await signed_body(request, "webhook_inbound_secret"))
     form = found if isinstance(found, dict) else {}
     done = await _take(
         request,
         _field(form, "channel"),
         _field(form, "from"),
-        str(form.get("text", "")),
+        clean_text(str(form.get("text", ""))),
         _field(form, "id"),
     )
     return JSONResponse(done)
@@ -186,6 +206,9 @@ def _field(form: dict[str, Any], name: str) -> str:
     value = form.get(name)
     if not isinstance(value, str) or not value.strip():
         raise HttpProblem(422, "InputError", f"found no '{name}'; needed it; nothing was stored")
+    if (fault := text_fault(value)) is not None:
+        found = f"found {fault} in '{name}'; needed text without it; nothing was stored"
+        raise HttpProblem(422, "InputError", found)
     return value
 
 

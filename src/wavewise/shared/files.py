@@ -13,7 +13,17 @@ import numpy.typing as npt
 
 from wavewise.errors import InputError
 
-__all__ = ["Source", "from_archive", "save_bytes", "to_archive", "write_private", "write_whole"]
+__all__ = [
+    "Source",
+    "from_archive",
+    "is_open_to_others",
+    "replace_private",
+    "save_bytes",
+    "sync_folder",
+    "to_archive",
+    "write_private",
+    "write_whole",
+]
 
 Source = str | Path | BinaryIO
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -35,6 +45,32 @@ def write_private(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
+def replace_private(path: Path, text: str) -> None:
+    """Put a new text in the place of a private file, whole or not at all, and see it on disk."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    write_private(beside, text)
+    beside.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """See the names in a folder on disk: a file that took another's place could be undone else."""
+    if os.name == "nt":  # where folders cannot be opened
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_open_to_others(path: Path) -> bool:
+    """Whether anybody but its owner may read or write a file."""
+    return os.name != "nt" and bool(path.stat().st_mode & 0o077)
 
 
 def save_bytes(target: Source, content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, and_, bindparam, delete, func, select, true, update
@@ -10,8 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from wavewise.errors import InputError
 from wavewise.store.engine import Part, broken_rule
 from wavewise.store.frames import append, insert_into, n_inserted, ready, scan, staged
+from wavewise.store.opt_outs import apply_unknown
+from wavewise.store.receipts import ERASED
 from wavewise.store.rows import to_us
-from wavewise.store.schema import contact, contact_change
+from wavewise.store.schema import contact, contact_change, opt_out, unknown_opt_out
 
 __all__ = ["Contacts", "put_contacts"]
 
@@ -92,6 +95,7 @@ class Contacts(Part):
             connection.execute(delete(contact))
             append(connection, contact, whole.sort(_KEY))
             _reencrypt_former(connection, reencrypt_rows)
+            _reencrypt_unknown(connection, reencrypt_rows)
         return rows.height
 
     def counts(self) -> dict[str, int]:
@@ -150,6 +154,11 @@ def put_contacts(
     does not hold are taken out: the new file leaves them empty.
     """
     rows = ready(frame, _TYPES)
+    erased = select(opt_out.c.unit_id).where(opt_out.c.source == ERASED)
+    without_address = scan(connection, erased, {"unit_id": pl.String})
+    rows = rows.join(
+        without_address, on="unit_id", how="anti"
+    )  # whoever asks: an erased unit has no address
     if of is not None and without:
         for ids in _parts(of.to_list()):
             gone = contact.c.unit_id.in_(ids) & contact.c.channel.in_(list(without))
@@ -165,6 +174,7 @@ def put_contacts(
             connection.execute(
                 statement.on_conflict_do_update(index_elements=list(_KEY), set_=changed)
             )
+        apply_unknown(connection, imported_at)
     except (SQLAlchemyError, connection.dialect.loaded_dbapi.Error) as error:
         if broken_rule(error) != "unknown reference":
             raise
@@ -200,6 +210,29 @@ def _reencrypt_former(
     connection.execute(
         statement.values(former_key_id=bindparam("key"), former_encrypted=bindparam("text")), values
     )
+
+
+def _reencrypt_unknown(
+    connection: Connection, reencrypt_rows: Callable[[pl.DataFrame], pl.DataFrame]
+) -> None:
+    """Encrypt the addresses that nobody has with another key, in the caller's transaction."""
+    table = unknown_opt_out
+    names = {"opt_out_id": "unit_id", **dict.fromkeys(("channel", "key_id", "encrypted", "lookup"))}
+    query = select(*(table.c[name].label(label or name) for name, label in names.items()))
+    rows = scan(connection, query, _TYPES)
+    if rows.is_empty():
+        return
+    values = [
+        {"row": one["unit_id"], **{f"new_{n}": one[n] for n in ("key_id", "encrypted", "lookup")}}
+        for one in reencrypt_rows(rows).iter_rows(named=True)
+    ]
+    if values:
+        new: dict[str, Any] = {
+            name: bindparam(f"new_{name}") for name in ("key_id", "encrypted", "lookup")
+        }
+        connection.execute(
+            update(table).where(table.c.opt_out_id == bindparam("row")).values(new), values
+        )
 
 
 def _parts(ids: list[str]) -> list[list[str]]:

@@ -1,5 +1,7 @@
 """From a URL to an engine whose connections behave alike."""
 
+import contextlib
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -60,9 +62,12 @@ def _sqlite(url: URL, *, create: bool) -> Engine:
     in_memory = url.database in {None, "", ":memory:"}
     if not in_memory and not create and not Path(str(url.database)).is_file():
         raise StoreError(
-            f"{shown(url)}: found no file there; needed a study's database; "
-            "check the path, or begin the study first"
+            f"{shown(url)}: found no file there; needed a study's database; begin the study with "
+            "`wavewise register` or `wavewise people import`, or put a copy back with `wavewise "
+            "restore`"
         )
+    if create and not in_memory:
+        _make_private(Path(str(url.database)))
     options: dict[str, Any] = {"connect_args": {"timeout": _LOCK_TIMEOUT_MS / 1000}}
     if in_memory:
         options = {"connect_args": {"check_same_thread": False}, "poolclass": StaticPool}
@@ -70,6 +75,12 @@ def _sqlite(url: URL, *, create: bool) -> Engine:
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """A new file for its owner alone: SQLite's own files beside it take the same rights."""
+    with contextlib.suppress(OSError):  # it is there, or SQLite says what is wrong
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def give_large_cache(connection: Connection) -> None:
@@ -121,6 +132,9 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.url = shown(engine.url)
+        path = engine.url.database if engine.dialect.name == "sqlite" else None
+        self._file = None if path in {None, "", ":memory:"} else Path(str(path))
+        self._identity = _identity(self._file)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
@@ -140,13 +154,38 @@ class Database:
         """Give all connections back."""
         self._engine.dispose()
 
+    def _require_file(self) -> None:
+        """Raise where the file is gone: what is written into it then is lost with it."""
+        if self._file is None:
+            return
+        found = _identity(self._file)
+        if self._identity is None:  # it was made by the first connection
+            self._identity = found
+        elif found != self._identity:
+            raise StoreError(
+                f"{self.url}: the file was removed or replaced while it was in use; nothing was "
+                "written; put it back, or restore a copy with `wavewise restore`, then start again"
+            )
+
     def reading(self) -> AbstractContextManager[Connection]:
         """A transaction that only reads."""
+        self._require_file()
         return _transaction(self._engine, self.url, writes=False)
 
     def writing(self) -> AbstractContextManager[Connection]:
         """A transaction that writes: all of it or nothing."""
+        self._require_file()
         return _transaction(self._engine, self.url, writes=True)
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Part:

@@ -380,6 +380,14 @@ class Outbox(Part):
             gone = delete(paused_wave).where(paused_wave.c.wave_id == wave_id)
             return connection.execute(gone).rowcount > 0
 
+    def presume_sent(self, now: datetime, reason: str) -> int:
+        """Make unknown what is due and not known to have gone out; gives the number."""
+        values = {"state": "unknown", "reason": reason, "ended_at_utc_us": to_us(now)}
+        none = {"lease_owner": None, "lease_until_utc_us": None}
+        due = outbox.c.state.in_((*_OPEN, "sending")) & (outbox.c.next_at_utc_us <= to_us(now))
+        with self._writing() as connection:
+            return connection.execute(update(outbox).where(due).values(**values, **none)).rowcount
+
     def paused_waves(self) -> tuple[str, ...]:
         """Names of the paused waves; the empty one stands for all."""
         with self._reading() as connection:

@@ -5,15 +5,24 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from wavewise.store.engine import Part
 from wavewise.store.frames import insert_into, n_inserted, ready
 from wavewise.store.rows import AddedReceipts, moved, to_us
-from wavewise.store.schema import outbox, receipt
+from wavewise.store.schema import opt_out, outbox, receipt
 
-__all__ = ["RECEIPTS", "Receipts", "add_receipts", "apply_waiting", "write_changes"]
+__all__ = [
+    "ERASED",
+    "RECEIPTS",
+    "Receipts",
+    "add_receipts",
+    "apply_waiting",
+    "empty_messages",
+    "write_changes",
+]
 
+ERASED = "erasure"  # the source of an opt-out that nothing takes back
 RECEIPTS = {
     "receipt_id": pl.String,
     "channel": pl.String,
@@ -71,15 +80,33 @@ def apply_waiting(connection: Connection, ids: Sequence[int]) -> int:
     """Move messages by every receipt that is kept of them; gives the number whose state changed."""
     n_moved = 0
     for i in range(0, len(ids), _IDS_A_STATEMENT):
-        query = select(*(outbox.c[name] for name in _STATE)).where(
-            outbox.c.outbox_id.in_(ids[i : i + _IDS_A_STATEMENT])
-        )
+        part = ids[i : i + _IDS_A_STATEMENT]
+        query = select(*(outbox.c[name] for name in _STATE)).where(outbox.c.outbox_id.in_(part))
         locked = query.order_by(outbox.c.outbox_id).with_for_update()
         rows = [dict(row._mapping) for row in connection.execute(locked)]
         changes = _folded(rows, _receipts_of(connection, rows))
         write_changes(connection, changes)
         n_moved += sum("state" in change for _, change in changes)
+        erased = select(outbox.c.unit_id).join(opt_out, opt_out.c.unit_id == outbox.c.unit_id)
+        erased = erased.where(outbox.c.outbox_id.in_(part), opt_out.c.source == ERASED)
+        if late := connection.scalars(erased.distinct()).all():
+            empty_messages(connection, late)  # what came of them is told; no name for it is kept
     return n_moved
+
+
+def empty_messages(connection: Connection, unit_ids: Sequence[str]) -> None:
+    """Leave of these units' messages their fate alone; receipts have told theirs already.
+
+    What a provider calls a message leads to its log, and with it to the number.
+    """
+    own = outbox.c.unit_id.in_(list(unit_ids))
+    same_name = (outbox.c.channel == receipt.c.channel) & (
+        outbox.c.provider_id == receipt.c.provider_id
+    )
+    same_key = outbox.c.message_key == receipt.c.message_key
+    of_unit = select(outbox.c.outbox_id).where(own, or_(same_name, same_key)).exists()
+    connection.execute(delete(receipt).where(of_unit))
+    connection.execute(update(outbox).where(own).values(content_json="{}", provider_id=None))
 
 
 def write_changes(connection: Connection, changes: Changes) -> None:

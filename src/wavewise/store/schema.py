@@ -43,13 +43,15 @@ __all__ = [
     "receipt",
     "result",
     "score_delivery",
+    "sending_place",
     "study_version",
     "unit",
+    "unknown_opt_out",
     "wave",
 ]
 
 # The newest migration. A file that is already there opens without loading Alembic.
-HEAD = "0011"
+HEAD = "0015"
 # Every constraint has a name, so that a later migration can change it on both databases.
 metadata = MetaData(
     naming_convention={
@@ -269,6 +271,24 @@ opt_in = Table(
     Index(None, "unit_id"),
 )
 
+# Opt-outs of addresses that nobody in the study has: whoever is imported with one refuses too. The
+# address stays encrypted, so that the blind index can follow a rotation of keys.
+unknown_opt_out = Table(
+    "unknown_opt_out",
+    metadata,
+    Column("opt_out_id", Text, primary_key=True),
+    Column("channel", Text, nullable=False),  # that it came by
+    Column("only_channel", Boolean, nullable=False),  # or all of them
+    Column("key_id", Text, nullable=False),
+    Column("encrypted", Text, nullable=False),
+    Column("lookup", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("at_utc_us", BigInteger, nullable=False),
+    Column("received_at_utc_us", BigInteger, nullable=False),
+    Column("ended_at_utc_us", BigInteger),  # taken back by a START
+    Index(None, "lookup"),
+)
+
 api_key = Table(
     "api_key",
     metadata,
@@ -365,6 +385,15 @@ paused_wave = Table(
     metadata,
     Column("wave_id", Text, primary_key=True),
     Column("paused_at_utc_us", BigInteger, nullable=False),
+    Column("reason", Text),  # null: somebody asked for it
+)
+# What each folder that sends noted last, here and in a file of its own: where the two differ, the
+# database is an older copy, and what went out since is not known.
+sending_place = Table(
+    "sending_place",
+    metadata,
+    Column("place", Text, primary_key=True),
+    Column("mark", Text, nullable=False),
 )
 # When a channel may send next; all workers of the study take their turns from here.
 channel_rate = Table(

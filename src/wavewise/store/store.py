@@ -6,6 +6,7 @@ from typing import Self
 from sqlalchemy import Engine, func, select
 
 from wavewise.store.contacts import Contacts
+from wavewise.store.copies import Copies
 from wavewise.store.engine import Database, current_revision, engine_for, make_ready
 from wavewise.store.frames import insert_into
 from wavewise.store.observations import Corrections, Events, Scores
@@ -52,6 +53,7 @@ class Store(Database):
         self.calls = Calls(self)
         self.receipts = Receipts(self)
         self.api_keys = ApiKeys(self)
+        self.copies = Copies(self)
 
     @classmethod
     def open(cls, url: str, *, create: bool = True) -> Self:

@@ -27,6 +27,7 @@ from wavewise.store.engine import Part
 from wavewise.store.frames import append, insert_into, ready, scan, staged
 from wavewise.store.opt_outs import add_opt_outs
 from wavewise.store.outbox import cancel_messages
+from wavewise.store.receipts import ERASED, empty_messages
 from wavewise.store.rows import to_us
 from wavewise.store.schema import (
     contact,
@@ -35,9 +36,8 @@ from wavewise.store.schema import (
     frozen_fact,
     measurement,
     opt_out,
-    outbox,
-    receipt,
     unit,
+    unknown_opt_out,
 )
 
 __all__ = ["WHAT_ERASURE_DOES", "Units"]
@@ -93,6 +93,12 @@ class Units(Part):
         """Ids of all units."""
         with self._reading() as connection:
             return scan(connection, select(unit.c.unit_id), {"unit_id": pl.String})["unit_id"]
+
+    def has(self, unit_id: str) -> bool:
+        """Whether a unit of this id is known."""
+        query = select(unit.c.unit_id).where(unit.c.unit_id == unit_id)
+        with self._reading() as connection:
+            return connection.scalar(query) is not None
 
     def languages(self) -> pl.DataFrame:
         """Number of units of each language: language, n."""
@@ -165,10 +171,11 @@ class Units(Part):
 
     def erase(
         self, unit_id: str, fields_json: str, erased_at: datetime, kept: Collection[str] = ()
-    ) -> int:
+    ) -> tuple[int, bool]:
         """Take out a unit's contact details, leave these fields, and refuse messages for it.
 
-        Of its former rows the kept columns are left. Gives the number of contact details gone.
+        Of its former rows the kept columns are left. Gives the number of contact details gone, and
+        whether what the database held of the unit is overwritten.
         """
         values = {
             "opt_out_id": f"{ERASED}:{unit_id}",
@@ -186,7 +193,10 @@ class Units(Part):
                     "found no unit of this id; needed an imported one; nothing was erased; "
                     "ids are kept exactly as written, with leading zeros"
                 )
-            gone = connection.execute(delete(contact).where(contact.c.unit_id == unit_id)).rowcount
+            own = contact.c.unit_id == unit_id
+            lookups = select(contact.c.lookup).where(own)
+            connection.execute(delete(unknown_opt_out).where(unknown_opt_out.c.lookup.in_(lookups)))
+            gone = connection.execute(delete(contact).where(own)).rowcount
             connection.execute(delete(contact_change).where(contact_change.c.unit_id == unit_id))
             connection.execute(
                 update(unit).where(unit.c.unit_id == unit_id).values(fields_json=fields_json)
@@ -195,9 +205,8 @@ class Units(Part):
                 _erase_partly(connection, table, key, column, unit_id, kept)
             add_opt_outs(connection, row, erased_at)
             cancel_messages(connection, ERASED, erased_at, unit_ids=[unit_id])
-            _empty_messages(connection, unit_id)
-        self._forget_old_pages()
-        return gone
+            empty_messages(connection, [unit_id])
+        return gone, self._forget_old_rows()
 
     def erased(self) -> frozenset[str]:
         """Ids of erased units: their contact details are not taken again."""
@@ -205,15 +214,20 @@ class Units(Part):
         with self._reading() as connection:
             return frozenset(connection.scalars(query))
 
-    def _forget_old_pages(self) -> None:
-        """SQLite's log of changes still holds the rows as they were: empty it."""
-        if self._database.engine.dialect.name != "sqlite":
-            return
-        with (
-            self._database.engine.connect() as connection,
-            closing(connection.connection.cursor()) as cursor,
-        ):
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def _forget_old_rows(self) -> bool:
+        """Overwrite rows as they were: in SQLite's log of changes, among PostgreSQL's dead rows.
+
+        Gives whether it was done: a reader that is still open keeps SQLite's log.
+        """
+        engine = self._database.engine
+        if engine.dialect.name == "sqlite":
+            with engine.connect() as plain, closing(plain.connection.cursor()) as cursor:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                busy, _, _ = cursor.fetchone() or (0, 0, 0)
+                return not busy
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(f"VACUUM {', '.join(_HOLDING_TEXTS)}")
+        return True
 
 
 def _refuse_known(connection: Connection, rows: pl.DataFrame) -> None:
@@ -254,7 +268,6 @@ def _upsert(connection: Connection, stage: Table, names: list[str]) -> Insert:
 
 # What a unit's erasure takes out of the database.
 
-ERASED = "erasure"
 # Every table that names units, and what becomes of an erased unit's rows; a test knows the schema.
 WHAT_ERASURE_DOES: Mapping[str, str] = MappingProxyType(
     {
@@ -279,6 +292,12 @@ WHAT_ERASURE_DOES: Mapping[str, str] = MappingProxyType(
 )
 
 
+_HOLDING_TEXTS = (
+    "contact", "contact_change", "unit", "former_unit", "measurement", "frozen_fact", "outbox",
+    "receipt",
+)  # fmt: skip
+
+
 # Tables of which an erased unit keeps some columns: the key beside its id, the JSON column.
 _KEPT_PARTLY = (
     (former_unit, "former_id", "fields_json"),
@@ -299,18 +318,3 @@ def _erase_partly(
             .where(own, table.c[key] == which)
             .values({column: json.dumps(left, ensure_ascii=False)})
         )
-
-
-def _empty_messages(connection: Connection, unit_id: str) -> None:
-    """Leave of a unit's messages their fate alone; receipts have told theirs already.
-
-    What a provider calls a message leads to its log, and with it to the number.
-    """
-    own = outbox.c.unit_id == unit_id
-    same_name = (outbox.c.channel == receipt.c.channel) & (
-        outbox.c.provider_id == receipt.c.provider_id
-    )
-    same_key = outbox.c.message_key == receipt.c.message_key
-    of_unit = select(outbox.c.outbox_id).where(own, or_(same_name, same_key)).exists()
-    connection.execute(delete(receipt).where(of_unit))
-    connection.execute(update(outbox).where(own).values(content_json="{}", provider_id=None))

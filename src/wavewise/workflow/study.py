@@ -25,6 +25,7 @@ __all__ = [
     "STUDY_FILE",
     "Clock",
     "Study",
+    "database_url",
     "open_store",
     "open_study",
     "read_study_file",
@@ -241,17 +242,26 @@ def _in_rows(columns: Any, names: Sequence[str]) -> list[dict[str, Any]]:
 
 @contextmanager
 def open_study(
-    folder: Path | str, *, store_url: str | None = None, clock: Clock | None = None
+    folder: Path | str,
+    *,
+    store_url: str | None = None,
+    clock: Clock | None = None,
+    create: bool = True,
 ) -> Iterator[Study]:
     """An open study, closed at the end of the block."""
     folder = Path(folder)
     text, spec = read_study_file(folder)
-    with open_store(folder, store_url) as store:
+    with open_store(folder, store_url, create=create) as store:
         yield Study(folder, text, spec, store, clock or utc_now)
 
 
-def open_store(folder: Path, url: str | None = None) -> "Store":
+def database_url(folder: Path, url: str | None = None) -> str:
+    """The URL that was given, or that of the file in a study's folder."""
+    return url or f"sqlite:///{(folder / DATABASE_FILE).resolve()}"
+
+
+def open_store(folder: Path, url: str | None = None, *, create: bool = True) -> "Store":
     """The database of a study: the one of the URL, or the file in its folder."""
     from wavewise.store import Store
 
-    return Store.open(url or f"sqlite:///{(folder / DATABASE_FILE).resolve()}")
+    return Store.open(database_url(folder, url), create=create)

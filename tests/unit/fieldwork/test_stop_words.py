@@ -45,6 +45,18 @@ def test_ordinary_answers_are_no_opt_outs(text: str) -> None:
     assert not is_opt_out(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Please stop", "pls stop it now", "S.T.O.P", "s t o p", "STOPPP", "sstop", "hey, basta"),
+        *("I asked you to stop sending me these things last week already", "No more messages now"),
+        *("Don't text this number ever again please", "mwalimu usinitumie ujumbe tena tafadhali"),
+    ],
+)
+def test_in_doubt_it_is_an_opt_out(text: str) -> None:
+    assert is_opt_out(text)
+
+
 def test_words_of_the_study_itself() -> None:
     assert not is_opt_out("Tchau")
     assert is_opt_out("tchau!", more=["Tchau"])

@@ -81,7 +81,7 @@ def test_opt_outs_count_once_and_survive_another_import(store: Store, units: pl.
 
 def test_an_erased_unit_stays_a_unit(store: Store, units: pl.DataFrame) -> None:
     store.units.add(units, NOW, contacts=encrypted(("a", "sms", "x"), ("b", "sms", "y")))
-    assert store.units.erase("a", "{}", NOW) == 1
+    assert store.units.erase("a", "{}", NOW) == (1, True)
     assert store.units.erased() == {"a"}
     assert store.contacts.find()["unit_id"].to_list() == ["b"]
     assert store.units.all().filter(unit_id="a")["fields_json"].to_list() == ["{}"]

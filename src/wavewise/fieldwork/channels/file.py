@@ -20,7 +20,7 @@ class FileChannel:
         self.name = settings.channel
         path = Path(settings.option("path"))
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(0o700, parents=True, exist_ok=True)
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         except OSError as error:
             raise InputError(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from wavewise.design.messages import Flow
 from wavewise.errors import Fault, InputError, UnavailableError
+from wavewise.shared.files import is_open_to_others
 
 if TYPE_CHECKING:
     from wavewise.fieldwork.channels.base import Channel
@@ -164,14 +165,14 @@ def _settings(name: str, table: Any, faults: list[Fault]) -> ChannelSettings:
 
 def _secrets_file(path: Path) -> dict[str, str]:
     try:
-        mode, text = path.stat().st_mode, path.read_text(encoding="utf-8")
-        values = tomllib.loads(text)
+        is_open = is_open_to_others(path)
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(
             f"{SECRETS_FILE}: found a file that cannot be read as TOML "
             f'({type(error).__name__}); needed lines such as smtp_password = "..."'
         ) from None
-    if mode & 0o077:
+    if is_open:
         raise InputError(
             f"{SECRETS_FILE}: found a file that others may read; needed one for its owner alone; "
             "run chmod 600 on it"

@@ -20,10 +20,12 @@ __all__ = [
     "BLANKS",
     "Cells",
     "ColumnRead",
+    "clean_text",
     "is_no_value",
     "kind_of",
     "masked",
     "normal_ids",
+    "text_fault",
     "wrong_number",
     "wrong_text",
 ]
@@ -47,6 +49,11 @@ _NUMBER_BY_MARK = {  # decimal mark: what a number may look like, with groups of
     rf"(?:{re.escape(mark)}\d+)?(?:[eE][+-]?\d+)?$|^[+-]?{re.escape(mark)}\d+$"
     for mark, other in ((".", ","), (",", r"\."))
 }
+# What a text may not hold: control characters but for tab and line ends, and half characters.
+_CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+_UNSOUND = re.compile(_CONTROL + "|[\ud800-\udfff]")
+MOST_CHARACTERS = 300  # of an id, a kind, a name: an index of a database holds no more
+MOST_LONG_TEXT = 10_000
 _GROUPED = r"^[+-]?[1-9]\d{0,2}(?:[.,]\d{3})+$"  # 1,234: one thousand or one and a bit
 
 
@@ -109,6 +116,7 @@ class Cells:
         self._numbers = numbers
         self._reading, self._separator = reading or Reading(), separator
         self.notes: list[str] = []
+        self._looked_at: set[str] = set()
         self.reads: list[ColumnRead] = []  # How each column was read, in the order of reading.
 
     def __len__(self) -> int:
@@ -151,7 +159,21 @@ class Cells:
             self.log.add(f"column {column!r}", f"lists or objects ({raw.dtype})", "plain values")
             return pl.repeat(None, len(raw), dtype=pl.String, eager=True).alias(column)
         text = raw.cast(pl.String)
+        if raw.dtype == pl.String:
+            self._note_unsound(text)
         return text.set(text == "", None)
+
+    def _note_unsound(self, text: pl.Series) -> None:
+        """Note what no database holds, once a cell, however often its column is read."""
+        if text.name in self._looked_at:
+            return
+        self._looked_at.add(text.name)
+        for where, found in (
+            (text.str.contains(_CONTROL), "a control character"),
+            (text.str.len_chars() > MOST_LONG_TEXT, f"over {MOST_LONG_TEXT:,} characters"),
+        ):
+            if where.any():
+                self.log.add_rows(self.rows(where), text.name, found, "text without it")
 
     def text(self, column: str, kind: str = "text") -> pl.Series:
         """A column as text, as written but for its Unicode form; an empty cell is null."""
@@ -199,6 +221,9 @@ class Cells:
             text = raw.cast(pl.Int64, strict=False).cast(pl.String).alias(column)
         else:
             text = normal_ids(self._as_written(column))
+            is_long = text.str.len_chars() > MOST_CHARACTERS
+            found = f"over {MOST_CHARACTERS} characters"
+            self.log.add_rows(self.rows(is_long), column, found, "a shorter id")
         if text.str.contains(_DIGITS_AS_DECIMAL).all() and text.drop_nulls().len():
             text, note = text.str.strip_suffix(".0"), "whole numbers written with .0"
         self.log.add_rows(self.rows(text.is_null()), column, "nothing", "an id")
@@ -490,9 +515,41 @@ def wrong_text(key: str, value: Any, *, needed: bool) -> Fault | None:
         return Fault(f".{key}", "nothing", "a text") if needed else None
     if isinstance(value, bool) or not isinstance(value, str | int):
         return Fault(f".{key}", f"a JSON {kind_of(value)}", "a text")
-    if isinstance(value, str) and "\x00" in value:
-        return Fault(f".{key}", "a NUL character", "text without it")
-    return None
+    if isinstance(value, int):
+        too_long = abs(value) >= 10**MOST_CHARACTERS
+        found = f"a number of over {MOST_CHARACTERS} digits" if too_long else None
+    else:
+        found = text_fault(value)
+    return None if found is None else Fault(f".{key}", found, "text without it")
+
+
+def text_fault(text: str, most: int = MOST_CHARACTERS) -> str | None:
+    r"""What no database, index or file can hold of a text; None where it is sound.
+
+    Examples
+    --------
+    >>> text_fault("Ñandú\n"), text_fault("a\x00b"), text_fault("\ud83d"), text_fault("x" * 301)
+    (None, 'a NUL character', 'half a character (a lone surrogate)', 'over 300 characters')
+    """
+    if len(text) > most:
+        return f"over {most:,} characters"
+    match = _UNSOUND.search(text)
+    if match is None:
+        return None
+    if match[0] == "\0":
+        return "a NUL character"
+    return "half a character (a lone surrogate)" if match[0] > "\ud7ff" else "a control character"
+
+
+def clean_text(text: str, most: int = MOST_LONG_TEXT) -> str:
+    r"""A text without what nothing can hold, cut where it is over-long.
+
+    Examples
+    --------
+    >>> clean_text("ST\x00OP\ud83d")
+    'STOP'
+    """
+    return _UNSOUND.sub("", text[:most])
 
 
 def wrong_number(key: str, value: Any) -> Fault | None:

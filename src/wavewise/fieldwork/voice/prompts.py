@@ -40,12 +40,16 @@ class PromptFolder:
 
     def read(self, name: str) -> Prompt:
         """The prompt of a name."""
-        path = (self.root / name).resolve()
-        place = f"prompt {name!r}"
+        place = f"prompt {name[:100]!r}"
+        try:
+            path = (self.root / name).resolve()
+            is_file = path.is_file()
+        except (ValueError, OSError):  # a NUL character, a name longer than any file's
+            raise _error(place, "a name that no file has", "the name of a WAV file") from None
         if not path.is_relative_to(self.root.resolve()):
             needed = "a file inside the folder of prompts"
             raise _error(place, "a path that leaves the folder", needed)
-        if not path.is_file():
+        if not is_file:
             raise _error(place, "no such file", f"a WAV file {name} in {self.root}")
         try:
             with wave.open(str(path), "rb") as sound:

@@ -1,6 +1,7 @@
 """Contact details: encrypted when they come in, decrypted only to send, found by a blind index."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,10 @@ from wavewise.fieldwork.contact_details import (
 )
 from wavewise.fieldwork.files.cells import Cells, ColumnRead
 from wavewise.fieldwork.files.faults import FaultLog
+from wavewise.shared.files import replace_private
 from wavewise.shared.text_tables import text_table
 from wavewise.store.rows import from_us, to_us
-from wavewise.workflow.contacts.keys import KEY_FILE, key_ring, replace_file
+from wavewise.workflow.contacts.keys import KEY_FILE, key_ring
 from wavewise.workflow.files import FileRead, Table, file_read, read_data, reading_of
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.study import Study
@@ -133,15 +135,16 @@ class ContactBook:
 
     def _to_send(self, channel: str, address: str) -> str:
         """Numbers that were kept before the study had a country, in the form of today."""
-        return self._in_form(channel, address) if address_kind(channel) == "phone" else address
+        return self.in_form(channel, address) if address_kind(channel) == "phone" else address
 
-    def _in_form(self, channel: str, address: str) -> str:
+    def in_form(self, channel: str, address: str) -> str:
+        """An address in the form in which it is kept."""
         return normal_address(channel, address, self.country)
 
     def units_at(self, channel: str, address: str) -> tuple[str, ...]:
         """Units with this address on this channel, or on another that shares it (SMS, voice)."""
         # The second form is that of details which were kept before the study had a country.
-        forms = (self._in_form(channel, address), normal_address(channel, address))
+        forms = (self.in_form(channel, address), normal_address(channel, address))
         indexes = [
             index for form in dict.fromkeys(forms) for index in self.ring.lookups(channel, form)
         ]
@@ -224,6 +227,32 @@ def without_erased(study: Study, encrypted: pl.DataFrame) -> pl.DataFrame:
     return encrypted.filter(~pl.col("unit_id").is_in(sorted(erased))) if erased else encrypted
 
 
+def design_columns(study: Study) -> dict[str, None]:
+    """Strata, covariates, eligibility, groups and facts: what a comparison needs of a unit."""
+    spec = study.spec
+    groups = filter(None, [spec.units.error_cluster, spec.units.randomize_by])
+    return dict.fromkeys([*spec.design_columns, *groups, *spec.made_columns])
+
+
+def emptied_fields(fields_json: str, kept: Collection[str]) -> str:
+    """A unit's fields, of which these columns are left."""
+    fields: dict[str, Any] = json.loads(fields_json)
+    left = {name: value if name in kept else None for name, value in fields.items()}
+    return json.dumps(left, ensure_ascii=False)
+
+
+def without_erased_fields(study: Study, units: pl.DataFrame) -> pl.DataFrame:
+    """Units of a file, of which those that were erased bring nothing that identifies them."""
+    erased, kept = study.store.units.erased(), design_columns(study)
+    if not erased:
+        return units
+    fields = [
+        emptied_fields(text, kept) if unit in erased else text
+        for unit, text in units.select("unit_id", "fields_json").iter_rows()
+    ]
+    return units.with_columns(pl.Series("fields_json", fields, dtype=pl.String))
+
+
 def local_numbers(addresses: Mapping[str, pl.Series]) -> int:
     """Number of phone numbers that are not written with their country's code."""
     phones: Iterable[pl.Series] = (
@@ -288,9 +317,9 @@ def rotate_keys(study: Study, key_file: Path) -> KeyRotation:
     """
     old = key_ring(key_file)
     new = old.rotated()
-    replace_file(key_file, new.text())
+    replace_private(key_file, new.text())
     n_rows = study.store.contacts.reencrypt(lambda rows: _reencrypted(rows, new))
-    replace_file(key_file, new.only_active().text())
+    replace_private(key_file, new.only_active().text())
     return KeyRotation(n_rows, new.active, str(key_file))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from wavewise.errors import InputError
 from wavewise.fieldwork.contact_details import KeyRing
-from wavewise.shared.files import write_private
+from wavewise.shared.files import is_open_to_others, write_private
 from wavewise.shared.text_tables import text_table
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.study import Study
@@ -115,14 +115,6 @@ def make_key_file(path: Path) -> NewKeyFile:
     return NewKeyFile(str(path))
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Put a new text in the place of a file, whole or not at all."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    write_private(beside, text)
-    beside.replace(path)
-
-
 def find_key_ring(path: Path | None = None) -> KeyRing | None:
     """The key ring: of a file, or of the environment; None where there is none."""
     if path is None and (text := os.environ.get(KEYS)):
@@ -146,6 +138,11 @@ def read_key_file(path: Path) -> KeyRing:
     """The key ring of a file."""
     _require_outside_studies(path)
     try:
+        if is_open_to_others(path):
+            raise InputError(
+                f"{path}: found a key file that others may read; needed one for its owner alone; "
+                f"run chmod 600 {path}"
+            )
         return KeyRing.read(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(

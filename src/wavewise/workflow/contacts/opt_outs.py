@@ -33,6 +33,7 @@ __all__ = [
     "opt_out_address",
     "record_opt_out",
     "record_receipts",
+    "unit_of_link",
     "unsubscribe",
     "unsubscribe_links",
 ]
@@ -68,18 +69,31 @@ def opt_out(
     at: datetime | None = None,
 ) -> int:
     """Record opt-outs of units and cancel what is queued for them; the number of new ones."""
-    moment = study.clock() if at is None else at
-    rows = pl.DataFrame(
-        {
-            "opt_out_id": [f"{source}:{reference}:{unit}" for unit in unit_ids],
-            "unit_id": list(unit_ids),
-            "channel": [channel] * len(unit_ids),
-            "source": [source] * len(unit_ids),
-            "at_utc_us": [to_us(moment)] * len(unit_ids),
-        },
-        schema_overrides={"unit_id": pl.String, "channel": pl.String, "opt_out_id": pl.String},
-    )
-    return study.store.opt_outs.add(rows, received_at=study.clock())
+    now = study.clock()
+    at_us = to_us(at) if at is not None else to_us(now)
+    if at is None and unit_ids:  # a clock that was set back lets no earlier START undo it
+        at_us = max(at_us, study.store.opt_outs.last_opt_in_us(unit_ids))
+
+    def add(named: Mapping[str, str]) -> int:
+        rows = pl.DataFrame(
+            {
+                "opt_out_id": list(named),
+                "unit_id": list(named.values()),
+                "channel": [channel] * len(named),
+                "source": [source] * len(named),
+                "at_utc_us": [at_us] * len(named),
+            },
+            schema_overrides={"unit_id": pl.String, "channel": pl.String, "opt_out_id": pl.String},
+        )
+        return study.store.opt_outs.add(rows, received_at=now)
+
+    named = {f"{source}:{reference}:{unit}": unit for unit in unit_ids}
+    n_new = add(named)
+    if n_new < len(named):
+        # Told again after it was taken back, under the same id: in doubt, it is meant.
+        again = study.store.opt_outs.taken_back(list(named))
+        n_new += add({f"{name}:{at_us}": unit for name, unit in again.items()}) if again else 0
+    return n_new
 
 
 def record_opt_out(study: Study, unit_id: str, channel: str | None = None) -> RecordedOptOut:
@@ -101,11 +115,29 @@ def opt_out_address(
     *,
     only_channel: bool = False,
 ) -> dict[str, int]:
-    """Keep the opt-out of whoever has an address; gives numbers of units and of new opt-outs."""
-    units = ContactBook(study.store, ring, study.spec.study.country).units_at(channel, address)
-    refused = channel if only_channel else None
-    n_new = opt_out(study, units, source, reference, channel=refused) if units else 0
-    return {"n_units": len(units), "n_new": n_new}
+    """Keep the opt-out of whoever has an address; gives numbers of units and of new opt-outs.
+
+    That of an address which nobody has is kept too: it may be tomorrow's parent's.
+    """
+    book = ContactBook(study.store, ring, study.spec.study.country)
+    units = book.units_at(channel, address)
+    if units:
+        refused = channel if only_channel else None
+        return {
+            "n_units": len(units),
+            "n_new": opt_out(study, units, source, reference, channel=refused),
+        }
+    now, name = study.clock(), f"{source}:{reference}"
+    kept = ring.encrypt(name, channel, book.in_form(channel, address))
+    row = {
+        "opt_out_id": name,
+        "channel": channel,
+        "only_channel": only_channel,
+        **vars(kept),
+        "source": source,
+        "at_utc_us": to_us(now),
+    }
+    return {"n_units": 0, "n_new": study.store.opt_outs.add_unknown(row, now)}
 
 
 def inbound_message(
@@ -124,8 +156,12 @@ def inbound_message(
     if provider_opts_out or is_opt_out(text, words.stop):
         done = opt_out_address(study, ring, channel, address, "stop keyword", reference)
         return {**done, "n_answers": 0, "n_resumed": 0}
-    units = ContactBook(study.store, ring, study.spec.study.country).units_at(channel, address)
+    book = ContactBook(study.store, ring, study.spec.study.country)
+    units = book.units_at(channel, address)
     if provider_opts_in or is_opt_in(text, words.start):
+        if not units:
+            lookups = ring.lookups(channel, book.in_form(channel, address))
+            study.store.opt_outs.end_unknown(lookups, "stop keyword", study.clock())
         n = _opt_in(study, units, channel, reference, at_provider=provider_opts_in)
         if n is not None:
             return {"n_units": len(units), "n_new": 0, "n_answers": 0, "n_resumed": n}
@@ -168,9 +204,21 @@ def _opt_in(
     return study.store.opt_outs.add_opt_ins(pl.DataFrame(rows), study.clock()) if rows else None
 
 
+def unit_of_link(study: Study, ring: KeyRing, token: str) -> str | None:
+    """The unit of an unsubscribe link of this study; None where it is none.
+
+    Links that were sent before they were bound to a study hold for units that are known here.
+    """
+    unit = ring.unit_of_token(token, study.spec.study.id)
+    if unit is not None:
+        return unit
+    earlier = ring.unit_of_token(token)
+    return earlier if earlier is not None and study.store.units.has(earlier) else None
+
+
 def unsubscribe(study: Study, ring: KeyRing, token: str) -> int | None:
     """Keep the opt-out that a link asks for; None where the link is not ours."""
-    unit = ring.unit_of_token(token)
+    unit = unit_of_link(study, ring, token)
     if unit is None:
         return None
     return opt_out(study, [unit], "unsubscribe link", "link")
@@ -207,6 +255,19 @@ OPT_IN_KEYWORDS: dict[str, tuple[str, ...]] = {
 }
 
 _MOST_WORDS = 3
+# Anywhere in a message of up to four words, or with letters repeated or apart: "please stop".
+_STRONG = {"stop", "stopall", "unsubscribe", "optout", "arretez", "desabonner", "basta", "sitaki"}
+_MOST_AROUND = 4
+# Anywhere in a message of any length.
+_PHRASES = (
+    *("stop sending", "stop texting", "stop messaging", "stop calling", "stop these messages"),
+    *("stop the messages", "stop messages", "no more messages", "no more texts", "do not text"),
+    *("dont text", "do not contact", "dont contact", "do not message", "dont message"),
+    *("don t text", "don t contact", "don t message", "don t send"),
+    *("take me off", "remove my number", "no mas mensajes", "dejen de enviar", "deje de enviar"),
+    *("no me envien mas", "no envien mas", "acheni kutuma", "msinitumie", "usinitumie"),
+    *("ne plus recevoir", "arretez de m envoyer", "plus de messages", "pare de enviar"),
+)
 # At the beginning of a longer message these are ordinary words.
 _ALONE = {"end", "fin", "para", "pare", "alto", "baja", "toka"}
 
@@ -217,14 +278,18 @@ def is_opt_out(text: str, more: Collection[str] = ()) -> bool:
     Notes
     -----
     Case, accents, punctuation and blanks do not count, since phones change them on the way (the GSM
-    alphabet has no á and no í). A message refuses if it is one of the words, or has at most three
-    words and begins with one. A message that only looks like an opt-out costs one unit's messages;
-    one that is missed costs its trust.
+    alphabet has no á and no í). A message refuses if it is one of the words, or has at most
+    three words and begins with one, or at most four and holds one that means nothing else, also
+    with letters repeated or apart, or if it asks to stop sending in so many words. A message
+    that only looks like an opt-out costs one unit's messages; one that is missed costs its
+    trust.
 
     Examples
     --------
     >>> is_opt_out(" ¡STOP! "), is_opt_out("Arrêt"), is_opt_out("no más"), is_opt_out("stop please")
     (True, True, True, True)
+    >>> is_opt_out("Please stop"), is_opt_out("s t o p"), is_opt_out("STOPPP")
+    (True, True, True)
     >>> is_opt_out("Thank you"), is_opt_out("we will stop by the school on Monday")
     (False, False)
     """
@@ -233,7 +298,16 @@ def is_opt_out(text: str, more: Collection[str] = ()) -> bool:
         return False
     words = _WORDS | {_plain(word) for word in more}
     first, *others = plain.split()
-    return plain in words or (len(others) < _MOST_WORDS and first in words - _ALONE)
+    if plain in words or (len(others) < _MOST_WORDS and first in words - _ALONE):
+        return True
+    said = {_squeezed(word) for word in (first, *others, plain.replace(" ", ""))}
+    if len(others) < _MOST_AROUND and said & set(map(_squeezed, _STRONG)):
+        return True
+    return any(f" {phrase} " in f" {plain} " for phrase in _PHRASES)
+
+
+def _squeezed(word: str) -> str:
+    return re.sub(r"(.)\1+", r"\1", word)
 
 
 def is_opt_in(text: str, more: Collection[str] = ()) -> bool:
@@ -303,7 +377,7 @@ LinkOf: TypeAlias = Callable[[str], str]
 
 
 def unsubscribe_links(
-    settings: Mapping[str, ChannelSettings], key_file: Path | None
+    settings: Mapping[str, ChannelSettings], key_file: Path | None, study_id: str
 ) -> dict[str, LinkOf]:
     """Channel: what gives the link of a unit; only channels that say where links lead."""
     bases = {
@@ -327,6 +401,6 @@ def unsubscribe_links(
         )
 
     def links_at(base: str) -> LinkOf:
-        return lambda unit_id: f"{base}/u/{ring.unsubscribe_token(unit_id)}"
+        return lambda unit_id: f"{base}/u/{ring.unsubscribe_token(unit_id, study_id)}"
 
     return {name: links_at(base) for name, base in bases.items()}

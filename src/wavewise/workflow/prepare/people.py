@@ -20,6 +20,7 @@ from wavewise.workflow.contacts.contacts import (
     local_note,
     local_numbers,
     without_erased,
+    without_erased_fields,
 )
 from wavewise.workflow.contacts.keys import find_key_ring
 from wavewise.workflow.files import (
@@ -163,7 +164,7 @@ def _import_rows(
         encrypted = encrypted_contacts(people.units["unit_id"], addresses, ring)
         encrypted = without_erased(study, encrypted)
     study.store.units.add(
-        people.units,
+        without_erased_fields(study, people.units),
         imported_at=study.clock(),
         replace=replace,
         contacts=encrypted,

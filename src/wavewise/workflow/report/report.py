@@ -101,7 +101,7 @@ def compare(folders: Sequence[Path], out: Path) -> Comparison:
     if len(folders) < 2:
         raise InputError(f"found {len(folders)} study; needed two or more to compare")
     with ExitStack() as stack:
-        studies = [stack.enter_context(open_study(folder)) for folder in folders]
+        studies = [stack.enter_context(open_study(folder, create=False)) for folder in folders]
         contexts = [_context(study) for study in studies]
     document = contexts_document("Choosing messages in different contexts", contexts)
     page = write_whole(out, html(document).encode())

@@ -1,9 +1,10 @@
 """``export`` and ``erase``: research data without what identifies people, and a unit's erasure."""
 
 import json
+import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import polars as pl
 from wavewise.errors import InputError
 from wavewise.shared.text_tables import text_table
 from wavewise.store.frames import decode_json_rows
+from wavewise.workflow.contacts.contacts import design_columns, emptied_fields
 from wavewise.workflow.frames import forget_units
 from wavewise.workflow.result import VerbResult
-from wavewise.workflow.study import STUDY_FILE, Study
+from wavewise.workflow.study import DATABASE_FILE, STUDY_FILE, Study
 
 __all__ = ["FILES", "erase", "export"]
 
@@ -77,11 +79,12 @@ class ErasedUnit(VerbResult):
 
     n_contacts: int
     kept_columns: tuple[str, ...]
-    dry_runs: str | None  # Folder of files that are not touched.
+    left: tuple[str, ...]  # What is not erased, and what to do about it, in sentences.
 
     def facts(self) -> dict[str, Any]:
-        """Number of contact details, and the columns that stay."""
-        return {"n_contacts": self.n_contacts, "kept_columns": list(self.kept_columns)}
+        """Number of contact details, the columns that stay, and what is not erased."""
+        kept = {"n_contacts": self.n_contacts, "kept_columns": list(self.kept_columns)}
+        return {**kept, "left": list(self.left)}
 
     def summary(self) -> str:
         """What was erased, and what stays."""
@@ -91,9 +94,7 @@ class ErasedUnit(VerbResult):
             "not be imported again. Its arm, strata, covariates, events, scores and outcomes are "
             "kept: they belong to the comparison that it was randomized into."
         )
-        if self.dry_runs is None:
-            return text
-        return f"{text} Files of dry runs in {self.dry_runs} are not erased: delete them yourself."
+        return "\n".join([text, *self.left])
 
 
 def export(study: Study, out: Path) -> DataExport:
@@ -105,11 +106,12 @@ def export(study: Study, out: Path) -> DataExport:
     made = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
         for name, frame in tables.items():
-            frame.write_csv(made / f"{name}.csv")
+            _harmless(frame).write_csv(made / f"{name}.csv")
         (made / STUDY_FILE).write_text(study.text, encoding="utf-8")
         contents = {name: {"rows": t.height, "columns": t.columns} for name, t in tables.items()}
         (made / "contents.json").write_text(json.dumps(contents, indent=1), encoding="utf-8")
-        made.chmod(0o755)
+        for path in made.iterdir():
+            path.chmod(0o600)  # the folder is its owner's alone, too
         if out.exists():
             out.rmdir()
         made.replace(out)
@@ -117,6 +119,29 @@ def export(study: Study, out: Path) -> DataExport:
         shutil.rmtree(made, ignore_errors=True)
         raise
     return DataExport(str(out), contents)
+
+
+# What makes a spreadsheet run a cell as a formula; a number with its sign is none.
+_FORMULA = r"^[=+\-@\t\r]"
+_NUMBER = r"^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$"
+
+
+def _harmless(frame: pl.DataFrame) -> pl.DataFrame:
+    """Texts that begin as formulas do get an apostrophe, which spreadsheets take as "a text".
+
+    Examples
+    --------
+    >>> _harmless(pl.DataFrame({"id": ["=1+1", "-5", "-1+2", "a=b"], "x": [1, 2, 3, 4]})).rows()
+    [("'=1+1", 1), ('-5', 2), ("'-1+2", 3), ('a=b', 4)]
+    """
+    texts = [name for name, kind in frame.schema.items() if kind == pl.String]
+    return frame.with_columns(
+        pl.when(pl.col(name).str.contains(_FORMULA) & ~pl.col(name).str.contains(_NUMBER))
+        .then(pl.lit("'") + pl.col(name))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in texts
+    )
 
 
 def _tables(study: Study) -> dict[str, pl.DataFrame]:
@@ -157,7 +182,7 @@ def _units(study: Study) -> pl.DataFrame:
 
 def _unit_columns(study: Study, rows: pl.DataFrame) -> pl.DataFrame:
     fields = decode_json_rows(rows["fields_json"])
-    kept = [name for name in _design_columns(study) if name != "unit_id"]
+    kept = [name for name in design_columns(study) if name != "unit_id"]
     columns = [fields[name] for name in kept if name in fields.columns]
     unit_columns = rows.drop("cluster", "fields_json", "imported_at_utc_us")
     taken = {column.name for column in columns}
@@ -175,7 +200,7 @@ def _measurements(study: Study) -> pl.DataFrame:
 
 def _kept(study: Study, frame: pl.DataFrame) -> pl.DataFrame:
     """Facts and columns of the design; those that only messages show stay behind."""
-    shown = set(study.spec.units.fields) - set(_design_columns(study))
+    shown = set(study.spec.units.fields) - set(design_columns(study))
     return frame.drop(*shown, strict=False)
 
 
@@ -214,25 +239,53 @@ def erase(study: Study, unit_id: str) -> ErasedUnit:
     """Take out what identifies a unit; its assignment and outcomes stay under its bare id."""
     everybody = study.store.units.all()
     row = everybody.filter(unit_id=unit_id)
-    fields = json.dumps(_kept_fields(study, row) if row.height else {}, ensure_ascii=False)
-    n_gone = study.store.units.erase(unit_id, fields, study.clock(), _design_columns(study))
+    kept = design_columns(study)
+    fields = emptied_fields(row["fields_json"][0], kept) if row.height else "{}"
+    n_gone, is_overwritten = study.store.units.erase(unit_id, fields, study.clock(), kept)
     forget_units(study)
-    dry_runs = study.folder / "outbox"
     return ErasedUnit(
         n_contacts=n_gone,
         kept_columns=study.spec.design_columns,
-        dry_runs=str(dry_runs) if dry_runs.is_dir() else None,
+        left=tuple(_not_erased(study, unit_id, is_overwritten=is_overwritten)),
     )
 
 
-def _kept_fields(study: Study, row: pl.DataFrame) -> dict[str, Any]:
-    kept = _design_columns(study)
-    fields: dict[str, Any] = json.loads(row["fields_json"][0])
-    return {name: value if name in kept else None for name, value in fields.items()}
+def _not_erased(study: Study, unit_id: str, *, is_overwritten: bool) -> Iterator[str]:
+    """What this command cannot reach, and what to do about it."""
+    named, unread = _files_with(study.folder, unit_id)
+    if named:
+        yield f"Not erased, and naming this unit: {', '.join(named)}. Delete its rows there."
+    if unread:
+        yield f"Not erased, and not searched: {', '.join(unread)}. Look for the unit there."
+    if not is_overwritten:
+        yield (
+            "Old pages of the database could not be overwritten, as another program reads it: "
+            "close that program, then run the same command again."
+        )
+    yield (
+        "Copies are not erased: back-ups, earlier exports, logs of the database server, and what "
+        "providers keep. Events and scores that still come under this id are kept as outcomes; "
+        "receipts that still come are not kept."
+    )
 
 
-def _design_columns(study: Study) -> dict[str, None]:
-    """Strata, covariates, eligibility, groups and facts: what a comparison needs of a unit."""
-    spec = study.spec
-    groups = filter(None, [spec.units.error_cluster, spec.units.randomize_by])
-    return dict.fromkeys([*spec.design_columns, *groups, *spec.made_columns])
+_DATABASE_FILES = {DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm"}
+_TEXTS = {".csv", ".tsv", ".txt", ".ndjson", ".jsonl", ".json"}
+_TABLES = {".xlsx", ".xls", ".ods", ".parquet", ".dta", ".sav", ".gz", ".zip", ".db", ".dump"}
+
+
+def _files_with(folder: Path, unit_id: str) -> tuple[list[str], list[str]]:
+    """Files of data in the folder that hold a unit's id, and those that cannot be searched."""
+    wanted = re.compile(rb"(?<!\w)" + re.escape(unit_id.encode()) + rb"(?!\w)")
+    named, unread = [], []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = str(path.relative_to(folder))
+        if path.suffix.lower() in _TEXTS and name != STUDY_FILE:
+            with path.open("rb") as lines:
+                if any(wanted.search(line) for line in lines):
+                    named.append(name)
+        elif name not in _DATABASE_FILES and (
+            path.suffix.lower() in _TABLES or name.startswith(f"{DATABASE_FILE}.")
+        ):
+            unread.append(name)
+    return named, unread

@@ -81,7 +81,7 @@ def find_send_plan(
     needs_book = any(is_addressed(study, name) for name in used)
     if book is None and needs_book:
         book = contact_book(study, key_file)
-    links = unsubscribe_links(settings, key_file)
+    links = unsubscribe_links(settings, key_file, study.spec.study.id)
     ring = find_key_ring(key_file) if needs_book else None
     return SendPlan(settings, Secrets.read(os.environ), book, links, ring)
 

@@ -192,6 +192,7 @@ class StudyStatus(VerbResult):
     paused: tuple[str, ...]  # Ids of waves; an empty one stands for all.
     # channel, reason, since: whose provider takes nothing now.
     held: tuple[Mapping[str, str], ...] = ()
+    n_unknown_opt_outs: int = 0  # Addresses that refuse, of nobody in the study.
 
     def facts(self) -> dict[str, Any]:
         """All of it, without the title."""
@@ -230,6 +231,7 @@ def status(study: Study) -> StudyStatus:
             }
             for one in study.store.outbox.held()
         ),
+        n_unknown_opt_outs=study.store.opt_outs.n_unknown(),
     )
 
 
@@ -320,6 +322,11 @@ def _lines(found: StudyStatus) -> Iterator[str]:
     if found.opt_outs:
         yield f"\nOpt-outs ({found.units}; all stay in their arm):"
         yield _table(found.opt_outs)
+    if found.n_unknown_opt_outs:
+        yield (
+            f"\n{found.n_unknown_opt_outs:,} addresses of nobody in the study opted out: kept, "
+            "encrypted, for whoever is imported with one of them."
+        )
     for wave in found.waves:
         yield from _wave_lines(wave)
     calls, events = found.calls, found.events

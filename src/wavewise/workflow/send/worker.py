@@ -29,6 +29,12 @@ from wavewise.shared.text_tables import text_table
 from wavewise.store import from_us, to_us
 from wavewise.store.rows import OutboxRow
 from wavewise.workflow.result import VerbResult
+from wavewise.workflow.run.backup import (
+    GoneOut,
+    note_sending,
+    require_not_held,
+    resume_restored,
+)
 from wavewise.workflow.send.calls import call_again, listening, record_call_events
 from wavewise.workflow.send.channel_worker import ChannelWorker, SendStats, lease_seconds
 from wavewise.workflow.send.health import Pulse, WorkerClock
@@ -71,6 +77,8 @@ def send(
     What is sent is what is registered: a plan that was changed and not amended is refused.
     """
     require_registered_plan(study)
+    note_sending(study)
+    require_not_held(study)
     until: Until = "done" if until_done else "nothing is due"
     followed = FollowedPlan(study, key_file, book=book)
     stats = _run_to_end(followed, until)
@@ -218,6 +226,7 @@ class _Crew:
         while not stop.is_set():
             if loop.time() - planned_at >= _PLAN_SECONDS:
                 planned_at = loop.time()
+                await self._writer.call(note_sending, self._study)
                 await self._writer.call(_prepare, self._study)
                 await self._settle()
             if followed is not None and await self._writer.call(followed.has_changed):
@@ -387,11 +396,16 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
 
 def address_outbox(
-    study: Study, word: OutboxWord, wave_id: str | None = None, reason: str = ""
+    study: Study,
+    word: OutboxWord,
+    wave_id: str | None = None,
+    reason: str = "",
+    gone_out: GoneOut | None = None,
 ) -> "OutboxChange":
     """What somebody asks of the outbox: pause, resume, cancel, resend, retry, reword.
 
-    ``reason`` is why messages failed that are retried, or how that begins.
+    ``reason`` is why messages failed that are retried, or how that begins; ``gone_out`` what went
+    out since the copy was made that was restored.
     """
     if wave_id is not None:
         study.wave(wave_id)
@@ -399,6 +413,12 @@ def address_outbox(
     if word == "pause":
         outbox.pause(now, wave_id or "")
         return OutboxChange(word, wave_id)
+    if word == "resume" and study.store.copies.is_held():
+        if gone_out is None or wave_id is not None:
+            require_not_held(study)
+        else:
+            n_unknown = resume_restored(study, gone_out)
+            return OutboxChange(word, None, n_unknown, was_paused=True)
     if word == "resume":
         return OutboxChange(word, wave_id, was_paused=outbox.resume(wave_id or ""))
     return OutboxChange(word, wave_id, _n_changed(study, word, wave_id, reason))
@@ -452,7 +472,13 @@ class OutboxChange(VerbResult):
         """The same in a sentence."""
         texts: dict[OutboxWord, str] = {
             "pause": f"Paused {self._waves}: no more messages are sent.",
-            "resume": f"{self._waves} {'resumed' if self.was_paused else 'was not paused'}.",
+            "resume": f"{self._waves} {'resumed' if self.was_paused else 'was not paused'}."
+            + (
+                f" {self.n_messages:,} messages may have gone out already: they are unknown, and "
+                "not sent again."
+                if self.n_messages
+                else ""
+            ),
             "cancel": f"Cancelled {self.n_messages:,} messages of {self._waves}.",
             "resend": f"Queued {self.n_messages:,} messages of unknown fate of {self._waves} "
             "again; some may arrive twice.",
@@ -598,8 +624,12 @@ class SendingThread(threading.Thread):
             raise RuntimeError("the worker has not ended")
         return self._stats
 
-    def end(self) -> None:
-        """Tell the worker to end, and wait for it."""
+    def stop(self) -> None:
+        """Begin no more messages, and end soon; from any thread."""
         with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended
             self._loop.call_soon_threadsafe(self._ending.set)
+
+    def end(self) -> None:
+        """Tell the worker to end, and wait for it."""
+        self.stop()
         self.join()
