@@ -394,6 +394,64 @@ class OpenStudy:
             reading=reading,
         )
 
+    def enrol_open(
+        self, enrolment: str, *, exploratory: bool = False, accept_late: bool = False
+    ) -> "Result":
+        """Find out who is eligible, and invite them.
+
+        Parameters
+        ----------
+        enrolment : str
+            Id of an enrolment in the study file.
+        exploratory : bool
+            Whether to open it without registration; all results after it are marked exploratory.
+        accept_late : bool
+            Whether to open it although messages are late already, and will not be sent.
+        """
+        from wavewise.workflow.run.enrol import open_enrolment
+
+        return open_enrolment(
+            self._study, enrolment, exploratory=exploratory, accept_late=accept_late
+        )
+
+    def enrol_status(self) -> "Result":
+        """How many remain at each step of every enrolment, and why others left."""
+        from wavewise.workflow.run.enrol import enrolment_status
+
+        return enrolment_status(self._study)
+
+    def enrol_close(
+        self, enrolment: str, *, early: bool = False, accept_silence: bool = False
+    ) -> "Result":
+        """Keep who enrolled; waves are drawn from them.
+
+        Parameters
+        ----------
+        enrolment : str
+            Id of an open enrolment.
+        early : bool
+            Whether to cancel messages that are still to come.
+        accept_silence : bool
+            Whether to close it although nobody answered.
+        """
+        from wavewise.workflow.run.enrol import close_enrolment
+
+        return close_enrolment(self._study, enrolment, early=early, accept_silence=accept_silence)
+
+    def enrol_discard(self, enrolment: str, reason: str) -> "Result":
+        """Take back an enrolment of which nothing was sent.
+
+        Parameters
+        ----------
+        enrolment : str
+            Id of an enrolment that is open or closed.
+        reason : str
+            Why; it is kept.
+        """
+        from wavewise.workflow.run.enrol import discard_enrolment
+
+        return discard_enrolment(self._study, enrolment, reason)
+
     def wave_open(
         self,
         wave: str,

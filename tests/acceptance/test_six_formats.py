@@ -222,8 +222,8 @@ def test_introduction_then_six_formats(
         started = (
             opened.store.events.all(kinds=["exercises_started"]).select("unit_id", "item").rows()
         )
-    called = {unit for unit, arm in arms.items() if arm != "control" and unit not in stops}
-    assert set(arms) & set(stops)  # who refused stays in the experiment, and gets no call
+    called = {unit for unit, arm in arms.items() if arm != "control"}
+    assert set(arms) == set(ids) - set(stops)  # who refused is not drawn
     assert set(heard) == called
     assert {arms[unit] for unit in heard} == {"T1A", "T1B", "T1C", "T2A", "T2B", "T2C"}
     level_of = dict(zip(ids, list(SCORES) * (len(ids) // 3), strict=True))

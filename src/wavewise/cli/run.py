@@ -30,9 +30,13 @@ _Exploratory = Annotated[
     ),
 ]
 
+_Enrolment = Annotated[
+    str, typer.Argument(metavar="ENROLMENT", help="Id of an enrolment in the study file.")
+]
 _Reason = Annotated[str, typer.Option(help="Why; it is kept with what was done.")]
 
 group("people", "Import units.")
+group("enrol", "Invite people before a wave, and keep who remains.")
 group("wave", "Open, close, reopen, discard or import waves.")
 
 
@@ -62,6 +66,46 @@ def people_import(
     store: StoreUrl = None,
 ) -> None:
     """Import units. If a row is bad, nothing is imported and every bad row is named."""
+
+
+@verb("enrol open", "wavewise enrol open my-study enrolment-1")
+def enrol_open(
+    folder: Folder,
+    enrolment: _Enrolment,
+    exploratory: _Exploratory = False,
+    accept_late: Annotated[
+        bool, typer.Option("--accept-late", help="Open it although sends are late already.")
+    ] = False,
+    store: StoreUrl = None,
+) -> None:
+    """Find out who is eligible, and invite them."""
+
+
+@verb("enrol status", "wavewise enrol status my-study")
+def enrol_status(folder: Folder, store: StoreUrl = None) -> None:
+    """Show how many remain at each step, and why others left."""
+
+
+@verb("enrol close", "wavewise enrol close my-study enrolment-1")
+def enrol_close(
+    folder: Folder,
+    enrolment: _Enrolment,
+    early: Annotated[
+        bool, typer.Option("--early", help="Cancel messages that are still to come.")
+    ] = False,
+    accept_silence: Annotated[
+        bool, typer.Option("--accept-silence", help="Close it although nobody answered.")
+    ] = False,
+    store: StoreUrl = None,
+) -> None:
+    """Keep who enrolled; waves are drawn from them."""
+
+
+@verb("enrol discard", 'wavewise enrol discard my-study enrolment-1 --reason "the wrong list"')
+def enrol_discard(
+    folder: Folder, enrolment: _Enrolment, reason: _Reason, store: StoreUrl = None
+) -> None:
+    """Take back an enrolment of which nothing was sent."""
 
 
 @verb("wave open", "wavewise wave open my-study phase-1")

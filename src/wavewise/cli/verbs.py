@@ -120,7 +120,7 @@ STAGES = {
         *("demo", "init", "check", "design", "rehearse"),
         *("register", "amend", "history", "schema"),
     ),
-    "Run": ("people", "wave", "observe", "withdraw", "data-check", "status"),
+    "Run": ("people", "enrol", "wave", "observe", "withdraw", "data-check", "status"),
     "Learn": ("analyze", "decide", "evaluate", "report", "compare"),
     "Send": ("contacts", "preview", "send", "outbox", "opt-out"),
     "Data": ("data", "export", "erase", "backup", "restore"),

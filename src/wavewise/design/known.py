@@ -55,9 +55,11 @@ class Known:
 
     @cached_property
     def columns(self) -> set[str] | None:
-        """Columns that [units] or [derived] names; None where [units] is not sound."""
+        """Columns that [units], [derived] or an enrolment names; None where [units] has faults."""
         units = self.sound.get("units")
-        return None if units is None else {*units.columns(), *self.names("derived")}
+        answers = {one.answers for one in self.entries("enrolment")} - {None}
+        made = self.names("derived") | answers
+        return None if units is None else {*units.columns(), *made}
 
     def earlier(self, wave_id: str) -> list[str]:
         """Ids of the waves before one, in the order of the file."""

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from wavewise.design.enrolment import enrolment_faults
 from wavewise.design.known import Known, listing, refer
 from wavewise.design.messages import Flow, FlowStep, Message, placeholders
 from wavewise.design.spec import Model, Outcome, Planning, Target
@@ -36,6 +37,7 @@ def reference_faults(sound: Mapping[str, Any], raw: Mapping[str, Any]) -> list[F
         schedule_faults,
         wave_faults,
         outcome_window_faults,
+        enrolment_faults,
         _models,
         _plan,
         _planning,
@@ -44,7 +46,7 @@ def reference_faults(sound: Mapping[str, Any], raw: Mapping[str, Any]) -> list[F
 
 
 def _repeated_names(known: Known) -> Iterator[Fault]:
-    for section in ("messages", "arms", "outcomes", "targets", "waves"):
+    for section in ("messages", "arms", "outcomes", "targets", "waves", "enrolment"):
         counts = Counter(entry.id for entry in known.entries(section))
         for name, count in counts.items():
             if count > 1:

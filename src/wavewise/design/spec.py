@@ -12,6 +12,7 @@ from pydantic import (
     PositiveInt,
 )
 
+from wavewise.design.enrolment import PHONE, Enrolment
 from wavewise.design.messages import Channel, Derived, Flow, Keywords, Message, Schedule
 from wavewise.design.values import (
     TAG,
@@ -572,6 +573,8 @@ class StudySpec(Frozen):
     """What decisions learn from, by name."""
     waves: tuple[Wave, ...] = Field(min_length=1)
     """The waves, in the order of time."""
+    enrolment: tuple[Enrolment, ...] = ()
+    """What happens before waves: who is invited, and how."""
     analysis: Analysis = Analysis()
     """How effects are estimated."""
     decision: Decision | None = None
@@ -605,13 +608,14 @@ class StudySpec(Frozen):
 
     @property
     def made_columns(self) -> frozenset[str]:
-        """Columns that a rule of [derived] makes, and that no file brings."""
+        """Columns that a rule of [derived] or an enrolment makes, and that no file brings."""
         own = self.units.fields
-        return frozenset(
+        derived = (
             name
             for name, rule in self.derived.items()
             if rule.event is not None or (name not in own and name != rule.from_)
         )
+        return frozenset([*derived, *(one.answers for one in self.enrolment if one.answers)])
 
     @property
     def people_columns(self) -> tuple[str, ...]:
@@ -640,6 +644,24 @@ class StudySpec(Frozen):
         named = (*self.units.strata, *self.units.covariates)
         of_waves = (name for wave in self.waves for name in self.columns_of(wave))
         return tuple(dict.fromkeys((*named, *of_waves)))
+
+    @property
+    def randomizes_phones(self) -> bool:
+        """Whether those who share a phone are randomized as a whole."""
+        return any(one.randomize_by is not None for one in self.enrolment)
+
+    @property
+    def error_cluster(self) -> str | None:
+        """What standard errors cluster on: a column, or the phone."""
+        return self.units.error_cluster or (PHONE if self.randomizes_phones else None)
+
+    def enrolment_of(self, wave_id: str) -> Enrolment | None:
+        """The enrolment that a wave is drawn from, or None."""
+        return next((one for one in self.enrolment if wave_id in one.waves), None)
+
+    def sender(self, sender_id: str) -> Wave | Enrolment | None:
+        """The wave or the enrolment of this id, whose messages the outbox holds; or None."""
+        return next((e for e in self.enrolment if e.id == sender_id), None) or self.wave(sender_id)
 
     def arms_of(self, wave: Wave) -> tuple[Arm, ...]:
         """The arms of a wave, written out, an added control last."""

@@ -31,6 +31,7 @@ __all__ = [
     "UnitsShare",
     "UnitsWhere",
     "Wave",
+    "Where",
     "expand_arms",
 ]
 
@@ -132,6 +133,7 @@ RULE_OPTIONS = {
 
 
 ALL_STRATA = "strata"  # in `within`: all columns of the strata
+Where = dict[str, Level | tuple[Level, ...]]
 
 
 class UnitsShare(Frozen):
@@ -144,7 +146,7 @@ class UnitsShare(Frozen):
 class UnitsWhere(Frozen):
     """The units whose column has one of these values."""
 
-    where: dict[str, Level | tuple[Level, ...]]
+    where: Where
     """Column: value, or list of values."""
 
 
@@ -253,7 +255,7 @@ class Wave(Table):
     """Name to print in reports."""
     units: WaveUnits = "all"
     """Who takes part: "all", "rest" (those that no earlier wave took), a share, or where."""
-    where: dict[str, Level | tuple[Level, ...]] = Field(default_factory=dict)
+    where: Where = Field(default_factory=dict)
     """Who of them is eligible, as of this wave. Column: value, or list of values."""
     strata: tuple[str, ...] | None = None
     """Columns that make the strata of this wave, instead of units.strata."""

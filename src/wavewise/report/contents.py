@@ -4,7 +4,7 @@ Shares, probabilities and binary outcomes lie in [0, 1]; ``numbers`` turns them 
 percentage points. A quantity that the data cannot give is a reason, never a number.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArmRow",
     "DecisionContents",
+    "FlowStep",
     "FormerOutcomes",
     "ReportContents",
     "TruthContents",
@@ -45,6 +46,7 @@ __all__ = [
     "flow_table",
     "former_table",
     "learned_table",
+    "participants_table",
     "plain",
     "study_effects",
     "study_posterior",
@@ -94,6 +96,15 @@ class ArmRow:
         return self.n_assigned - self.n_with_outcome
 
 
+@dataclass(frozen=True)
+class FlowStep:
+    """A step of the flow of participants: how many were there, and who left after it."""
+
+    name: str
+    n: int
+    left: tuple[tuple[str, int], ...] = ()  # Reason, and how many.
+
+
 @dataclass(frozen=True, eq=False)
 class WaveContents:
     """One wave: who was in it, whether it went right, what it showed.
@@ -127,6 +138,9 @@ class WaveContents:
     # Policy: what it gives, and to how many of its units; of closed waves of policies.
     gives: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     early: str = ""  # That it was closed before the registered wait was over, a sentence.
+    # From everybody on file to those who were randomized; empty where all on file were.
+    participants: tuple[FlowStep, ...] = ()
+    reached: Mapping[str, int] = field(default_factory=dict)  # By arm: received a message.
 
     def __post_init__(self) -> None:
         _require_distinct(f"wave {self.id!r}", [row.arm for row in self.arms])
@@ -433,6 +447,16 @@ def design_table(contents: ReportContents) -> Table:
         for arm, text in content.items()
     )
     return Table("The arms", columns, rows, stack=True)
+
+
+def participants_table(steps: Sequence[FlowStep], unit_name: str, title: str) -> Table:
+    """The flow of participants of a wave: each step, and below it who left."""
+    rows: list[tuple[str, ...]] = []
+    for step in steps:
+        rows.append((step.name, count(step.n), ""))
+        rows += [(reason, "", count(n)) for reason, n in step.left]
+    columns = (Column("Step", numeric=False), Column("Number"), Column("Left"))
+    return Table(f"Flow of {unit_name}: {title}", columns, tuple(rows))
 
 
 def flow_table(wave: WaveContents, unit_name: str) -> Table:

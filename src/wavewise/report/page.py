@@ -30,6 +30,7 @@ from wavewise.report.contents import (
     flow_table,
     former_table,
     learned_table,
+    participants_table,
     study_effects,
     study_posterior,
     truth_table,
@@ -58,6 +59,7 @@ from wavewise.report.evaluation import (
 )
 from wavewise.report.figures.draw import Figure, Names, figure_files
 from wavewise.report.figures.intervals import effects_figure, persistence_figure
+from wavewise.report.figures.participants import participants_figure
 from wavewise.report.figures.policies import (
     contrasts_figure,
     policies_figure,
@@ -200,7 +202,7 @@ def _evidence(
     yield Section("checks", "Checks", "Checks", tuple(_checks(contents)))
     design = tuple(_design(contents, names))
     yield Section("design", "Design", "Design", design, folded=True)
-    units = tuple(_units(contents))
+    units = tuple(_units(contents, names))
     yield Section("units", "Units by wave and arm", "Units", units, folded=True)
     sent = tuple(b for item in contents.deliveries for b in _delivery(item, contents, names))
     yield Section("deliveries", "Deliveries", "Deliveries", sent, folded=True)
@@ -236,7 +238,15 @@ def _design(contents: ReportContents, names: Names) -> Iterator[Block]:
         yield Bullets(contents.amendments)
 
 
-def _units(contents: ReportContents) -> Iterator[Block]:
+def _participants(wave: WaveContents, unit_name: str, names: Names) -> Iterator[Block]:
+    """Who was invited, who left and who was drawn."""
+    figure = participants_figure(names.new(f"participants-{wave.id}"), wave, unit_name)
+    if figure is not None:
+        yield figure
+        yield participants_table(wave.participants, unit_name, wave.title)
+
+
+def _units(contents: ReportContents, names: Names) -> Iterator[Block]:
     for wave in contents.waves:
         versions = [block for one in wave.former for block in _former(wave, one)]
         sent = [wave.sent] if wave.sent and not contents.simulated else []
@@ -247,6 +257,7 @@ def _units(contents: ReportContents) -> Iterator[Block]:
             Note(_wave_facts(wave)),
             *sent,
             *accepted,
+            *_participants(wave, contents.unit_name, names),
             flow_table(wave, contents.unit_name),
             *versions,
         )

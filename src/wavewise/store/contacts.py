@@ -63,6 +63,18 @@ class Contacts(Part):
         with self._reading() as connection:
             return scan(connection, query, {"unit_id": pl.String})["unit_id"]
 
+    def imported(self, unit_ids: Sequence[str]) -> pl.DataFrame:
+        """When the newest contact detail of units came: unit_id, imported_at_utc_us."""
+        types = {"unit_id": pl.String, "imported_at_utc_us": pl.Int64}
+        query = select(contact.c.unit_id, func.max(contact.c.imported_at_utc_us))
+        query = query.group_by(contact.c.unit_id)
+        with self._reading() as connection:
+            parts = [
+                scan(connection, query.where(contact.c.unit_id.in_(ids)), types)
+                for ids in _parts(list(unit_ids))
+            ]
+        return pl.concat([pl.DataFrame(schema=types), *parts])
+
     def shared(self) -> pl.DataFrame:
         """Units at contact details of several (unit_id, channel, detail); they stay closed."""
         keys = (contact.c.channel, contact.c.lookup)

@@ -38,6 +38,7 @@ from wavewise.store.rows import (
 )
 from wavewise.store.schema import (
     channel_rate,
+    enrolment,
     held_channel,
     opt_in,
     opt_out,
@@ -512,8 +513,14 @@ def _is_current(
     if opened_at is None:
         return True
     # Whoever closes a wave or amends the plan waits for the end of this transaction.
-    now = select(wave.c.state, wave.c.opened_at_utc_us).where(wave.c.wave_id == wave_id)
-    row = connection.execute(now.with_for_update(read=True)).one_or_none()
+    of_wave = select(wave.c.state, wave.c.opened_at_utc_us).where(wave.c.wave_id == wave_id)
+    of_enrolment = select(enrolment.c.state, enrolment.c.opened_at_utc_us).where(
+        enrolment.c.enrolment_id == wave_id
+    )
+    row = (
+        connection.execute(of_wave.with_for_update(read=True)).one_or_none()
+        or connection.execute(of_enrolment.with_for_update(read=True)).one_or_none()
+    )
     newest = select(study_version.c.hash).order_by(study_version.c.number.desc()).limit(1)
     version = connection.scalar(newest)
     is_same = row is not None and row.state == "open" and from_us(row.opened_at_utc_us) == opened_at
@@ -556,9 +563,12 @@ def _not_paused() -> Any:
 
 
 def _is_sending() -> Any:
-    """A closed wave sends nothing; nor does one that was reopened for its outcomes."""
+    """What is closed sends nothing; nor does a wave that was reopened for its outcomes."""
     is_open = (wave.c.state == "open") & wave.c.reopened_at_utc_us.is_(None)
-    return select(wave.c.wave_id).where(wave.c.wave_id == outbox.c.wave_id, is_open).exists()
+    of_wave = select(wave.c.wave_id).where(wave.c.wave_id == outbox.c.wave_id, is_open)
+    same = enrolment.c.enrolment_id == outbox.c.wave_id
+    of_enrolment = select(enrolment.c.enrolment_id).where(same, enrolment.c.state == "open")
+    return or_(of_wave.exists(), of_enrolment.exists())
 
 
 def _is_refused() -> Any:

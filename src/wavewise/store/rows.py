@@ -16,6 +16,7 @@ __all__ = [
     "AddedEvents",
     "AddedReceipts",
     "AddedScores",
+    "EnrolmentRow",
     "Hold",
     "OutboxRow",
     "Recorded",
@@ -134,6 +135,20 @@ class WaveRow:
     state: Literal["open", "closed", "reopened"] = "open"
     closed_at: datetime | None = None
     outcome_version: int = 1
+
+
+@dataclass(frozen=True)
+class EnrolmentRow:
+    """One enrolment as it was opened."""
+
+    enrolment_id: str
+    opened_at: datetime
+    version: int | None = None  # Of the spec; None before registration.
+    exploratory: bool = False
+    # Rules, texts of the messages: plain JSON values.
+    details: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    state: Literal["open", "closed"] = "open"
+    closed_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ __all__ = [
     "contact",
     "contact_change",
     "correction",
+    "enrolment",
+    "enrolment_unit",
     "event",
     "former_outcome",
     "former_score",
@@ -51,7 +53,7 @@ __all__ = [
 ]
 
 # The newest migration. A file that is already there opens without loading Alembic.
-HEAD = "0015"
+HEAD = "0012"
 # Every constraint has a name, so that a later migration can change it on both databases.
 metadata = MetaData(
     naming_convention={
@@ -142,6 +144,8 @@ assignment = Table(
     # where the arm is a policy: the arm that it gives, and the probability with which it gives it
     Column("content", Text),
     Column("content_propensity", Double),
+    # group that was randomized as a whole, where it is no column of units: who shares a phone
+    Column("randomized_with", Text),
     sqlite_with_rowid=False,  # the key is the table: half the writing
 )
 
@@ -154,6 +158,35 @@ frozen_fact = Table(
     Column("unit_id", Text, primary_key=True),
     Column("values_json", Text, nullable=False),
     ForeignKeyConstraint(["wave_id", "unit_id"], ["assignment.wave_id", "assignment.unit_id"]),
+    sqlite_with_rowid=False,
+)
+
+# A stage before waves: who was invited, and what became of everybody.
+enrolment = Table(
+    "enrolment",
+    metadata,
+    Column("enrolment_id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("opened_at_utc_us", BigInteger, nullable=False),
+    Column("closed_at_utc_us", BigInteger),
+    Column("version", Integer, ForeignKey("study_version.number")),
+    Column("exploratory", Boolean, nullable=False),
+    Column("details_json", Text, nullable=False),
+    CheckConstraint("state IN ('open', 'closed')", name="state"),
+)
+enrolment_unit = Table(
+    "enrolment_unit",
+    metadata,
+    Column("enrolment_id", Text, ForeignKey("enrolment.enrolment_id"), primary_key=True),
+    Column("unit_id", Text, ForeignKey("unit.unit_id"), primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),  # why it was left out
+    Column("answered", Boolean),
+    Column("consented_at_utc_us", BigInteger),
+    Column("consent_proof", Text),  # id of the event
+    Column("consent_message", Text),  # what was said to it before
+    Column("consent_language", Text),
+    CheckConstraint("status IN ('left out', 'invited', 'enrolled')", name="status"),
     sqlite_with_rowid=False,
 )
 
@@ -322,7 +355,7 @@ outbox = Table(
     "outbox",
     metadata,
     Column("outbox_id", Integer, primary_key=True),
-    Column("wave_id", Text, nullable=False),
+    Column("wave_id", Text, nullable=False),  # the wave, or the enrolment
     Column("unit_id", Text, nullable=False),
     Column("slot", Integer, nullable=False),  # 0 for the first send of the schedule
     Column("message_key", Text, nullable=False),  # idempotency key: random, names nobody
@@ -355,7 +388,6 @@ outbox = Table(
     # When its provider_id was found by a query: the provider's own answer to another message, with
     # the same id, goes before it.
     Column("looked_up_at_utc_us", BigInteger),
-    ForeignKeyConstraint(["wave_id", "unit_id"], ["assignment.wave_id", "assignment.unit_id"]),
     CheckConstraint(f"state IN {STATES}", name="state"),
     Index(None, "wave_id", "unit_id", "slot", unique=True),
     Index(None, "message_key", unique=True),

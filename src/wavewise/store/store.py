@@ -8,6 +8,7 @@ from sqlalchemy import Engine, func, select
 from wavewise.store.contacts import Contacts
 from wavewise.store.copies import Copies
 from wavewise.store.engine import Database, current_revision, engine_for, make_ready
+from wavewise.store.enrolments import Enrolments
 from wavewise.store.frames import insert_into
 from wavewise.store.observations import Corrections, Events, Scores
 from wavewise.store.opt_outs import OptOuts
@@ -41,6 +42,7 @@ class Store(Database):
         super().__init__(engine)
         self.versions = Versions(self)
         self.units = Units(self)
+        self.enrolments = Enrolments(self)
         self.waves = Waves(self)
         self.events = Events(self)
         self.scores = Scores(self)

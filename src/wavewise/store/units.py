@@ -281,6 +281,7 @@ WHAT_ERASURE_DOES: Mapping[str, str] = MappingProxyType(
         "opt_out": "stays, so that nothing is sent or imported again",
         "opt_in": "stays; it takes back no erasure",
         "assignment": "stays: the comparison needs it",
+        "enrolment_unit": "stays: who was asked, and who agreed, without a word of theirs",
         "event": "stays: a kind, a time and a number, of which outcomes are made",
         "outcome": "stays: the comparison needs it",
         "score_delivery": "stays: a number and a date, of which outcomes are made",

@@ -50,8 +50,9 @@ _ASSIGNMENT = {
     "held_out": pl.Boolean,
     "content": pl.String,
     "content_propensity": pl.Float64,
+    "randomized_with": pl.String,
 }
-_MAY_LACK = ["propensity", "held_out", "content", "content_propensity"]
+_MAY_LACK = ["propensity", "held_out", "content", "content_propensity", "randomized_with"]
 _OUTCOME = {"unit_id": pl.String, "values_json": pl.String}
 
 
@@ -162,8 +163,10 @@ class Waves(Part):
             return _find(connection, wave_id)
 
     def assignment(self, wave_id: str) -> pl.DataFrame:
-        """A wave's assignments in the order of unit ids."""
-        return self._rows_of(wave_id, assignment, _ASSIGNMENT)
+        """A wave's assignments in the order of unit ids; groups only where they were drawn."""
+        rows = self._rows_of(wave_id, assignment, _ASSIGNMENT)
+        is_whole = rows["randomized_with"].null_count() < rows.height
+        return rows if is_whole else rows.drop("randomized_with")
 
     def outcomes(self, wave_id: str, version: int | None = None) -> pl.DataFrame:
         """A wave's frozen outcomes in the order of unit ids; of a former version by its number."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
+from wavewise.design.enrolment import ANSWERED, NO_ANSWER, Enrolment, Sender
 from wavewise.design.messages import Derived, placeholders
 from wavewise.design.spec import StudySpec
-from wavewise.design.waves import Wave
 from wavewise.errors import Fault
 from wavewise.fieldwork.facts import (
     EventFacts,
@@ -47,7 +47,10 @@ class WaveFacts:
 
 def has_facts(study: Study) -> bool:
     """Whether columns of units may differ between waves."""
-    return bool(event_rules(study.spec)) or not study.store.units.measurements().is_empty()
+    answers = any(one.answers for one in study.spec.enrolment)
+    return (
+        answers or bool(event_rules(study.spec)) or not study.store.units.measurements().is_empty()
+    )
 
 
 def event_rules(spec: StudySpec) -> dict[str, Derived]:
@@ -56,7 +59,7 @@ def event_rules(spec: StudySpec) -> dict[str, Derived]:
 
 
 def facts_as_of(
-    study: Study, wave: Wave, ids: pl.Series, time_zone: pl.Series, encoded: pl.Series
+    study: Study, wave: Sender, ids: pl.Series, time_zone: pl.Series, encoded: pl.Series
 ) -> WaveFacts:
     """Facts of units as of a wave, from what is known now; units by their ids, in any order."""
     measured = _measured(study, wave, ids, encoded)
@@ -65,7 +68,7 @@ def facts_as_of(
     if rules:
         made = _from_events(study, wave, rules, ids, time_zone)
         found = _checked(study, wave, rules, _zones(study, time_zone), made)
-    values = pl.DataFrame([*measured, *found.values])
+    values = pl.DataFrame([*measured, *found.values, *_answers(study, wave, ids)])
     named = {*study.spec.design_columns} & study.spec.made_columns
     cut = {name: rule for name, rule in study.spec.derived.items()
            if rule.cut and (rule.event is not None or name in named)}  # fmt: skip
@@ -75,7 +78,7 @@ def facts_as_of(
     return WaveFacts(values, found.faults, found.incomplete, found.record)
 
 
-def _measured(study: Study, wave: Wave, ids: pl.Series, encoded: pl.Series) -> list[pl.Series]:
+def _measured(study: Study, wave: Sender, ids: pl.Series, encoded: pl.Series) -> list[pl.Series]:
     """Columns that were measured up to a wave; before, and where a cell is empty, as before."""
     rows = study.store.units.measurements()
     starts = {one.id: one.starts.isoformat() for one in study.spec.waves}
@@ -99,8 +102,19 @@ def _measured(study: Study, wave: Wave, ids: pl.Series, encoded: pl.Series) -> l
     ]
 
 
+def _answers(study: Study, wave: Sender, ids: pl.Series) -> list[pl.Series]:
+    """Who answered the enrolment before a wave; nobody had while it is not closed."""
+    one = wave if isinstance(wave, Enrolment) else study.spec.enrolment_of(wave.id)
+    if one is None or one.answers is None:
+        return []
+    rows = study.store.enrolments.units(one.id)
+    answered = ids.is_in(rows.filter(pl.col("answered"))["unit_id"].implode())
+    words = pl.when(answered).then(pl.lit(ANSWERED)).otherwise(pl.lit(NO_ANSWER))
+    return [pl.select(words.alias(one.answers))[one.answers]]
+
+
 def _from_events(
-    study: Study, wave: Wave, rules: Mapping[str, Derived], ids: pl.Series, time_zone: pl.Series
+    study: Study, wave: Sender, rules: Mapping[str, Derived], ids: pl.Series, time_zone: pl.Series
 ) -> EventFacts:
     default, zones = study.spec.study.time_zone, _zones(study, time_zone)
     windows = [fact_window_us(rule, wave.starts, zone) for rule in rules.values() for zone in zones]
@@ -123,7 +137,7 @@ def _zones(study: Study, time_zone: pl.Series) -> list[str]:
 
 
 def _checked(
-    study: Study, wave: Wave, rules: Mapping[str, Derived], zones: Sequence[str], made: EventFacts
+    study: Study, wave: Sender, rules: Mapping[str, Derived], zones: Sequence[str], made: EventFacts
 ) -> WaveFacts:
     """Facts with what is wrong of those that the wave uses; others are for later waves."""
     record: dict[str, Any] = {RULES: {name: _plain(rule) for name, rule in rules.items()}}
@@ -141,7 +155,7 @@ def _checked(
     return WaveFacts(made.values, faults, incomplete, record)
 
 
-def _used(spec: StudySpec, wave: Wave) -> set[str]:
+def _used(spec: StudySpec, wave: Sender) -> set[str]:
     """Columns that a wave is drawn or compared by, or that messages show, and their sources."""
     shown = [
         name
@@ -185,7 +199,7 @@ def _received_until(study: Study, kinds: list[str], end_us: int) -> datetime | N
 
 
 def _still_arriving(
-    wave: Wave, rules: Mapping[str, Derived], until: datetime, end_us: int
+    wave: Sender, rules: Mapping[str, Derived], until: datetime, end_us: int
 ) -> Fault:
     end = datetime.fromtimestamp(end_us / 1e6, UTC)
     return Fault(
@@ -197,7 +211,7 @@ def _still_arriving(
 
 
 def changed_facts(
-    study: Study, wave: Wave, ids: pl.Series, time_zone: pl.Series
+    study: Study, wave: Sender, ids: pl.Series, time_zone: pl.Series
 ) -> dict[str, int] | None:
     """Fact: number of units for which later events would have changed it; None without facts."""
     row = study.store.waves.get(wave.id)

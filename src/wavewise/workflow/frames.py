@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from wavewise.design.enrolment import Enrolment, Sender
 from wavewise.design.spec import STRATUM_SEPARATOR, Outcome, StudySpec, Target
 from wavewise.design.waves import UnitsShare, UnitsWhere, Wave
 from wavewise.errors import EstimationError, InputError, StateError
 from wavewise.estimate import index, surrogate_index
 from wavewise.shared.results import FloatArray
 from wavewise.store import WaveRow
+from wavewise.store.enrolments import ENROLLED
 from wavewise.store.frames import decode_json_rows, encode_json_rows
 from wavewise.workflow.facts import WaveFacts, event_rules, facts_as_of, frozen_facts
 from wavewise.workflow.intake import score_outcomes, wave_scores
@@ -46,6 +48,7 @@ __all__ = [
     "remember_units",
     "require_closed",
     "stack",
+    "taken_units",
     "unit_data",
     "units_for",
     "units_of_wave",
@@ -74,6 +77,8 @@ class UnitData:
     later: tuple[str, ...] = ()
     # (n_units, n_facts): As of a wave: columns measured again, and those derived from events.
     facts: pl.DataFrame = field(default_factory=pl.DataFrame)
+    # (n_units,): Group that is randomized as a whole, where no column says so: who shares a phone.
+    together: pl.Series | None = None
 
     @cached_property
     def fields(self) -> pl.DataFrame:
@@ -97,6 +102,7 @@ class UnitData:
             self.encoded_fields.filter(mask),
             self.later,
             self.facts.filter(mask) if self.facts.width else self.facts,
+            None if self.together is None else self.together.filter(mask),
         )
 
     def meeting(self, conditions: Mapping[str, Any]) -> "UnitData":
@@ -145,7 +151,7 @@ class UnitData:
     def groups(self, spec: StudySpec) -> pl.Series | None:
         """Group that is randomized as a whole, where there is one."""
         column = spec.units.randomize_by
-        return None if column is None else self.select(column)[column]
+        return self.together if column is None else self.select(column)[column]
 
     def design(self, spec: StudySpec, wave: Wave) -> "UnitDesign":
         """What the design of a wave uses of the units."""
@@ -263,7 +269,7 @@ def remember_units(study: Study, units: pl.DataFrame) -> None:
     )
 
 
-def units_for(study: Study, wave: Wave) -> tuple[UnitData, WaveFacts]:
+def units_for(study: Study, wave: Sender) -> tuple[UnitData, WaveFacts]:
     """All units as a wave would see them now, and what there is to say of their facts."""
     units = unit_data(study)
     if not len(units):
@@ -346,6 +352,10 @@ def _read_wave(study: Study, wave_id: str) -> WaveData:
     members = everybody.where(everybody.ids.is_in(assignment["unit_id"].implode()))
     if row is not None:
         members = _with_frozen_facts(study, wave_id, members)
+    if study.spec.randomizes_phones:
+        together = assignment.get_column("randomized_with", default=assignment["unit_id"])
+        own = members.cluster if study.spec.units.error_cluster else together
+        members = replace(members, cluster=own, together=together)
     frozen = study.store.waves.outcomes(wave_id)
     outcomes = pl.DataFrame({"unit_id": members.ids}).join(
         frozen, on="unit_id", how="left", maintain_order="left"
@@ -394,6 +404,7 @@ def stack(waves: dict[str, WaveData]) -> WaveData:
             pl.concat([part.encoded_fields for part in units]),
             tuple(dict.fromkeys(name for part in units for name in part.later)),
             _stacked_facts(units),
+            _stacked([part.together for part in units]),
         ),
         pl.concat([part.stratum for part in parts]),
         pl.concat([part.arm for part in parts]),
@@ -413,6 +424,11 @@ def _stacked_facts(units: Sequence[UnitData]) -> pl.DataFrame:
     # the place keeps the number of rows of a wave that froze nothing
     placed = [part.facts.insert_column(0, part.ids.alias("")) for part in units]
     return pl.concat(placed, how="diagonal_relaxed").drop("")
+
+
+def _stacked(columns: Sequence[pl.Series | None]) -> pl.Series | None:
+    present = [column for column in columns if column is not None]
+    return pl.concat(present) if present and len(present) == len(columns) else None
 
 
 # Closed waves, read whole before anything is computed from them.
@@ -523,6 +539,18 @@ def require_closed(study: Study, wave_ids: Sequence[str]) -> dict[str, WaveRow]:
 # Units that a wave is drawn from.
 
 
+def taken_units(study: Study, of: Enrolment | None = None) -> pl.Series:
+    """Ids of the units that a wave took, or that an enrolment invited for one.
+
+    Those whom the enrolment ``of`` invited are taken only where a wave took them.
+    """
+    store = study.store
+    parts = [store.waves.assignment(row.wave_id)["unit_id"] for row in store.waves.all()]
+    if of is None:
+        parts.append(store.enrolments.invited())
+    return pl.concat([pl.Series("unit_id", [], dtype=pl.String), *parts])
+
+
 def units_of_wave(study: Study, wave: Wave, units: UnitData) -> UnitData:
     """Units that a wave is drawn from: all, those left, or those that a column names.
 
@@ -532,16 +560,16 @@ def units_of_wave(study: Study, wave: Wave, units: UnitData) -> UnitData:
     if isinstance(wave.units, UnitsWhere):
         return units.meeting(wave.units.where)
     if wave.units == "rest" or isinstance(wave.units, UnitsShare):
-        taken = [
-            study.store.waves.assignment(row.wave_id)["unit_id"] for row in study.store.waves.all()
-        ]
-        if taken:
-            return units.where(~units.ids.is_in(pl.concat(taken).implode()))
+        return units.where(~units.ids.is_in(taken_units(study).implode()))
     return units
 
 
 def n_units_of_wave(study: Study, wave: Wave) -> int:
     """Number of units that a wave would take if it were opened now."""
+    one = study.spec.enrolment_of(wave.id)
+    row = None if one is None else study.store.enrolments.get(one.id)
+    if one is not None and row is not None and row.state == "closed":
+        return study.store.enrolments.units(one.id).filter(status=ENROLLED).height
     chosen = wave.where or isinstance(wave.units, UnitsWhere)
     everybody = units_for(study, wave)[0] if chosen else unit_data(study)
     left = len(units_of_wave(study, wave, everybody))

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wavewise.design.enrolment import Enrolment
 from wavewise.design.parse import parse_spec
 from wavewise.design.spec import EarlierStudy, StudySpec
 from wavewise.design.versions import spec_hash
@@ -75,6 +76,20 @@ class Study:
             wave_ids = ", ".join(wave.id for wave in self.spec.waves)
             raise InputError(f"found wave '{wave_id}'; needed one of the study file: {wave_ids}")
         return wave
+
+    def enrolment(self, enrolment_id: str) -> Enrolment:
+        """An enrolment of the spec."""
+        one = next((e for e in self.spec.enrolment if e.id == enrolment_id), None)
+        if one is None:
+            ids = ", ".join(e.id for e in self.spec.enrolment) or "it has none"
+            raise InputError(
+                f"found enrolment '{enrolment_id}'; needed one of the study file: {ids}"
+            )
+        return one
+
+    def sender(self, sender_id: str) -> Wave | Enrolment:
+        """A wave of the spec, or an enrolment."""
+        return self.spec.sender(sender_id) or self.wave(sender_id)
 
     def require_state(self, wave_id: str, states: tuple[str, ...], to_do: str) -> None:
         """Raise unless a wave is in one of these states; the first one is asked for."""

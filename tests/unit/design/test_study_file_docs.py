@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from wavewise.design import find_faults
+from wavewise.design.enrolment import Enrolment, LeftOut
 from wavewise.design.messages import (
     Attempts,
     Collect,
@@ -76,6 +77,8 @@ MODELS: dict[str, tuple[type[BaseModel], ...]] = {
     "[[targets]]": (Target,),
     "[models.NAME]": (Model,),
     "models.NAME.earlier": (EarlierStudy,),
+    "[[enrolment]]": (Enrolment,),
+    "enrolment.leave_out": (LeftOut,),
     "[[waves]]": (Wave,),
     "Units of a wave": (UnitsShare, UnitsWhere),
     "Arms of a wave": (OrderedPairs,),

@@ -160,6 +160,25 @@ MAIL = {
 }
 
 
+# What providers say of a number or address that is nobody's, or takes no messages of this kind.
+INVALID_ADDRESS = frozenset(
+    {
+        "not a valid phone number",
+        "not a mobile number",
+        "not a phone number",
+        "not a number that takes SMS",
+        "not a number that the gateway takes",
+        "a landline, which takes no SMS",
+        "the number is unknown or no longer in use",
+        "the number is not in use",
+        "the number does not exist",
+        "the address does not exist",
+        "the address is gone",
+        "the device token is not registered any more",
+    }
+)
+
+
 def verdict(
     provider: str, code: object, meaning: Meaning, words: str = "", wait: float | None = None
 ) -> NotSent | Refused | Unknown:
@@ -185,6 +204,21 @@ def told(provider: str, code: object, meaning: Meaning | None, words: str = "") 
     own = without_addresses(words)
     source = f"{provider} {code}" + (f": {own}" if own else "")
     return f"{meaning.text} ({source})" if meaning else source
+
+
+def is_invalid_address(reason: str | None) -> bool:
+    """Whether a provider's reason says that a number or address is nobody's.
+
+    A phone that is off, or that blocks messages, has a number.
+
+    Examples
+    --------
+    >>> is_invalid_address("not a valid phone number (Twilio 21211)")
+    True
+    >>> is_invalid_address("the phone is off or out of reach (Twilio 30003)")
+    False
+    """
+    return reason is not None and reason.partition(" (")[0] in INVALID_ADDRESS
 
 
 def without_addresses(words: str, longest: int = 120) -> str:

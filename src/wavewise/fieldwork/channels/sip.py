@@ -8,7 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wavewise.errors import InputError, UnavailableError
-from wavewise.fieldwork.channels.base import Accepted, NotSent, Outgoing, SendResult, Unknown
+from wavewise.fieldwork.channels.base import (
+    Accepted,
+    NotSent,
+    Outgoing,
+    Refused,
+    SendResult,
+    Unknown,
+)
 from wavewise.fieldwork.channels.settings import CHANNELS_FILE, ChannelSettings, Secrets
 from wavewise.fieldwork.voice.baresip import BaresipLine, LineSettings, open_line
 from wavewise.fieldwork.voice.call import make_script
@@ -156,4 +163,6 @@ def _send_result(result: CallResult) -> SendResult:
         return Accepted(state="answered")
     if result.ended in _UNANSWERED:
         return NotSent(result.ended, unanswered=True)
+    if result.ended == "no such number":
+        return Refused("the number does not exist")
     return NotSent("the call could not be set up", unanswered=True)

@@ -13,7 +13,7 @@ from wavewise.fieldwork.voice.prompts import PromptFolder
 
 __all__ = ["CallResult", "missed_calls", "place_call"]
 
-Ended = Literal["by us", "by them", "no answer", "busy", "refused", "failed"]
+Ended = Literal["by us", "by them", "no answer", "busy", "refused", "no such number", "failed"]
 
 RING_SECONDS = 45.0
 # Nobody stays longer on a call of this kind; a line must come back.
@@ -125,6 +125,8 @@ def _why(reason: str) -> Ended:
         return "refused"
     if reason.startswith(("408", "480", "487")):
         return "no answer"
+    if reason.startswith(("404", "410", "484", "604")):
+        return "no such number"
     return "failed"
 
 

@@ -137,7 +137,7 @@ def _estimator(spec: StudySpec, effects: Effects) -> str:
 
 
 def _std_error(spec: StudySpec, effects: Effects) -> str:
-    cluster = spec.units.error_cluster
+    cluster = spec.error_cluster
     kind = effects.std_error or ("CR2" if cluster else "HC2")
     words = {
         "HC2": "heteroskedasticity-robust, HC2",

@@ -14,6 +14,7 @@ from wavewise.report.documents.spec_sections import (
     NOT_SPECIFIED,
     arm_content,
     delivery_blocks,
+    enrolment_text,
     joined,
     named_arms,
     outcome_bullets,
@@ -173,6 +174,9 @@ def _message_text(message: Message) -> str:
 
 def _design(spec: StudySpec) -> Iterator[Block]:
     for wave in spec.waves:
+        one = spec.enrolment_of(wave.id)
+        if one is not None and wave.id == one.waves[0]:
+            yield enrolment_text(spec, wave)
         control = f"Control: {wave.control_id}." if wave.control_id else "There is no control arm."
         yield (
             f"{wave.name}: {wave_units_text(spec, wave)}; outcome window {window_text(wave)}. "

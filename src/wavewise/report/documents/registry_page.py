@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from wavewise.design.spec import StudySpec
 from wavewise.design.versions import (
@@ -18,6 +19,7 @@ from wavewise.design.versions import (
     steps,
     with_defaults,
 )
+from wavewise.report.contents import FlowStep
 from wavewise.report.documents.document import (
     Block,
     Changes,
@@ -47,6 +49,7 @@ __all__ = [
     "value_text",
 ]
 
+Flows: TypeAlias = Mapping[str, Sequence[FlowStep]]  # By wave.
 NONE = "(none)"
 DASH = "\u2013"
 NOTHING = "Nothing was changed since the first registration."
@@ -122,17 +125,23 @@ def _is_plan(change: Change) -> bool:
 # The page.
 
 
-def registry_page(spec: StudySpec, versions: Sequence[VersionRecord] = ()) -> str:
+def registry_page(
+    spec: StudySpec, versions: Sequence[VersionRecord] = (), flows: Flows = MappingProxyType({})
+) -> str:
     """The registry page as one self-contained HTML file."""
-    return html(_document(spec, versions))
+    return html(_document(spec, versions, flows))
 
 
-def registry_markdown(spec: StudySpec, versions: Sequence[VersionRecord] = ()) -> str:
+def registry_markdown(
+    spec: StudySpec, versions: Sequence[VersionRecord] = (), flows: Flows = MappingProxyType({})
+) -> str:
     """The registry page as Markdown."""
-    return markdown(_document(spec, versions))
+    return markdown(_document(spec, versions, flows))
 
 
-def registry_facts(spec: StudySpec, versions: Sequence[VersionRecord] = ()) -> dict[str, Any]:
+def registry_facts(
+    spec: StudySpec, versions: Sequence[VersionRecord] = (), flows: Flows = MappingProxyType({})
+) -> dict[str, Any]:
     """The registry page as plain values, for JSON."""
     made = releases(versions)
     return {
@@ -142,6 +151,11 @@ def registry_facts(spec: StudySpec, versions: Sequence[VersionRecord] = ()) -> d
             {"field": one.name, "group": one.group, "value": one.text}
             for one in registry_fields(spec, made[-1].version.at if made else None)
         ],
+        "participants": {
+            wave: [{"step": one.name, "n": one.n, "left": dict(one.left)} for one in flow]
+            for wave, flow in flows.items()
+            if flow
+        },
         "addendum_disclosure": "\n\n".join(addendum_text(spec, made)),
         "history": [
             {
@@ -158,10 +172,11 @@ def registry_facts(spec: StudySpec, versions: Sequence[VersionRecord] = ()) -> d
     }
 
 
-def _document(spec: StudySpec, versions: Sequence[VersionRecord]) -> Document:
+def _document(spec: StudySpec, versions: Sequence[VersionRecord], flows: Flows) -> Document:
     made = releases(versions)
     fields = registry_fields(spec, made[-1].version.at if made else None)
     disclosed = addendum_text(spec, made)
+    flow = tuple(_flows(spec, flows))
     return Document(
         kind="Registry page",
         title=spec.study.title,
@@ -169,11 +184,26 @@ def _document(spec: StudySpec, versions: Sequence[VersionRecord]) -> Document:
         notices=_notices(spec, made),
         sections=(
             *(Section(one.name, _given(one)) for one in fields),
+            *((Section("Participants", flow),) if flow else ()),
             *((Section("Addendum disclosure", disclosed),) if disclosed else ()),
             Section("History", tuple(_history(made))),
         ),
         style="form",
     )
+
+
+def _flows(spec: StudySpec, flows: Flows) -> Iterator[Block]:
+    """The flow of participants of each wave that people were enrolled for, or had refused."""
+    for wave in spec.waves:
+        rows: list[tuple[str, ...]] = []
+        for step in flows.get(wave.id, ()):
+            rows.append((step.name, f"{step.n:,}", ""))
+            rows += [(reason, "", f"{n:,}") for reason, n in step.left]
+        if rows:
+            columns = ("Step", "Number", "Left")
+            yield Grid(
+                f"Flow of {spec.units.name}: {wave.name}", columns, tuple(rows), frozenset({1, 2})
+            )
 
 
 def _given(field: RegistryField) -> tuple[Block, ...]:

@@ -20,6 +20,7 @@ __all__ = [
     "day",
     "decision_text",
     "delivery_blocks",
+    "enrolment_text",
     "joined",
     "messages_grid",
     "model_text",
@@ -79,6 +80,7 @@ def wave_blocks(spec: StudySpec, wave: Wave) -> tuple[Block, ...]:
     return (
         f"{wave.name}: {wave_units_text(spec, wave)}; outcome window {window_text(wave)}. "
         f"{randomization_text(spec, wave)}",
+        *filter(None, [enrolment_text(spec, wave)]),
         f"{rule_text(spec, wave)} {control}",
         arms_grid(spec, wave),
     )
@@ -357,6 +359,41 @@ def _taken_text(spec: StudySpec, wave: Wave) -> str:
     return f"all {name}"
 
 
+def enrolment_text(spec: StudySpec, wave: Wave) -> str:
+    """Who is invited before a wave, how, and who may be drawn; empty without an enrolment."""
+    one, name = spec.enrolment_of(wave.id), spec.units.name
+    if one is None:
+        return ""
+    parts = [f"Before {joined(one.waves)}, {name} are enrolled from {day(one.starts)}."]
+    if one.messages:
+        when = schedule_text(spec, spec.schedules[one.schedule or ""])
+        parts.append(f"They get {', then '.join(one.messages)} ({when.rstrip('.')}).")
+    if one.where:
+        conditions = joined([_condition(*item) for item in one.where.items()])
+        parts.append(f"Eligible: {conditions}.")
+    parts += [
+        f"Left out: {joined([_condition(*item) for item in left.where.items()])} ({left.reason})."
+        for left in one.leave_out
+    ]
+    parts += [
+        f"Left out: fewer than {least} eligible {name} of the same {column}."
+        for column, least in one.least_size.items()
+    ]
+    if one.one_per is not None:
+        parts.append(f"Of {name} with the same {one.one_per}, one is drawn at random.")
+    if one.randomize_by is not None:
+        parts.append(f"{name.capitalize()} who share a phone are randomized together.")
+    agree = {
+        "opt-out": "whoever does not refuse takes part",
+        "explicit": "only those who agree take part, and each agreement is kept with its proof",
+    }[one.consent]
+    parts.append(
+        f"Consent: {agree}. Those who refuse, and numbers that the provider calls invalid, are not "
+        "randomized."
+    )
+    return " ".join(parts)
+
+
 def _condition(column: str, values: object) -> str:
     listed = values if isinstance(values, tuple) else (values,)
     return f"{column} = {' or '.join(str(value) for value in listed)}"
@@ -392,6 +429,9 @@ def fact_text(spec: StudySpec, name: str) -> str:
 def randomization_text(spec: StudySpec, wave: Wave) -> str:
     """How a wave is randomized: unit, strata, who did it."""
     group = spec.units.randomize_by
+    one = spec.enrolment_of(wave.id)
+    if one is not None and one.randomize_by is not None:
+        group = one.randomize_by
     whole = f"groups of equal {group}, each as a whole" if group else f"single {spec.units.name}"
     strata = strata_text(spec, wave)
     text = f"Unit of randomization: {whole}. Strata: {strata or 'none'}."

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 import polars as pl
 
+from wavewise.design.enrolment import CONSENT
 from wavewise.errors import InputError
 from wavewise.fieldwork.channels.settings import CHANNELS_FILE, ChannelSettings
 from wavewise.fieldwork.contact_details import KeyRing
@@ -151,7 +152,10 @@ def inbound_message(
     provider_opts_out: bool = False,
     provider_opts_in: bool = False,
 ) -> dict[str, int]:
-    """What becomes of a message from a unit: an opt-out, its end, or an event ``answer``."""
+    """What becomes of a message from a unit: an opt-out, its end, or an event ``answer``.
+
+    An opt-in keyword of somebody who is being enrolled is an event ``consent``, too.
+    """
     words = study.spec.keywords
     if provider_opts_out or is_opt_out(text, words.stop):
         done = opt_out_address(study, ring, channel, address, "stop keyword", reference)
@@ -162,23 +166,33 @@ def inbound_message(
         if not units:
             lookups = ring.lookups(channel, book.in_form(channel, address))
             study.store.opt_outs.end_unknown(lookups, "stop keyword", study.clock())
+        invited = study.store.enrolments.invited_now(units)
+        _record_events(study, invited, CONSENT, channel, reference)
         n = _opt_in(study, units, channel, reference, at_provider=provider_opts_in)
         if n is not None:
             return {"n_units": len(units), "n_new": 0, "n_answers": 0, "n_resumed": n}
+    n_answers = _record_events(study, units, "answer", channel, reference)
+    return {"n_units": len(units), "n_new": 0, "n_answers": n_answers, "n_resumed": 0}
+
+
+def _record_events(
+    study: Study, units: Sequence[str], kind: str, channel: str, reference: str
+) -> int:
+    """Keep that units wrote, or agreed to take part; gives the number of new events."""
+    if not units:
+        return 0
     now = study.clock()
     rows = pl.DataFrame(
         {
-            "event_id": [f"answer:{reference}:{unit}" for unit in units],
+            "event_id": [f"{kind}:{reference}:{unit}" for unit in units],
             "unit_id": list(units),
-            "kind": ["answer"] * len(units),
+            "kind": [kind] * len(units),
             "at_utc_us": [to_us(now)] * len(units),
             "item": [channel] * len(units),
         },
         schema_overrides={"event_id": pl.String, "unit_id": pl.String},
     )
-    added = study.store.events.add(rows, received_at=now) if units else None
-    n_answers = added.n_new if added else 0
-    return {"n_units": len(units), "n_new": 0, "n_answers": n_answers, "n_resumed": 0}
+    return study.store.events.add(rows, received_at=now).n_new
 
 
 def _opt_in(

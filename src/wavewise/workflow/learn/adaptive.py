@@ -68,7 +68,7 @@ def _table(closed: ClosedWaves, waves: Sequence[str]) -> "WinnerTable":
         data.arm.to_numpy(),
         data.propensity.cast(pl.Float64).to_numpy(),
         wave=pl.concat([pl.repeat(n, len(p), eager=True) for n, p in parts.items()]).to_numpy(),
-        cluster=data.units.cluster.to_numpy() if spec.units.error_cluster else None,
+        cluster=data.units.cluster.to_numpy() if spec.error_cluster else None,
         strata=_strata_of_shares(closed, planned),
         level=spec.study.level,
         arms=list(dict.fromkeys(arms)),

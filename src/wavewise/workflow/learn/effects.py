@@ -194,7 +194,7 @@ def _comparison(
         control,
         (*arms, HELD_OUT) if waves[-1].held_out_share else arms,
         covariates=data.units.select(*plan.covariates) if plan.covariates else None,
-        cluster=data.units.cluster if spec.units.error_cluster else None,
+        cluster=data.units.cluster if spec.error_cluster else None,
         several=len(waves) > 1,
         observed=data.units.covariates(spec.covariates_of(waves[-1]))
         if not_randomized(waves)
@@ -355,7 +355,7 @@ def _missing(of: Checked) -> Iterator[CheckResult]:
 def _scores(of: Checked) -> Iterator[CheckResult]:
     """Heaping and implausible clusters of each score."""
     spec, data = of.closed.spec, of.data
-    has_cluster = spec.units.error_cluster is not None
+    has_cluster = spec.error_cluster is not None
     for outcome in spec.outcomes:
         if outcome.kind != "score" or outcome.id not in data.outcomes.columns:
             continue
@@ -389,7 +389,7 @@ def _late(of: Checked) -> Iterator[CheckResult]:
             rows["arm"],
             rows["late"].to_numpy(),
             period=rows["period"],
-            cluster=rows["cluster"] if spec.units.error_cluster else None,
+            cluster=rows["cluster"] if spec.error_cluster else None,
         )
 
 
@@ -414,7 +414,7 @@ def _drift(of: Checked) -> Iterator[CheckResult]:
         pl.concat([data.arm for data in parts.values()]),
         wave,
         control=control,
-        cluster=clusters if closed.spec.units.error_cluster else None,
+        cluster=clusters if closed.spec.error_cluster else None,
     )
 
 

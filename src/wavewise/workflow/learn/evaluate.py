@@ -152,7 +152,7 @@ class FreshWave:
     @cached_property
     def cluster(self) -> IntArray | None:
         """Cluster of the units, (n_units,); None where there is none."""
-        if self.spec.units.error_cluster is None:
+        if self.spec.error_cluster is None:
             return None
         clusters = self.data.units.cluster.filter(self.has_outcome)
         return encode(clusters, "cluster", len(clusters)).codes

@@ -21,6 +21,7 @@ from wavewise.design.versions import (
 )
 from wavewise.errors import InputError, RegistrationError
 from wavewise.workflow.result import VerbResult
+from wavewise.workflow.run.enrol import participants
 from wavewise.workflow.send.wording import REWORDED, queued_in_old_words
 from wavewise.workflow.study import Study
 
@@ -218,11 +219,13 @@ def _export(study: Study, versions: Sequence[VersionRecord]) -> list[Path]:
 
     folder = study.folder / "report"
     folder.mkdir(exist_ok=True)
+    rows = {row.wave_id: row for row in study.store.waves.all()}
+    flows = {w.id: participants(study, w, rows.get(w.id)) for w in study.spec.waves}
     pages = {
-        "registry.html": registry_page(study.spec, versions),
-        "registry.md": registry_markdown(study.spec, versions),
+        "registry.html": registry_page(study.spec, versions, flows),
+        "registry.md": registry_markdown(study.spec, versions, flows),
         "registry.json": json.dumps(
-            registry_facts(study.spec, versions), ensure_ascii=False, indent=1
+            registry_facts(study.spec, versions, flows), ensure_ascii=False, indent=1
         ),
         "analysis-plan.html": analysis_plan_html(study.spec),
         "analysis-plan.md": analysis_plan(study.spec),

@@ -19,6 +19,7 @@ from wavewise.errors import EstimationError
 from wavewise.report.contents import (
     ArmRow,
     DecisionContents,
+    FlowStep,
     FormerOutcomes,
     ReportContents,
     TruthContents,
@@ -53,6 +54,7 @@ from wavewise.workflow.learn.posteriors import (
     score_fits,
 )
 from wavewise.workflow.run.data_check import findings_now
+from wavewise.workflow.run.enrol import participants
 from wavewise.workflow.run.observe import too_early
 from wavewise.workflow.send.status import (
     Delivered,
@@ -97,6 +99,7 @@ class Records:
     results: Mapping[str, Sequence[ResultRow]]  # By kind, the latest last.
     versions: Sequence[VersionRow]
     sent: Mapping[str, SentMessages]  # Of opened waves.
+    participants: Mapping[str, tuple[FlowStep, ...]]  # By wave, from everybody on file.
     accepted: Mapping[str, ResultRow]  # By wave, the last one.
     reopened: Sequence[ResultRow]
     former: Mapping[tuple[str, int], pl.DataFrame]  # By wave and version: outcomes, as they were.
@@ -160,6 +163,7 @@ def read_records(study: Study) -> Records:
         results={kind: store.results.all(kind) for kind in ("decision", "next-shares")},
         versions=store.versions.all(),
         sent={w.id: sent_messages(study, w) for w in study.spec.waves if w.id in rows},
+        participants={w.id: participants(study, w, rows.get(w.id)) for w in study.spec.waves},
         accepted={row.wave_id: row for row in store.results.all(ACCEPTED)},
         reopened=(reopened := store.results.all(REOPENED)),
         former={
@@ -219,6 +223,8 @@ def _wave(records: Records, wave: Wave, truth: TruthContents | None) -> WaveCont
         of_policies=_of_policies(records.spec, wave),
         gives=_gives(records, wave) if is_closed else {},
         early=_early(records, wave) if is_closed else "",
+        participants=records.participants[wave.id],
+        reached=_reached(records, wave),
     )
 
 
@@ -242,6 +248,17 @@ def _early(records: Records, wave: Wave) -> str:
         return ""
     closed = too_early(records.spec, wave, "was closed", closed_at)
     return closed or too_early(records.spec, wave, "is reported", records.now)
+
+
+def _reached(records: Records, wave: Wave) -> dict[str, int]:
+    """Units of each arm with messages that received one or more."""
+    found = records.delivered.get(wave.id)
+    if found is None:
+        return {}
+    sending = found.doses.filter(pl.col("n_messages") > 0)["arm"].unique()
+    doses = found.doses.filter(pl.col("arm").is_in(sending.implode()))
+    by_arm = doses.group_by("arm").agg((pl.col("n_received") > 0).sum())
+    return {arm: int(n) for arm, n in by_arm.sort("arm").iter_rows()}
 
 
 def _accepted(records: Records, wave: Wave) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from wavewise.store.frames import decode_json_rows
 from wavewise.workflow.contacts.contacts import design_columns, emptied_fields
 from wavewise.workflow.frames import forget_units
 from wavewise.workflow.result import VerbResult
+from wavewise.workflow.run.enrol import participants
 from wavewise.workflow.study import DATABASE_FILE, STUDY_FILE, Study
 
 __all__ = ["FILES", "erase", "export"]
@@ -25,6 +26,7 @@ __all__ = ["FILES", "erase", "export"]
 FILES: dict[str, str | None] = {
     "unit": "units",
     "assignment": "assignment",
+    "enrolment_unit": "enrolment",
     "outcome": "outcomes",
     "event": "events",
     "outbox": "messages",
@@ -153,6 +155,8 @@ def _tables(study: Study) -> dict[str, pl.DataFrame]:
     tables = {
         "units": _units(study),
         "assignment": _by_wave({wave: study.store.waves.assignment(wave) for wave in waves}),
+        "enrolment": _enrolment(study),
+        "participants": _participants(study),
         "outcomes": _by_wave({wave: study.store.waves.outcomes(wave) for wave in waves}),
         "events": _readable(study.store.events.all(), times),
         "messages": _readable(messages, _MESSAGE_TIMES),
@@ -173,6 +177,30 @@ def _tables(study: Study) -> dict[str, pl.DataFrame]:
         "frozen_scores": _readable(_by_wave(frozen), ["delivered_at_utc_us"]),
     }
     return {name: frame for name, frame in tables.items() if frame.width}
+
+
+def _enrolment(study: Study) -> pl.DataFrame:
+    """What became of every unit in each enrolment, with who consented, when, and the proof."""
+    store = study.store
+    parts = [
+        store.enrolments.units(row.enrolment_id).select(
+            pl.lit(row.enrolment_id).alias("enrolment"), pl.all()
+        )
+        for row in store.enrolments.all()
+    ]
+    return _readable(pl.concat(parts), ["consented_at_utc_us"]) if parts else pl.DataFrame()
+
+
+def _participants(study: Study) -> pl.DataFrame:
+    """The flow of participants: wave, step, n, left_for; a row without a reason is the step's."""
+    rows: list[tuple[str, str, str | None, int]] = []
+    opened = {row.wave_id: row for row in study.store.waves.all()}
+    for wave in study.spec.waves:
+        for step in participants(study, wave, opened.get(wave.id)):
+            rows.append((wave.id, step.name, None, step.n))
+            rows += [(wave.id, step.name, reason, n) for reason, n in step.left]
+    names = {"wave": pl.String, "step": pl.String, "left_for": pl.String, "n": pl.Int64}
+    return pl.DataFrame(rows, schema=names, orient="row") if rows else pl.DataFrame()
 
 
 def _units(study: Study) -> pl.DataFrame:

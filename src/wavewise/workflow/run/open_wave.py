@@ -13,7 +13,7 @@ import polars as pl
 from wavewise.design.shares import planned_shares
 from wavewise.design.spec import StudySpec
 from wavewise.design.versions import spec_hash
-from wavewise.design.waves import AllocationRule, UnitsShare, Wave
+from wavewise.design.waves import AllocationRule, Wave
 from wavewise.errors import InputError, StateError
 from wavewise.randomize import assign, balance, sample_ratio
 from wavewise.randomize.shares import arms_named
@@ -22,18 +22,18 @@ from wavewise.shared.streams import stream
 from wavewise.shared.text_tables import text_table
 from wavewise.store import WaveRow
 from wavewise.workflow.facts import WaveFacts
-from wavewise.workflow.frames import (
-    UNITS_AS_OF,
-    UnitData,
-    UnitDesign,
-    encoded_facts,
-    units_for,
-    units_of_wave,
-)
+from wavewise.workflow.frames import UNITS_AS_OF, UnitData, UnitDesign, encoded_facts, units_for
 from wavewise.workflow.frozen_policies import frozen_policies
 from wavewise.workflow.learn.posteriors import shares_of_strata
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.run.data_check import people_notes
+from wavewise.workflow.run.participants import (
+    LEFT_OUT,
+    REFUSED,
+    Participants,
+    left_out_lines,
+    participants_of,
+)
 from wavewise.workflow.send.preview import DeliveryPlan, delivery_plan
 from wavewise.workflow.send.queue import messages_of
 from wavewise.workflow.study import Study
@@ -120,6 +120,7 @@ class Opening:
     wave: Wave
     people: UnitData  # Those that the wave takes, as of the wave.
     units: UnitDesign
+    found: Participants  # The same, with those who were left out.
     shares: Shares
     policies: "Mapping[str, Policy]"  # By arm.
     version: int | None  # Of the spec; None: not registered.
@@ -161,7 +162,11 @@ def open_wave(
         checks=tuple(checks),
         due=plan.due,
         without_address=dict(plan.without_address),
-        notes=(*plan.lines, *people_notes(study, opening.people, [opening.wave])),
+        notes=(
+            *left_out_lines(opening.found, opening.spec.units.name),
+            *plan.lines,
+            *people_notes(study, opening.people, [opening.wave]),
+        ),
     )
 
 
@@ -224,13 +229,14 @@ def read_opening(study: Study, wave: Wave, *, exploratory: bool) -> Opening:
     version = study.require_registered(exploratory=exploratory)
     as_of = study.store.units.last_replacement()  # before units are read
     policies = frozen_policies(study, wave)
-    people, facts = _people(study, wave)
-    shares = _shares(study, wave, people)
+    found, facts = _people(study, wave)
+    shares = _shares(study, wave, found.units)
     return Opening(
         spec=study.spec,
         wave=wave,
-        people=people,
-        units=people.design(study.spec, wave),
+        people=found.units,
+        found=found,
+        units=found.units.design(study.spec, wave),
         shares=shares,
         policies=policies,
         version=version,
@@ -264,23 +270,18 @@ def _shares(study: Study, wave: Wave, people: UnitData) -> Shares:
     )
 
 
-def _people(study: Study, wave: Wave) -> tuple[UnitData, WaveFacts]:
-    """The units that the wave takes, in the order of their ids, with their facts as of it."""
+def _people(study: Study, wave: Wave) -> tuple[Participants, WaveFacts]:
+    """Those whom the wave takes, with their facts as of it, and who is left out."""
     every, facts = units_for(study, wave)
-    taken = units_of_wave(study, wave, every) if len(every) else every
-    if not len(taken):
-        raise InputError(
-            f"wave '{wave.id}' has no units; import them with `wavewise people import "
-            f"{study.folder} FILE`, or look at the wave's units in the study file"
-        )
-    if not isinstance(wave.units, UnitsShare):
-        return taken, facts
-    # a share of all units, drawn from those that no earlier wave took
-    units = taken.design(study.spec, wave)
-    share = min(1.0, wave.units.share * study.store.units.count() / len(units.ids))
-    part = {"in": share, "out": 1.0 - share}
-    rng = stream(study.spec.study.seed, wave.id, "units")
-    return taken.where(pl.Series(draw(units, part, rng).arm == "in")), facts
+    found = participants_of(study, wave, every)
+    if len(found.units):
+        return found, facts
+    counts = "; ".join(f"{one['n']:,} {one['reason']}" for one in found.flow())
+    raise InputError(
+        f"wave '{wave.id}' has no units{f' ({counts})' if counts else ''}; import them with "
+        f"`wavewise people import {study.folder} FILE`, or look at the wave's units in the study "
+        "file"
+    )
 
 
 # The draw: units to arms, to halves that are messaged or held out, to what policies assign.
@@ -320,6 +321,8 @@ def draw_wave(opening: Opening) -> Drawn:
             "propensity": assignment.propensity,
         }
     )
+    if units.groups is not None and opening.spec.units.randomize_by is None:
+        rows = rows.with_columns(randomized_with=units.groups)
     if out:
         parts = pl.col("arm").str.split_exact(CELL_SEPARATOR, 1)
         rows = rows.with_columns(
@@ -403,6 +406,9 @@ def wave_row(
         UNITS_AS_OF: opening.units_as_of,
     }
     details |= opening.facts.record
+    refused = any(reason in REFUSED for reason, _ in opening.found.left_out)
+    if refused or opening.spec.enrolment_of(opening.wave.id) is not None:
+        details[LEFT_OUT] = opening.found.flow()
     if opening.wave.held_out_share:
         details["held_out_share"] = opening.wave.held_out_share
     return WaveRow(

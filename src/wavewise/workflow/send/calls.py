@@ -172,8 +172,8 @@ def times_from(study: Study, row: OutboxRow, at: datetime) -> tuple[int, int | N
 
 
 def schedule_of(study: Study, row: OutboxRow) -> Schedule | None:
-    """The schedule of a message's wave; None where it has none any more."""
-    wave = study.spec.wave(row.wave_id)
+    """The schedule of a message's wave or enrolment; None where it has none any more."""
+    wave = study.spec.sender(row.wave_id)
     return study.spec.schedules.get((wave.schedule if wave else None) or "")
 
 

@@ -18,7 +18,7 @@ from wavewise.shared.log import log
 from wavewise.workflow.contacts.contacts import contact_book
 from wavewise.workflow.contacts.keys import KEY_FILE, find_key_ring
 from wavewise.workflow.contacts.opt_outs import LinkOf, unsubscribe_links
-from wavewise.workflow.send.queue import messages_of
+from wavewise.workflow.send.queue import messages_of, open_senders
 from wavewise.workflow.study import Study
 
 __all__ = ["FollowedPlan", "SendPlan", "find_send_plan", "is_addressed", "stamp"]
@@ -51,11 +51,10 @@ def find_send_plan(
     *,
     every_table: bool = False,
 ) -> SendPlan:
-    """Channels that open waves need, and with ``every_table`` all that have a table."""
+    """Channels of what is open, and with ``every_table`` all that have a table."""
     in_file = read_channels(study.folder / CHANNELS_FILE, study.spec.flows)
-    open_waves = [row.wave_id for row in study.store.waves.all() if row.state == "open"]
-    waves = [wave for wave in study.spec.waves if wave.id in open_waves and wave.imported is None]
-    messages = [message for wave in waves if wave.schedule for message in messages_of(study, wave)]
+    waves = [wave for wave in open_senders(study) if wave.schedule]
+    messages = [message for wave in waves for message in messages_of(study, wave)]
     used = {str(message.channel) for message in messages} - {"letter"}
     used |= set(study.store.deliveries.counts()["channel"])
     used |= set(in_file) if every_table else set()
@@ -142,7 +141,11 @@ class FollowedPlan:
     def _look(self) -> tuple[object, ...]:
         version = self._file.version
         number = 0 if version is None else version.number
-        waves = tuple((row.wave_id, row.state) for row in self._file.store.waves.all())
+        store = self._file.store
+        waves = (
+            *((row.wave_id, row.state) for row in store.waves.all()),
+            *((row.enrolment_id, row.state) for row in store.enrolments.all()),
+        )
         return (number, waves, *(stamp(path) for path in self._paths))
 
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from wavewise.design.enrolment import Sender
 from wavewise.design.messages import Message
 from wavewise.design.versions import spec_hash
 from wavewise.design.waves import Wave
@@ -22,6 +23,7 @@ from wavewise.workflow.send.queue import (
     message_context,
     message_faults,
     messages_of,
+    opened_at,
     require_no_faults,
     wave_sends,
 )
@@ -34,7 +36,7 @@ __all__ = ["DeliveryPlan", "delivery_plan", "preview", "readiness"]
 # What stands between the people of a study and its messages, before anything is sent.
 
 
-def without_address(study: Study, wave: Wave, ids: pl.Series) -> dict[str, int]:
+def without_address(study: Study, wave: Sender, ids: pl.Series) -> dict[str, int]:
     """Numbers of units that have no address on a channel of a wave's messages.
 
     Channels whose addresses the study does not keep reach units by their ids, and are left out.
@@ -92,7 +94,7 @@ def address_lines(study: Study, lacking: dict[str, int], n_units: int) -> tuple[
 
 def preview(study: Study, wave_id: str, unit: str | None = None) -> "MessagePreview":
     """Every message of a wave as a unit would get it, and when."""
-    wave = study.wave(wave_id)
+    wave = study.sender(wave_id)
     units = message_context(study, wave)
     unit_context = units.where(units.ids == unit) if unit is not None else _first(units)
     if not len(unit_context.ids):
@@ -169,7 +171,7 @@ class DeliveryPlan:
     without_address: Mapping[str, int] = field(default_factory=dict)
 
 
-def delivery_plan(study: Study, wave: Wave, people: UnitData) -> DeliveryPlan:
+def delivery_plan(study: Study, wave: Sender, people: UnitData) -> DeliveryPlan:
     """The plan of a wave that is about to open, every message written out for every unit."""
     plan = wave_sends(study, wave, study.clock())
     if plan is None:
@@ -239,7 +241,6 @@ def _lines(sent: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _due(study: Study, wave: Wave, zone: str) -> list[datetime]:
-    row = study.store.waves.get(wave.id)
-    plan = wave_sends(study, wave, None if row is None else row.opened_at)
+def _due(study: Study, wave: Sender, zone: str) -> list[datetime]:
+    plan = wave_sends(study, wave, opened_at(study, wave))
     return [] if plan is None else [s.due_at.astimezone(ZoneInfo(zone)) for s in plan.of(zone)]

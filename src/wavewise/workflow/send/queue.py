@@ -10,13 +10,15 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from wavewise.design.enrolment import ENROLMENT, Enrolment, Sender
 from wavewise.design.messages import Message, Schedule
-from wavewise.design.waves import Arm, Wave
+from wavewise.design.waves import Arm
 from wavewise.errors import Fault, InputError, StateError
 from wavewise.fieldwork.people import derived_fields
 from wavewise.fieldwork.rendering import Rendered, render, text_notes
 from wavewise.fieldwork.schedule import Send, sends
 from wavewise.store import to_us
+from wavewise.store.enrolments import INVITED
 from wavewise.store.frames import decode_json_rows
 from wavewise.store.registry import QUEUED_SLOTS
 from wavewise.workflow.facts import facts_as_of, frozen_facts, has_facts
@@ -30,6 +32,8 @@ __all__ = [
     "message_context",
     "message_faults",
     "messages_of",
+    "open_senders",
+    "opened_at",
     "queue_wave",
     "require_no_faults",
     "unqueued",
@@ -68,7 +72,7 @@ class MessageContext:
 
 
 def message_context(
-    study: Study, wave: Wave | None = None, people: UnitData | None = None
+    study: Study, wave: Sender | None = None, people: UnitData | None = None
 ) -> MessageContext:
     """What messages may say of units as of a wave: of all, or of its people with their facts."""
     rows, spec = study.store.units.all(), study.spec
@@ -89,7 +93,7 @@ def message_context(
     return MessageContext(rows["unit_id"], zone, rows["language"], context)
 
 
-def _facts(study: Study, wave: Wave | None, rows: pl.DataFrame) -> pl.DataFrame:
+def _facts(study: Study, wave: Sender | None, rows: pl.DataFrame) -> pl.DataFrame:
     """Facts of units as a wave froze them, or as it would now."""
     if wave is None or not has_facts(study):
         return pl.DataFrame()
@@ -99,8 +103,10 @@ def _facts(study: Study, wave: Wave | None, rows: pl.DataFrame) -> pl.DataFrame:
     return facts_as_of(study, wave, *columns).values
 
 
-def messages_of(study: Study, wave: Wave) -> tuple[Message, ...]:
-    """Every message that the arms of a wave can send, policies' choices among them."""
+def messages_of(study: Study, wave: Sender) -> tuple[Message, ...]:
+    """Every message of an enrolment, or that a wave's arms can send, policies' choices included."""
+    if isinstance(wave, Enrolment):
+        return tuple(message for message in study.spec.messages if message.id in wave.messages)
     arms = study.spec.arms_of(wave)
     teachers = {name for arm in arms if arm.policy is not None for name in arm.policy.learned_on}
     taught = [arm for w in study.spec.waves if w.id in teachers for arm in study.spec.arms_of(w)]
@@ -109,7 +115,7 @@ def messages_of(study: Study, wave: Wave) -> tuple[Message, ...]:
 
 
 def message_faults(
-    study: Study, wave: Wave, units: MessageContext
+    study: Study, wave: Sender, units: MessageContext
 ) -> tuple[list[Fault], list[str]]:
     """What cannot be rendered for a wave's units, and notes on lengths and openings of texts."""
     faults: list[Fault] = []
@@ -127,7 +133,7 @@ def message_faults(
     return faults, notes
 
 
-def wave_sends(study: Study, wave: Wave, opened_at: datetime | None) -> "ZoneSends | None":
+def wave_sends(study: Study, wave: Sender, opened_at: datetime | None) -> "ZoneSends | None":
     """The sends of a wave in any time zone; None where the wave has no schedule."""
     schedule = study.spec.schedules.get(wave.schedule or "")
     return None if schedule is None else ZoneSends(schedule, wave, opened_at)
@@ -136,7 +142,7 @@ def wave_sends(study: Study, wave: Wave, opened_at: datetime | None) -> "ZoneSen
 class ZoneSends:
     """Sends of a schedule by time zone, each zone worked out once."""
 
-    def __init__(self, schedule: Schedule, wave: Wave, opened_at: datetime | None) -> None:
+    def __init__(self, schedule: Schedule, wave: Sender, opened_at: datetime | None) -> None:
         self.n_sends = schedule.n_sends
         self._of = cache(lambda zone: sends(schedule, wave.starts, ZoneInfo(zone), opened_at))
 
@@ -145,10 +151,26 @@ class ZoneSends:
         return self._of(zone)
 
 
-def unqueued(study: Study, wave: Wave, until: datetime) -> Iterator[int]:
+def opened_at(study: Study, wave: Sender) -> datetime | None:
+    """When a wave or an enrolment was opened; None before."""
+    store = study.store
+    is_wave = not isinstance(wave, Enrolment)
+    row = store.waves.get(wave.id) if is_wave else store.enrolments.get(wave.id)
+    return None if row is None else row.opened_at
+
+
+def open_senders(study: Study) -> list[Sender]:
+    """Enrolments and waves that are open and send from here."""
+    store = study.store
+    rows = [row.enrolment_id for row in store.enrolments.all() if row.state == "open"]
+    rows += [row.wave_id for row in store.waves.all() if row.state == "open"]
+    found = [study.spec.sender(one) for one in rows]
+    return [s for s in found if isinstance(s, Enrolment) or (s is not None and s.imported is None)]
+
+
+def unqueued(study: Study, wave: Sender, until: datetime) -> Iterator[int]:
     """Slots of an open wave that are due somewhere before a time, and are not in the outbox yet."""
-    row = study.store.waves.get(wave.id)
-    plan = wave_sends(study, wave, row.opened_at if row is not None else None)
+    plan = wave_sends(study, wave, opened_at(study, wave))
     if plan is None:
         return
     there = _queued_slots(study, wave.id)
@@ -159,20 +181,20 @@ def unqueued(study: Study, wave: Wave, until: datetime) -> Iterator[int]:
 
 
 def queue_wave(study: Study, wave_id: str, until: datetime) -> int:
-    """Put the messages of an open wave that are due before a time into the outbox.
+    """Put the messages of an open wave or enrolment that are due before a time into the outbox.
 
     A slot is queued for all units at once, shortly before it is due, so that fields and derived
     fields are those of that day, in the words of the registered plan. Gives the number of new
     messages.
     """
     study = study.as_registered()
-    wave = study.wave(wave_id)
+    wave = study.sender(wave_id)
     slots = list(unqueued(study, wave, until))
     if not slots:
         return 0
-    row, version = study.store.waves.get(wave_id), study.version
-    plan = wave_sends(study, wave, row.opened_at if row is not None else None)
-    if plan is None or row is None:
+    version, opened = study.version, opened_at(study, wave)
+    plan = wave_sends(study, wave, opened)
+    if plan is None or opened is None:
         return 0
     spec_hash = None if version is None else version.hash
     given = _given(study, wave)
@@ -186,7 +208,7 @@ def queue_wave(study: Study, wave_id: str, until: datetime) -> int:
             n_queued = study.store.outbox.queue(
                 frame.with_columns(spec_hash=pl.lit(spec_hash, pl.String)),
                 study.clock(),
-                opened_at=row.opened_at,
+                opened_at=opened,
                 spec_hash=spec_hash,
             )
             if n_queued is None:  # the plan or the wave has changed: all anew at the next look
@@ -211,8 +233,11 @@ def _mark_queued(study: Study, wave_id: str, slot: int) -> None:
     study.store.results.put(wave_id, QUEUED_SLOTS, {"slots": slots}, study.clock())
 
 
-def _given(study: Study, wave: Wave) -> pl.DataFrame:
+def _given(study: Study, wave: Sender) -> pl.DataFrame:
     """Unit and the arm whose messages it gets; units that get nothing are left out."""
+    if isinstance(wave, Enrolment):
+        invited = study.store.enrolments.units(wave.id).filter(status=INVITED)
+        return invited.select("unit_id", arm=pl.lit(ENROLMENT))
     rows = study.store.waves.assignment(wave.id)
     arms = _arms(study)
     if "held_out" in rows.columns:
@@ -236,13 +261,13 @@ def _arms(study: Study) -> Mapping[str, Arm]:
 
 
 def _slot_frames(
-    study: Study, wave: Wave, slot: int, arm: pl.Series, units: MessageContext, plan: ZoneSends
+    study: Study, wave: Sender, slot: int, arm: pl.Series, units: MessageContext, plan: ZoneSends
 ) -> Iterator[pl.DataFrame]:
     """Rows of the outbox for one slot, a frame for each message."""
-    arms = _arms(study)
-    message_of = {
-        name: arms[name].sequence[slot % len(arms[name].sequence)] for name in arm.unique()
-    }
+    sequence = {name: one.sequence for name, one in _arms(study).items()}
+    if isinstance(wave, Enrolment):
+        sequence = {ENROLMENT: wave.messages}
+    message_of = {name: sequence[name][slot % len(sequence[name])] for name in arm.unique()}
     chosen = arm.replace_strict(message_of, return_dtype=pl.String)
     for message in study.spec.messages:
         mask = chosen == message.id
@@ -253,7 +278,7 @@ def _slot_frames(
 
 def _frame(
     study: Study,
-    wave: Wave,
+    wave: Sender,
     slot: int,
     message: Message,
     arm: pl.Series,
@@ -313,7 +338,7 @@ def _due_frame(due: Mapping[str, Send]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _contents(study: Study, wave: Wave, message: Message, rendered: Rendered) -> pl.Series:
+def _contents(study: Study, wave: Sender, message: Message, rendered: Rendered) -> pl.Series:
     rows = rendered.rows
     if message.flow is not None:
         attempts = study.spec.schedules[wave.schedule or ""].attempts

@@ -152,7 +152,7 @@ def effects_on_reached(study: Study, wave: Wave, found: Delivered) -> Cace | Not
             (received > 0).cast(pl.Float64).fill_null(0).to_numpy().astype(np.float64),
             control=control,
             strata=data.stratum if study.spec.analysis.effects.strata else None,
-            cluster=data.units.cluster if study.spec.units.error_cluster else None,
+            cluster=data.units.cluster if study.spec.error_cluster else None,
             level=study.spec.study.level,
         )
     except EstimationError as error:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
+from wavewise.design.enrolment import ENROLMENT, Enrolment
 from wavewise.design.messages import Message
 from wavewise.design.parse import parse_spec
 from wavewise.design.spec import StudySpec
@@ -42,14 +43,18 @@ def queued_in_old_words(study: Study, spec: StudySpec) -> pl.DataFrame:
     hashes = {one.id: wording_hash(before, one) for one in before.messages}
     wanted = dict(_wanted(spec, set(queued["wave_id"])))
     is_old = [
-        wanted.get((wave, arm, slot % n_of(spec, arm))) != (message, known or hashes.get(message))
+        wanted.get((wave, arm, slot % n_of(spec, wave, arm)))
+        != (message, known or hashes.get(message))
         for wave, arm, slot, message, known in queued.select(REWORDED).iter_rows()
     ]
     return queued.filter(pl.Series(is_old, dtype=pl.Boolean))
 
 
-def n_of(spec: StudySpec, arm_id: str) -> int:
-    """Number of messages in an arm's sequence; 1 where there is none."""
+def n_of(spec: StudySpec, wave_id: str, arm_id: str) -> int:
+    """Number of messages in the sequence of an arm, or an enrolment; 1 where there is none."""
+    sender = spec.sender(wave_id)
+    if isinstance(sender, Enrolment):
+        return len(sender.messages) or 1
     arms = {arm.id: arm for wave in spec.waves for arm in spec.arms_of(wave)}
     return len(arms[arm_id].sequence) or 1 if arm_id in arms else 1
 
@@ -61,8 +66,11 @@ def _wanted(
     messages = {one.id: (one.id, wording_hash(spec, one)) for one in spec.messages}
     arms = {arm.id: arm for wave in spec.waves for arm in spec.arms_of(wave)}
     for wave_id in waves:
-        wave = spec.wave(wave_id)
-        if wave is not None and wave.schedule is not None:
+        wave = spec.sender(wave_id)
+        if isinstance(wave, Enrolment):
+            for place, name in enumerate(wave.messages):
+                yield (wave_id, ENROLMENT, place), messages[name]
+        elif wave is not None and wave.schedule is not None:
             for arm in arms.values():
                 for place, name in enumerate(arm.sequence):
                     yield (wave_id, arm.id, place), messages[name]

@@ -40,7 +40,7 @@ from wavewise.workflow.send.channel_worker import ChannelWorker, SendStats, leas
 from wavewise.workflow.send.health import Pulse, WorkerClock
 from wavewise.workflow.send.outbox_writer import OutboxWriter
 from wavewise.workflow.send.plan import FollowedPlan, SendPlan, find_send_plan, is_addressed
-from wavewise.workflow.send.queue import queue_wave, unqueued
+from wavewise.workflow.send.queue import open_senders, queue_wave, unqueued
 from wavewise.workflow.send.wording import REWORDED, queued_in_old_words
 from wavewise.workflow.study import Study
 
@@ -291,10 +291,8 @@ def _prepare(study: Study) -> None:
     """Leases that ended, messages whose time is over, messages that are due soon."""
     now = study.clock()
     study.store.outbox.sweep_leases(now)
-    for row in study.store.waves.all():
-        wave = study.spec.wave(row.wave_id)
-        if row.state == "open" and wave is not None and wave.imported is None:
-            queue_wave(study, row.wave_id, now + QUEUE_AHEAD)
+    for wave in open_senders(study):
+        queue_wave(study, wave.id, now + QUEUE_AHEAD)
     _end_expired(study, now)
 
 
@@ -314,7 +312,7 @@ def _end_expired(study: Study, now: datetime) -> None:
 
 
 def _schedule(study: Study, wave_id: str) -> Schedule | None:
-    wave = study.spec.wave(wave_id)
+    wave = study.spec.sender(wave_id)
     return study.spec.schedules.get((wave.schedule if wave else None) or "")
 
 
@@ -354,12 +352,7 @@ def _is_done(study: Study, workers: Iterable[ChannelWorker]) -> bool:
 
 def _later_slots(study: Study) -> bool:
     far = study.clock() + timedelta(days=4_000)
-    waves = [study.spec.wave(row.wave_id) for row in study.store.waves.all() if row.state == "open"]
-    return any(
-        next(unqueued(study, wave, far), None) is not None
-        for wave in waves
-        if wave is not None and wave.imported is None
-    )
+    return any(next(unqueued(study, wave, far), None) is not None for wave in open_senders(study))
 
 
 def _record_opt_out(study: Study, writer: OutboxWriter, row: OutboxRow, reason: str) -> None:
@@ -408,7 +401,7 @@ def address_outbox(
     out since the copy was made that was restored.
     """
     if wave_id is not None:
-        study.wave(wave_id)
+        study.sender(wave_id)
     now, outbox = study.clock(), study.store.outbox
     if word == "pause":
         outbox.pause(now, wave_id or "")
