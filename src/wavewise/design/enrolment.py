@@ -77,6 +77,12 @@ class Enrolment(Table):
         """Label, or id where there is none."""
         return self.label or self.id
 
+    def columns(self) -> tuple[str, ...]:
+        """Columns that say who is eligible."""
+        left_out = (name for left in self.leave_out for name in left.where)
+        one_per = () if self.one_per in (None, PHONE) else (str(self.one_per),)
+        return tuple(dict.fromkeys((*self.where, *self.least_size, *left_out, *one_per)))
+
 
 Sender: TypeAlias = Wave | Enrolment  # What messages are sent for.
 

@@ -12,7 +12,7 @@ from pydantic import (
     PositiveInt,
 )
 
-from wavewise.design.enrolment import PHONE, Enrolment
+from wavewise.design.enrolment import PHONE, Enrolment, Sender
 from wavewise.design.messages import Channel, Derived, Flow, Keywords, Message, Schedule
 from wavewise.design.values import (
     TAG,
@@ -631,8 +631,10 @@ class StudySpec(Frozen):
         """Columns measured before a wave, for balance checks, models and policies."""
         return self.units.covariates if wave.covariates is None else wave.covariates
 
-    def columns_of(self, wave: Wave) -> tuple[str, ...]:
-        """Columns that a wave is drawn or compared by: strata, covariates, eligibility."""
+    def columns_of(self, wave: Sender) -> tuple[str, ...]:
+        """Columns that a wave is drawn or compared by, or an enrolment goes by."""
+        if isinstance(wave, Enrolment):
+            return wave.columns()
         taken = wave.units.where if isinstance(wave.units, UnitsWhere) else {}
         adjusted = self.analysis.effects.covariates
         named = (*self.strata_of(wave), *self.covariates_of(wave), *adjusted, *taken, *wave.where)
@@ -642,7 +644,8 @@ class StudySpec(Frozen):
     def design_columns(self) -> tuple[str, ...]:
         """Columns that some wave is drawn or compared by."""
         named = (*self.units.strata, *self.units.covariates)
-        of_waves = (name for wave in self.waves for name in self.columns_of(wave))
+        senders: tuple[Sender, ...] = (*self.waves, *self.enrolment)
+        of_waves = (name for sender in senders for name in self.columns_of(sender))
         return tuple(dict.fromkeys((*named, *of_waves)))
 
     @property

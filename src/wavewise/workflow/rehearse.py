@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from wavewise.design.enrolment import CONSENT
 from wavewise.design.shares import planned_shares
 from wavewise.design.spec import Baseline, Outcome
 from wavewise.design.wave_references import own_period
@@ -20,6 +21,7 @@ from wavewise.fieldwork.channels.settings import CHANNELS_FILE
 from wavewise.fieldwork.outcomes import window_us
 from wavewise.shared.streams import stream
 from wavewise.shared.text_tables import text_table
+from wavewise.store.enrolments import INVITED
 from wavewise.workflow.frames import (
     closed_waves,
     unit_data,
@@ -37,6 +39,7 @@ from wavewise.workflow.prepare.registration import register
 from wavewise.workflow.report.report import write_report
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.run.data_check import CLOSING_CHECKS
+from wavewise.workflow.run.enrol import close_enrolment, open_enrolment
 from wavewise.workflow.run.import_wave import import_wave
 from wavewise.workflow.run.observe import close_wave, observe
 from wavewise.workflow.run.open_wave import open_wave, window_start
@@ -103,6 +106,7 @@ def rehearse(
     with open_study(folder, clock=clock) as copy:
         run = _Run(copy, clock, _Addresses(study), step)
         run.begin(units, people)
+        run.share_phones(study)
         for wave in copy.spec.waves:
             run.wave(wave)
         return run.end()
@@ -140,7 +144,8 @@ class _Addresses:
 
 
 def _first_moment(study: Study) -> datetime:
-    starts = [window_start(study, wave) for wave in study.spec.waves]
+    senders = (*study.spec.waves, *study.spec.enrolment)
+    starts = [window_start(study, one) for one in senders]
     return min(starts) - 7 * _DAY
 
 
@@ -202,9 +207,39 @@ class _Run:
             n_units, name = self._study.store.units.count(), self._study.spec.units.name
             what.append(f"{n_units:,} {name}")
 
+    def share_phones(self, study: Study) -> None:
+        """Who shares a phone, where an enrolment asks for it; numbers themselves stay behind."""
+        for channel in ("sms", "voice") if study.spec.enrolment else ():
+            rows = study.store.contacts.find(channel).with_columns(encrypted=pl.lit(""))
+            known = rows.filter(pl.col("unit_id").is_in(unit_data(self._study).ids.implode()))
+            self._study.store.contacts.put(known, self._clock())
+
+    def _enrol(self, wave: Wave) -> None:
+        """The enrolment before a wave: everybody is asked, nobody refuses, whoever must agrees."""
+        one, study = self._study.spec.enrolment_of(wave.id), self._study
+        if one is None or study.store.enrolments.get(one.id) is not None:
+            return
+        self._clock.jump(window_start(study, one))
+        with self._told(f"enrol {one.id}") as what:
+            opened = open_enrolment(study, one.id, accept_late=True)
+            plan = wave_sends(study, one, self._clock())
+            zones = study.store.units.time_zones() | {study.spec.study.time_zone}
+            due = {d.due_at for zone in zones for d in plan.of(zone)} if plan is not None else set()
+            for moment in sorted(due):
+                self._clock.jump(moment + timedelta(minutes=1))
+                send(study, book=self._book)
+            if one.consent == "explicit":
+                invited = study.store.enrolments.units(one.id).filter(status=INVITED)["unit_id"]
+                observe(study, pl.DataFrame({"unit_id": invited}).with_columns(
+                    kind=pl.lit(CONSENT), at=pl.lit(self._clock().isoformat())
+                ))  # fmt: skip
+            closed = close_enrolment(study, one.id, early=True, accept_silence=True)
+            what.append(f"{opened.n_invited:,} invited, {closed.n_enrolled:,} enrolled")
+
     def wave(self, wave: Wave) -> None:
         """A wave from its opening to what is learned from it."""
         if wave.imported is None:
+            self._enrol(wave)
             self._open(wave)
             self._send(wave)
         else:

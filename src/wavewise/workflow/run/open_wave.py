@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
+from wavewise.design.enrolment import Sender
 from wavewise.design.shares import planned_shares
 from wavewise.design.spec import StudySpec
 from wavewise.design.versions import spec_hash
@@ -203,12 +204,12 @@ def _require_in_time(study: Study, wave: Wave, plan: DeliveryPlan, n_units: int)
     )
 
 
-def window_start(study: Study, wave: Wave) -> datetime:
+def window_start(study: Study, wave: Sender) -> datetime:
     """Beginning of the outcome window, in the study's own time zone."""
     return _starts_at(study.spec, wave)
 
 
-def _starts_at(spec: StudySpec, wave: Wave) -> datetime:
+def _starts_at(spec: StudySpec, wave: Sender) -> datetime:
     return datetime.combine(wave.starts, time(), tzinfo=ZoneInfo(spec.study.time_zone))
 
 
