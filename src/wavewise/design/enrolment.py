@@ -152,7 +152,8 @@ def _eligibility(known: Known, one: Enrolment, path: str) -> Iterator[Fault]:
         needed = f"a column of phone numbers ({listing(['sms', 'voice'])} in units.address)"
         fix = 'add address = { sms = "COLUMN" } to [units]'
         yield Fault(f"{path}.{needs_phone[0]}", "'phone', and no phone numbers", needed, fix)
-    if units is not None and one.answers in (units.id, units.cluster, units.randomize_by):
+    taken = (units.id, units.cluster, units.randomize_by) if units is not None else ()
+    if one.answers is not None and one.answers in taken:
         yield Fault(f"{path}.answers", "the column of ids or groups", "another name")
     if one.one_per is not None and one.randomize_by is not None:
         needed = "one of them: one unit is drawn, or all get the same arm"
