@@ -422,7 +422,7 @@ def _stacked_facts(units: Sequence[UnitData]) -> pl.DataFrame:
     if not any(part.facts.width for part in units):
         return pl.DataFrame()
     # the place keeps the number of rows of a wave that froze nothing
-    placed = [part.facts.insert_column(0, part.ids.alias("")) for part in units]
+    placed = [pl.DataFrame({"": part.ids, **part.facts.to_dict()}) for part in units]
     return pl.concat(placed, how="diagonal_relaxed").drop("")
 
 

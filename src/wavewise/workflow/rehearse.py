@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from wavewise.design.enrolment import CONSENT
+from wavewise.design.enrolment import CONSENT, Sender
 from wavewise.design.shares import planned_shares
 from wavewise.design.spec import Baseline, Outcome
 from wavewise.design.wave_references import own_period
@@ -144,7 +144,7 @@ class _Addresses:
 
 
 def _first_moment(study: Study) -> datetime:
-    senders = (*study.spec.waves, *study.spec.enrolment)
+    senders: list[Sender] = [*study.spec.waves, *study.spec.enrolment]
     starts = [window_start(study, one) for one in senders]
     return min(starts) - 7 * _DAY
 

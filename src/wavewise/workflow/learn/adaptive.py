@@ -114,7 +114,7 @@ def strata_are_small(closed: ClosedWaves, wave_id: str) -> bool:
     counts = dict(data.arm.filter(values.is_not_null()).value_counts().iter_rows())
     groups, strata = data.units.groups(closed.spec), data.stratum
     n_units = len(data) if groups is None else groups.n_unique()
-    n_arms = data.arm.n_unique()
+    n_arms = len(closed.spec.arms_of(wave))  # one that got nobody might get somebody next time
     return bool(
         strata.n_unique() > 1
         and n_units < min(_FEW, _FEW_PER_CELL * strata.n_unique() * n_arms)

@@ -11,7 +11,6 @@ import polars as pl
 from wavewise.design.enrolment import Sender
 from wavewise.design.messages import Message
 from wavewise.design.versions import spec_hash
-from wavewise.design.waves import Wave
 from wavewise.errors import Fault, InputError
 from wavewise.fieldwork.rendering import render, sms_length
 from wavewise.fieldwork.schedule import Send
@@ -142,7 +141,7 @@ class MessagePreview(VerbResult):
         return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
 
 
-def _note(study: Study, wave: Wave) -> str:
+def _note(study: Study, wave: Sender) -> str:
     """That what was shown is not what goes out, where that is so."""
     version = study.version
     if version is not None and version.hash != spec_hash(study.spec):
