@@ -6,8 +6,7 @@ from typing import Self
 from sqlalchemy import Engine, func, select
 
 from wavewise.store.contacts import Contacts
-from wavewise.store.copies import Copies
-from wavewise.store.engine import Database, current_revision, engine_for, make_ready
+from wavewise.store.engine import Copies, Database, current_revision, engine_for, make_ready
 from wavewise.store.enrolments import Enrolments
 from wavewise.store.frames import insert_into
 from wavewise.store.observations import Corrections, Events, Scores

@@ -166,7 +166,7 @@ def pooled_beta_binomial(
     --------
     >>> found = pooled_beta_binomial([[12, 30], [2, 1]], [[100, 100], [10, 4]], arms=["a", "b"])
     >>> found.mean.round(2).tolist()
-    [[0.13, 0.3], [0.16, 0.29]]
+    [[0.13, 0.3], [0.19, 0.3]]
     """
     y, n = _counts(successes, trials)
     n_strata, n_arms = y.shape

@@ -60,7 +60,7 @@ class DatabaseRestore(VerbResult):
 
 def backup(study: Study, out: Path) -> DatabaseBackup:
     """Copy the database while it is in use; a copy that is put back later is told from it."""
-    from wavewise.store.copies import copy_database
+    from wavewise.store.engine import copy_database
 
     if out.exists():
         raise InputError(f"found something at {out}; needed a new path; nothing was written")
@@ -75,7 +75,7 @@ def restore(
     folder: Path, source: Path, *, url: str | None = None, now: datetime | None = None
 ) -> DatabaseRestore:
     """Put a copy in the place of the study's database, and hold all sending."""
-    from wavewise.store.copies import put_back
+    from wavewise.store.engine import put_back
 
     read_study_file(folder)
     if not source.is_file():

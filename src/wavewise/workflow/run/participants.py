@@ -295,11 +295,12 @@ def enrolled_of(study: Study, one: Enrolment) -> pl.Series:
     """Ids of those who enrolled; refused while the enrolment is not closed."""
     row = study.store.enrolments.get(one.id)
     if row is None or row.state != "closed":
-        verb = "open" if row is None else "close"
+        state = "not open yet" if row is None else "still open"
+        first = f"`wavewise enrol open {study.folder} {one.id}`, later " if row is None else ""
         raise StateError(
             f"waves {', '.join(one.waves)} are drawn from those who enrolled, and enrolment "
-            f"'{one.id}' is {'not open yet' if row is None else 'still open'}; needed one that is "
-            f"closed; run `wavewise enrol {verb} {study.folder} {one.id}`"
+            f"'{one.id}' is {state}; needed one that is closed; run "
+            f"{first}`wavewise enrol close {study.folder} {one.id}`"
         )
     return study.store.enrolments.units(one.id).filter(status=ENROLLED)["unit_id"]
 
