@@ -151,8 +151,9 @@ def test_the_export_holds_ids_only(study: tuple[Path, Path], tmp_path: Path) -> 
     for secret in (b"example.org", b"+5199", b"Ana,", b"encrypted"):
         assert secret not in whole
     assert pl.read_csv(tmp_path / "data" / "assignment.csv").height == 20
-    closed_waves_only = {"outcomes", "frozen_scores", "former_outcomes"}
-    assert {*answer.facts["files"], *closed_waves_only} == {*FILES.values()} - {None}
+    later_or_never = {"outcomes", "frozen_scores", "former_outcomes"}  # only of closed waves
+    later_or_never |= {"enrolment", "measurements", "facts"}  # only where there are some
+    assert {*answer.facts["files"], *later_or_never} == {*FILES.values()} - {None}
     assert call("export", folder, "--out", tmp_path / "data").code == 4
 
 
