@@ -69,6 +69,10 @@ MOVED_IN = {
     # strata, covariates and policies come from logins before each phase now; what the first
     # phase draws and observes is the same
     "demonstration": r"^(?!\.events-phase-1\.csv)",
+    # who has refused is no longer drawn: one unit fewer in the second wave
+    **dict.fromkeys(
+        ("middle asked", "middle made again"), r"wave open two|status|assignment|waves\[1\]"
+    ),
     # standard errors are HC2 and CR2, intervals those of Anderson and Rubin
     "cace": r"\.(cov|df|conf_\w+|p_value|std_error|first_stage_f|itt_\w+|se)\b",
 }
