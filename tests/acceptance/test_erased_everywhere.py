@@ -13,6 +13,7 @@ from wavewise.fieldwork.contact_details import KeyRing
 from wavewise.store.rows import Recorded, from_us
 from wavewise.workflow.contacts.contacts import encrypted_contacts
 from wavewise.workflow.run.export import erase
+from wavewise.workflow.run.open_wave import open_wave
 from wavewise.workflow.send.queue import queue_wave
 from wavewise.workflow.study import Study, open_study
 
@@ -62,13 +63,13 @@ def test_what_comes_late_of_a_message_is_applied_and_not_kept(
 ) -> None:
     folder, _ = made
     clock = datetime(2024, 3, 4, 15, tzinfo=UTC)
-    done("wave", "open", folder, "one", "--accept-late")
     with open_study(folder, store_url=store_url, clock=lambda: clock) as study:
+        open_wave(study, "one")
         queue_wave(study, "one", datetime(2024, 3, 20, tzinfo=UTC))
-        first = study.store.deliveries.rows().sort("due_at_utc_us").row(0, named=True)
-        unit, due = first["unit_id"], from_us(first["due_at_utc_us"])
-        claimed = study.store.outbox.claim("sms", "me", due, 60.0, 500)
-        mine = next(row for row in claimed if row.unit_id == unit)
+        queued = study.store.deliveries.rows().filter(channel="sms", state="queued")
+        due = from_us(queued["due_at_utc_us"].min())
+        mine = study.store.outbox.claim("sms", "me", due, 60.0, 500)[0]
+        unit = mine.unit_id
         study.store.outbox.begin_and_record("me", [mine.outbox_id], [], due, 60.0)
         erase(study, unit)
         taken = Recorded(mine.outbox_id, "sent", None, "SM-of-the-erased")

@@ -69,6 +69,8 @@ MOVED_IN = {
     # strata, covariates and policies come from logins before each phase now; what the first
     # phase draws and observes is the same
     "demonstration": r"^(?!\.events-phase-1\.csv)",
+    # templates with an enrolment, with strata from logins before each phase
+    "study_files": r"^\.(kenya-ivr|peru-school-year|peru-summer)\.",
     # who has refused is no longer drawn: one unit fewer in the second wave
     **dict.fromkeys(
         ("middle asked", "middle made again"), r"wave open two|status|assignment|waves\[1\]"
@@ -85,6 +87,9 @@ MOVED_TABLES = {
     "118": "the same",
     "49": "the same",
     "10": "messaging only some is compared with the registered message",
+    "30.1": "who has refused is no longer drawn",
+    "36.17": "the same",
+    "0.0744": "the same",
 }
 # Pages whose tables are others now.
 MOVED_PAGES = {"registry.html": "the fields of the registry's form, and its history of them"}
