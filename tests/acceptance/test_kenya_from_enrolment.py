@@ -197,7 +197,7 @@ def run_wave(study: Study, clock: Clock, wave_id: str) -> None:
     "ran",
     [
         pytest.param(SMALL, id="small"),
-        pytest.param(FULL, id="full", marks=pytest.mark.full),
+        pytest.param(FULL, id="full", marks=pytest.mark.slow),
     ],
     indirect=True,
 )
