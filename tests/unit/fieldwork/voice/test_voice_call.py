@@ -153,7 +153,7 @@ def test_what_cannot_be_played_is_found_before_a_call(tmp_path) -> None:
 def test_a_study_file_with_a_wrong_flow_names_each_fault() -> None:
     text = template_text("kenya-ivr").replace(
         "[[messages]]",
-        """[flows.introduction]
+        """[flows.welcome]
 start = "hello"
 steps.hello = { prompt = "a.wav", keys = { "12" = "type" } }
 steps.type = { prompt = "b.wav", collect = { least = 9, most = 3, next = "nowhere" } }
@@ -163,7 +163,7 @@ steps.type = { prompt = "b.wav", collect = { least = 9, most = 3, next = "nowher
     )
     faults = {fault.path for fault in find_faults(tomllib.loads(text))}
     assert {
-        "flows.introduction.steps.hello.keys.12",
-        "flows.introduction.steps.type.collect",
-        "flows.introduction.steps.type.collect.next",
+        "flows.welcome.steps.hello.keys.12",
+        "flows.welcome.steps.type.collect",
+        "flows.welcome.steps.type.collect.next",
     } <= faults

@@ -85,7 +85,7 @@ def test_prompts_play_keys_are_heard_and_the_call_ends(prompts, tmp_path) -> Non
     result, told = call_phone(prompts, tmp_path, [(1.6, "1"), (1.6, "0"), (1.6, "1")])
     assert result.ended == "by us"
     assert [r.step for r in result.records] == ["exercise", "exercise"]
-    assert told == ["exercises_started", "exercises_started"]
+    assert told == ["exercises_started", "exercises_started", "call"]  # last its length
     assert 4.5 < result.seconds < 20
     (recording,) = (tmp_path / "phone").glob("*-dec.wav")
     assert heard(recording, list(PITCHES.values())) == [440.0, 880.0, 1_320.0]
@@ -93,12 +93,12 @@ def test_prompts_play_keys_are_heard_and_the_call_ends(prompts, tmp_path) -> Non
 
 def test_a_hang_up_keeps_what_was_recorded(prompts, tmp_path) -> None:
     result, told = call_phone(prompts, tmp_path, [(1.2, "1"), (1.0, "hang up")])
-    assert (result.ended, told) == ("by them", ["exercises_started"])
+    assert (result.ended, told) == ("by them", ["exercises_started", "call"])
 
 
 def test_silence_ends_the_call_by_time_out(prompts, tmp_path) -> None:
     result, told = call_phone(prompts, tmp_path, [], timeout_seconds=1.0)
-    assert (result.ended, told) == ("by us", [])
+    assert (result.ended, told) == ("by us", ["call"])
     assert 1.5 < result.seconds < 10
 
 
