@@ -203,6 +203,11 @@ def _stop_or_go() -> Any:
     )  # fmt: skip
 
 
+@cache
+def _pooled_beta() -> Any:
+    return estimate.pooled_beta_binomial([[12, 30], [2, 1]], [[100, 100], [10, 4]], arms=["a", "b"])
+
+
 def _beta() -> Any:
     return estimate.beta_binomial([3, 9], [20, 20], arms=["sms", "call"])
 
@@ -246,6 +251,7 @@ EXAMPLES: dict[str, Callable[[], Result]] = {
     "randomize.Counts": lambda: _assignment().counts,
     "estimate.AdaptiveEstimates": _adaptive,
     "estimate.BetaBinomial": _beta,
+    "estimate.PooledBeta": _pooled_beta,
     "estimate.Cace": _cace,
     "estimate.WildBootstrap": _wild_bootstrap,
     "estimate.CausalForest": _forest,

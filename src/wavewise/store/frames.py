@@ -153,9 +153,10 @@ def batches(connection: Connection, query: Select[Any], types: Types) -> Iterato
 def _pieces(cursor: Any, types: Types) -> list[pl.DataFrame]:
     """Some rows of a cursor, in pieces that fit the processor's cache: half the time."""
     pieces, was_collecting = list[pl.DataFrame](), gc.isenabled()
+    size = min(PIECE_ROWS, BATCH_ROWS)
     gc.disable()  # it would look at every row again and again
     try:
-        while len(pieces) < BATCH_ROWS // PIECE_ROWS and (rows := cursor.fetchmany(PIECE_ROWS)):
+        while len(pieces) < BATCH_ROWS // size and (rows := cursor.fetchmany(size)):
             columns = zip(types.items(), zip(*rows, strict=True), strict=True)
             # By columns: a third of the time that rows take.
             pieces.append(

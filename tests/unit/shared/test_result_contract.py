@@ -53,6 +53,7 @@ WITHOUT_FIGURE = {
     "estimate.EffectLearner",
     "estimate.Neighbours",
     "estimate.OutcomeIndex",
+    "estimate.PooledBeta",
     "estimate.QValues",
     "estimate.SurrogateIndex",
     "estimate.PropensityEstimate",

@@ -165,5 +165,5 @@ def test_a_worker_whose_clock_is_off_neither_waits_nor_runs_ahead(
     slack = time.monotonic() - begun
     gaps = [b - a for a, b in pairwise(turns)]
     assert max(gaps) <= 5 / rate + slack
-    assert turns[-1] - turns[0] >= 19 * 5 / rate - slack
+    assert turns[-1] - turns[0] >= 19 * 5 / rate - 2 * slack
     assert turns[-1] - turns[0] <= 19 * 5 / rate + 2 * slack

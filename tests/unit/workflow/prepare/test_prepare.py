@@ -54,7 +54,7 @@ def test_the_plan_is_frozen_once_and_then_amended(tmp_path: Path) -> None:
             amend(edited, "  ")
         second = amend(edited, "the holidays ")
         assert second.facts()["n_changes"] == 1
-        assert "  waves['one'].window_days: 14 -> 21" in second.summary()
+        assert "  Wave one: window days: 14 -> 21" in second.summary()
         assert second.hash != first.hash
 
 
