@@ -227,7 +227,7 @@ def test_events_with_a_known_id_and_other_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [bare, make_study, opened, closed], ids=["bare", "registered", "opened", "closed"]
+    "make", [make_study, opened, closed], ids=["registered", "opened", "closed"]
 )
 def test_a_list_of_keys(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     folder = make(tmp_path / "s")

@@ -6,8 +6,9 @@ import socket
 import subprocess
 import sys
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -118,11 +119,11 @@ def test_a_worker_that_dies_while_it_queues_leaves_nobody_out(
     queue = Outbox.queue
     calls = []
 
-    def dies_at_the_second(self: Outbox, frame: pl.DataFrame, queued_at: datetime) -> int:
+    def dies_at_the_second(self: Outbox, frame: pl.DataFrame, *rest: Any, **more: Any) -> int:
         calls.append(frame.height)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return queue(self, frame, queued_at)
+        return queue(self, frame, *rest, **more)
 
     with open_study(folder) as study:
         monkeypatch.setattr(Outbox, "queue", dies_at_the_second)

@@ -161,7 +161,9 @@ def study(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Itera
     done("init", folder, "--template", "kenya-ivr")
     text = (folder / "study.toml").read_text(encoding="utf-8")
     text = _without(text, '[[outcomes]]\nid = "reading"', "[models.engagement]")
-    text = _without(text, "[models.reading]", "[[waves]]")
+    text = _without(text, "[models.reading]", "[[waves]]")  # and the enrolment
+    text = _without(text, "# Before each wave a call", '[[messages]]\nid = "T1A"')
+    text = _without(text, "[schedules.introduction]", "[schedules.exercise_sets]")
     text = _without(text, '[[waves]]\nid = "wave-2"', "[analysis]")
     text = "\n".join(line for line in text.splitlines() if not line.startswith("reading ="))
     text = text.replace("units = { share = 0.5 }", 'units = "all"').replace(', "wave-2"]', "]")

@@ -32,7 +32,7 @@ def test_every_arm_and_column_of_table_6(design: Any) -> None:
     adaptive = pair[0].arm_means
     shown = design.printed()["table_6"]["exploration"]
     assert adaptive["success_prob"] == pytest.approx(shown["success_prob"][:6], abs=0.012)
-    # a school's success probability, over schools: .6 of the mean in print; four simulations are noisy
+    # over schools: .6 of the mean in print; four simulations are noisy
     assert (adaptive["success_sd"] / adaptive["success_prob"] > 0.3).all()
     assert (adaptive["success_sd"] / adaptive["success_prob"] < 0.9).all()
 
