@@ -82,11 +82,12 @@ def _parse(url: str) -> URL:
 
 def _sqlite(url: URL, *, create: bool) -> Engine:
     in_memory = url.database in {None, "", ":memory:"}
+    folder = Path(str(url.database)).parent
     if not in_memory and not create and not Path(str(url.database)).is_file():
         raise StoreError(
             f"{shown(url)}: found no file there; needed a study's database; begin the study with "
-            "`wavewise register` or `wavewise people import`, or put a copy back with `wavewise "
-            "restore`"
+            f"`wavewise register {folder}`, or put a copy back with `wavewise restore {folder} "
+            "FILE`"
         )
     if create and not in_memory:
         _make_private(Path(str(url.database)))

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 
 from wavewise.errors import StateError
 from wavewise.store.engine import Part
 from wavewise.store.frames import append, insert_into, n_inserted, plain_json, ready, scan
-from wavewise.store.outbox import UNSENT, cancel_messages
+from wavewise.store.outbox import cancel_messages, n_begun
 from wavewise.store.registry import put_result
 from wavewise.store.rows import EnrolmentRow, from_us, to_us
 from wavewise.store.schema import enrolment, enrolment_unit, outbox
@@ -80,12 +80,9 @@ class Enrolments(Part):
         own = enrolment.c.enrolment_id == enrolment_id
         with self._writing() as connection:
             cancel_messages(connection, CLOSED, now, wave_id=enrolment_id)
-            begun = outbox.c.state.not_in(UNSENT) | (outbox.c.attempts > 0)
-            query = select(func.count()).where(outbox.c.wave_id == enrolment_id, begun)
-            n_begun = connection.scalar(query) or 0
-            if n_begun:
+            if n := n_begun(connection, enrolment_id):
                 raise StateError(
-                    f"enrolment {enrolment_id!r}: found {n_begun:,} messages that went out or may "
+                    f"enrolment {enrolment_id!r}: found {n:,} messages that went out or may "
                     "have; needed one of which nothing was sent; nothing was changed; close it "
                     "with `wavewise enrol close`"
                 )

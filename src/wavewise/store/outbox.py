@@ -51,10 +51,10 @@ from wavewise.store.schema import (
 __all__ = [
     "AT_PROVIDER",
     "START_KEYWORD",
-    "UNSENT",
     "Outbox",
     "cancel_messages",
     "is_reversed",
+    "n_begun",
     "set_columns",
     "take_back",
 ]
@@ -80,7 +80,7 @@ QUEUED = {
 }
 _IDS_A_STATEMENT = 5_000
 _OPEN = ("queued", "leased")
-UNSENT = (*_OPEN, "cancelled")  # states in which no call of the provider was begun, at 0 attempts
+_UNSENT = (*_OPEN, "cancelled")  # states in which no call of the provider was begun, at 0 attempts
 
 
 class Outbox(Part):
@@ -750,7 +750,8 @@ def reserve_turns(
 
     Only differences of time matter here. So the clock of the turns is the one that is furthest
     ahead: ``ahead_us`` is how far it is before this worker's (the database's clock, which with
-    SQLite is the worker's own). A worker whose clock is wrong neither waits nor runs ahead.
+    SQLite is the worker's own). A worker whose clock is wrong neither waits nor runs ahead, but
+    for the first turn of one that is ahead: its clock cannot be told from time that has passed.
     Other workers of the channel wait for the end of the transaction.
     """
     own = _ClockUs() + ahead_us
@@ -769,6 +770,13 @@ def reserve_turns(
     ).returning(until - span - last, last - _ClockUs())
     wait_us, ahead = connection.execute(statement).one()
     return max(0, wait_us) / _SECOND_US, max(0, int(ahead))
+
+
+def n_begun(connection: Connection, wave_id: str) -> int:
+    """Messages of a wave or an enrolment that went out or may have."""
+    begun = outbox.c.state.not_in(_UNSENT) | (outbox.c.attempts > 0)
+    query = select(func.count()).where(outbox.c.wave_id == wave_id, begun)
+    return connection.scalar(query) or 0
 
 
 # Opt-outs that people took back: the opt-out stays, and so does the day from which it is over.

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Row, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, delete, insert, literal, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from wavewise.errors import InputError, StateError
@@ -21,7 +21,7 @@ from wavewise.store.frames import (
     scan,
 )
 from wavewise.store.observations import append_frozen
-from wavewise.store.outbox import UNSENT, cancel_messages
+from wavewise.store.outbox import cancel_messages, n_begun
 from wavewise.store.registry import QUEUED_SLOTS, put_result
 from wavewise.store.rows import WaveRow, from_us, to_us
 from wavewise.store.schema import (
@@ -247,12 +247,9 @@ def _set_aside(connection: Connection, wave_id: str, version: int) -> None:
 
 
 def _require_unsent(connection: Connection, wave_id: str) -> None:
-    begun = outbox.c.state.not_in(UNSENT) | (outbox.c.attempts > 0)
-    query = select(func.count()).where(outbox.c.wave_id == wave_id, begun)
-    n_begun = connection.scalar(query) or 0
-    if n_begun:
+    if n := n_begun(connection, wave_id):
         raise StateError(
-            f"wave {wave_id!r}: found {n_begun:,} messages that went out or may have; needed a "
+            f"wave {wave_id!r}: found {n:,} messages that went out or may have; needed a "
             "wave of which nothing was sent; nothing was changed; close it when its window has "
             "ended"
         )

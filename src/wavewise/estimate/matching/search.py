@@ -203,23 +203,28 @@ WIDE = 16  # from one in so many of an arm's points on all are summed and few ar
 N_BINS = 512  # of distances there, to find the limits between which few are measured
 
 
-def _lower_bounds(block: Any, norms: Any, twice: Any, shift: Any, limit: Any, out: Any) -> int:
-    """Lower bounds of a query's squared distances to a block; how many pass the limit."""
-    n_columns = block.shape[0]
-    for j in range(BLOCK):
-        out[j] = norms[j] + shift
+def _bounds(columns: Any, norms: Any, twice: Any, shift: Any, out: Any) -> None:
+    """Lower bounds of a query's squared distances to some points, given by column."""
+    n_columns, n = columns.shape
+    for p in range(n):
+        out[p] = norms[p] + shift
     c = 0
     while c + 4 <= n_columns:
         q0, q1, q2, q3 = twice[c], twice[c + 1], twice[c + 2], twice[c + 3]
-        for j in range(BLOCK):
-            out[j] -= (q0 * block[c, j] + q1 * block[c + 1, j]) + (
-                q2 * block[c + 2, j] + q3 * block[c + 3, j]
+        for p in range(n):
+            out[p] -= (q0 * columns[c, p] + q1 * columns[c + 1, p]) + (
+                q2 * columns[c + 2, p] + q3 * columns[c + 3, p]
             )
         c += 4
     while c < n_columns:
-        for j in range(BLOCK):
-            out[j] -= twice[c] * block[c, j]
+        for p in range(n):
+            out[p] -= twice[c] * columns[c, p]
         c += 1
+
+
+def _n_within(block: Any, norms: Any, twice: Any, shift: Any, limit: Any, out: Any) -> int:
+    """Lower bounds of a query's squared distances to a block; how many pass the limit."""
+    _bounds(block, norms, twice, shift, out)
     passed = 0
     for j in range(BLOCK):
         passed += out[j] <= limit
@@ -274,7 +279,8 @@ def _sort(distance: Any, index: Any, n: int) -> None:
             distance[j], index[j] = d, p
 
 
-_bounds = compile_with(fastmath={"contract", "reassoc", "nsz", "nnan"})(_lower_bounds)
+_bounds = compile_with(fastmath={"contract", "reassoc", "nsz", "nnan"})(_bounds)
+_n_within = compile_with()(_n_within)
 _kth_smallest = compile_with()(_kth_smallest)
 _exact = compile_with()(_exact)
 _before = compile_with()(_before)
@@ -345,7 +351,7 @@ def _within(
     """Points that can lie within a limit of one query; their number."""
     n = 0
     for b in range(blocks.shape[0]):
-        if gaps[b] > limit or _bounds(blocks[b], norms[b], twice, norm, limit, near) == 0:
+        if gaps[b] > limit or _n_within(blocks[b], norms[b], twice, norm, limit, near) == 0:
             continue
         for j in range(BLOCK):
             index[n] = b * BLOCK + j
@@ -368,7 +374,7 @@ def _candidates(
         if place == FIRST or n >= full:
             limit, n = _tighten(bound, index, n, k, slack, norms, norm, work)
             full = max(2 * n, n + FIRST * BLOCK)
-        if _bounds(blocks[b], norms[b], twice, norm, limit, near) == 0:
+        if _n_within(blocks[b], norms[b], twice, norm, limit, near) == 0:
             continue
         for j in range(BLOCK):
             bound[n], index[n] = near[j], b * BLOCK + j
@@ -428,25 +434,6 @@ def _average(
 _average = compile_with()(_average)
 
 
-def _all_bounds(columns: Any, norms: Any, twice: Any, shift: Any, out: Any) -> None:
-    """Lower bounds of a query's squared distances to all points."""
-    n_columns, n = columns.shape
-    for p in range(n):
-        out[p] = norms[p] + shift
-    c = 0
-    while c + 4 <= n_columns:
-        q0, q1, q2, q3 = twice[c], twice[c + 1], twice[c + 2], twice[c + 3]
-        for p in range(n):
-            out[p] -= (q0 * columns[c, p] + q1 * columns[c + 1, p]) + (
-                q2 * columns[c + 2, p] + q3 * columns[c + 3, p]
-            )
-        c += 4
-    while c < n_columns:
-        for p in range(n):
-            out[p] -= twice[c] * columns[c, p]
-        c += 1
-
-
 def _weight_within(bound: Any, held: Any, limit: Any) -> Any:
     """Weight of the points whose lower bound is within a limit."""
     total = 0.0
@@ -467,7 +454,6 @@ def _sums_within(bound: Any, sums: Any, limit: Any, out: Any) -> None:
     out[0], out[1], out[2], out[3] = w, y, yy, ww
 
 
-_all_bounds = compile_with(fastmath={"contract", "reassoc", "nsz", "nnan"})(_all_bounds)
 _weight_within = compile_with(fastmath={"reassoc", "nsz"})(_weight_within)
 _sums_within = compile_with(fastmath={"reassoc", "nsz"})(_sums_within)
 
@@ -657,7 +643,7 @@ def _search(
         )  # the mean distance
         for i in range(first, last):
             if wide:
-                _all_bounds(columns, norms.reshape(-1), twice[i], query_norms[i], bound)
+                _bounds(columns, norms.reshape(-1), twice[i], query_norms[i], bound)
                 top = _wide(
                     bound[: sums.shape[1]], top, most, query_norms[i], slack, points, units, sums,
                     weights, queries[i], own[i], left_out[i], ks, index, distance, work, place,

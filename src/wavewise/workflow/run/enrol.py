@@ -179,7 +179,7 @@ def _require_new(study: Study, one: Enrolment) -> None:
 
 
 def _require_in_time(study: Study, one: Enrolment, plan: DeliveryPlan) -> None:
-    if not plan.due or not all(due["is_late"] for due in plan.due):
+    if not plan.is_late:
         return
     raise StateError(
         f"enrolment '{one.id}': found all {len(plan.due)} sends late already (the first was due "

@@ -233,7 +233,7 @@ def _kept(study: Study, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _by_wave(frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
-    parts = [frame.insert_column(0, _named(wave, frame)) for wave, frame in frames.items()]
+    parts = [frame.select(_named(wave, frame), pl.all()) for wave, frame in frames.items()]
     parts = [part for part in parts if part.height]
     return pl.concat(parts, how="diagonal_relaxed") if parts else pl.DataFrame()
 

@@ -192,9 +192,8 @@ def _require_in_time(study: Study, wave: Wave, plan: DeliveryPlan, n_units: int)
 
     Where nobody has an address, lateness is not what keeps them.
     """
-    is_late = bool(plan.due) and all(one["is_late"] for one in plan.due)
     channels = {str(message.channel) for message in messages_of(study, wave)}
-    if not is_late or all(plan.without_address.get(name) == n_units for name in channels):
+    if not plan.is_late or all(plan.without_address.get(name) == n_units for name in channels):
         return
     raise StateError(
         f"wave '{wave.id}': found all {len(plan.due)} sends late already (the first was due "

@@ -169,6 +169,11 @@ class DeliveryPlan:
     # Channel: number of the wave's units that it cannot reach.
     without_address: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def is_late(self) -> bool:
+        """Whether all sends are late already."""
+        return bool(self.due) and all(one["is_late"] for one in self.due)
+
 
 def delivery_plan(study: Study, wave: Sender, people: UnitData) -> DeliveryPlan:
     """The plan of a wave that is about to open, every message written out for every unit."""
