@@ -227,10 +227,14 @@ def test_events_with_a_known_id_and_other_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [make_study, opened, closed], ids=["registered", "opened", "closed"]
+    "make", [bare, make_study, opened, closed], ids=["bare", "registered", "opened", "closed"]
 )
 def test_a_list_of_keys(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     folder = make(tmp_path / "s")
-    _, text = told("keys", "list", folder)
+    code, text = told("keys", "list", folder)
+    if make is bare:  # nothing has begun: the study is begun first, and then there is a list
+        assert code != 0
+        assert told(*remedies(text, folder)[0])[0] == 0
+        _, text = told("keys", "list", folder)
     (words,) = remedies(text, folder)
     assert told(*words)[0] == 0

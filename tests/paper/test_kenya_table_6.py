@@ -32,9 +32,11 @@ def test_every_arm_and_column_of_table_6(design: Any) -> None:
     adaptive = pair[0].arm_means
     shown = design.printed()["table_6"]["exploration"]
     assert adaptive["success_prob"] == pytest.approx(shown["success_prob"][:6], abs=0.012)
-    # over schools: .6 of the mean in print; four simulations are noisy
     assert (adaptive["success_sd"] / adaptive["success_prob"] > 0.3).all()
-    assert (adaptive["success_sd"] / adaptive["success_prob"] < 0.9).all()
+    # a tenth above the printed ones, and not known why: docs/methods/kenya-tables.md
+    gap = adaptive["success_sd"] / np.array(shown["success_sd"][:6])
+    assert (gap > 1.0).all()
+    assert (gap < 1.2).all()
 
 
 def test_both_panels_of_tables_7_and_a5(design: Any) -> None:
