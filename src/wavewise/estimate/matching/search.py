@@ -395,16 +395,24 @@ _candidates = compile_with()(_candidates)
 _measure = compile_with()(_measure)
 
 
-def _average(
-    distance: Any, index: Any, n: int, ks: Any, units: Any, own: int, left_out: Any, done: Any,
-    which: int, out: Any,
-) -> int:  # fmt: skip
-    """Mean, mean square and squared weights of the nearest units, ties averaged; ks reached.
+def _leave_out(sums: Any, left_out: Any) -> None:
+    """Take one unit out of sums."""
+    y, w = left_out[0], left_out[1]
+    sums[0] -= w
+    sums[1] -= w * y
+    sums[2] -= w * y * y
+    sums[3] -= w * w
 
-    ``done`` is what lies nearer than these points: weight, weighted sums, squared weights.
-    """
-    start = 0
-    tied = np.empty(4)
+
+_leave_out = compile_with()(_leave_out)
+
+
+def _average(
+    distance: Any, index: Any, n: int, ks: Any, units: Any, own: int, left_out: Any, out: Any
+) -> None:
+    """Mean, mean square and squared weights of the nearest units, ties averaged."""
+    start, which = 0, 0
+    done, tied = np.zeros(4), np.empty(4)
     while start < n and which < ks.size:
         stop = start
         tied[:] = 0.0
@@ -413,24 +421,25 @@ def _average(
             for c in range(4):
                 tied[c] += units[p, c]
             if p == own:
-                y, w = left_out[0], left_out[1]
-                tied[0] -= w
-                tied[1] -= w * y
-                tied[2] -= w * y * y
-                tied[3] -= w * w
+                _leave_out(tied, left_out)
             stop += 1
         while which < ks.size and tied[0] > 0.0 and done[0] + tied[0] >= ks[which]:
-            k, share = ks[which], (ks[which] - done[0]) / tied[0]
-            out[which, 0] = (done[1] + share * tied[1]) / k
-            out[which, 1] = (done[2] + share * tied[2]) / k
-            out[which, 2] = (done[3] + share * share * tied[3]) / (k * k)
+            _write(done, tied, ks[which], out[which])
             which += 1
         start = stop
         for c in range(4):
             done[c] += tied[c]
-    return which
 
 
+def _write(done: Any, tied: Any, k: float, out: Any) -> None:
+    """Averages over what is nearer and an equal part of each tie."""
+    share = (k - done[0]) / tied[0]
+    out[0] = (done[1] + share * tied[1]) / k
+    out[1] = (done[2] + share * tied[2]) / k
+    out[2] = (done[3] + share * share * tied[3]) / (k * k)
+
+
+_write = compile_with()(_write)
 _average = compile_with()(_average)
 
 
@@ -539,17 +548,7 @@ def _last(
     return np.inf
 
 
-def _leave_out(sums: Any, left_out: Any) -> None:
-    """Take one unit out of sums."""
-    y, w = left_out[0], left_out[1]
-    sums[0] -= w
-    sums[1] -= w * y
-    sums[2] -= w * y * y
-    sums[3] -= w * w
-
-
 _doubt = compile_with()(_doubt)
-_leave_out = compile_with()(_leave_out)
 _last = compile_with()(_last)
 
 
@@ -587,10 +586,7 @@ def _wide(
             bound[index[j]] = kept[j]
             if index[j] == own:
                 _leave_out(done, left_out)
-        share = (k - done[0]) / tied[0]
-        out[which, 0] = (done[1] + share * tied[1]) / k
-        out[which, 1] = (done[2] + share * tied[2]) / k
-        out[which, 2] = (done[3] + share * share * tied[3]) / (k * k)
+        _write(done, tied, k, out[which])
     return limits[ks.size - 1, 1] * 1.2
 
 
@@ -662,7 +658,7 @@ def _search(
                     bound, index, work, near,
                 )  # fmt: skip
                 _measure(points, index, n, queries[i], weights, distance)
-            _average(distance, index, n, ks, units, own[i], left_out[i], np.zeros(4), 0, out[i])
+            _average(distance, index, n, ks, units, own[i], left_out[i], out[i])
             reach[i, 0], reach[i, 1] = distance[k - 1], distance[k // 2]
     return out, reach
 
