@@ -71,11 +71,11 @@ def test_nobody_there_burns_no_attempts(tmp_path: Path) -> None:
 
 def test_bad_messages_among_good_ones_fail_by_themselves(tmp_path: Path, hook: Hook) -> None:
     """Many at the head of the queue look like a wrong address, until a probe finds a good one."""
-    folder = make_sending_study(tmp_path, 30, hook.channels())
+    folder = make_sending_study(tmp_path, 300, hook.channels())
     hook.answer = lambda body, _: 400 if str(body["to"]) < "p000012" else 200
     done("send", folder, "--until-done")
     rows = outbox(folder)
-    assert by_state(rows) == {"failed": 12, "sent": 18}
+    assert by_state(rows) == {"failed": 12, "sent": 288}
     assert set(rows.filter(state="failed")["unit_id"]) == {f"p{i:06d}" for i in range(12)}
 
 

@@ -55,9 +55,8 @@ def test_after_a_restore_nothing_goes_out_until_somebody_says_what_did(
     done("send", folder)  # held once, not for ever
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_copy_that_took_the_files_place_by_hand_is_told(folder: Path) -> None:
-    if not (folder / "study.db").is_file():
-        pytest.skip("files of SQLite")
     done("send", folder)
     copy = folder.parent / "copy"
     done("backup", folder, "--out", copy)

@@ -85,10 +85,9 @@ def test_what_comes_late_of_a_message_is_applied_and_not_kept(
         assert kept == []
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # a server has pages of its own
 def test_old_pages_are_overwritten_or_it_is_said(made: tuple[Path, Path]) -> None:
     folder, _ = made
-    if not (folder / "study.db").is_file():
-        pytest.skip("a database server overwrites its own pages")
     with open_study(folder) as study:
         reader = sqlite3.connect(folder / "study.db")
         reader.execute("BEGIN")

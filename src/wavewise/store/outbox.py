@@ -137,16 +137,18 @@ class Outbox(Part):
 
         A lease that ends without :meth:`begin_and_record` makes the row free again. A finite rate,
         that of all workers together, gives each row a turn, and the lease begins after the last.
-        A probe is any message: those at the head may all be bad.
+        A probe is any message, one that never failed if there is one: those at the head may all be
+        bad.
         """
-        first = outbox.c.message_key if is_probe else outbox.c.next_at_utc_us
+        probes_first = (outbox.c.attempts, outbox.c.message_key)
+        first = probes_first if is_probe else (outbox.c.next_at_utc_us,)
         at = to_us(now)
         due = (
             select_rows()
             .where(outbox.c.channel == channel, outbox.c.state == "queued")
             .where(outbox.c.next_at_utc_us <= at, _not_expired(at), _not_paused(), ~_is_refused())
             .where(_is_sending())
-            .order_by(first, outbox.c.outbox_id)
+            .order_by(*first, outbox.c.outbox_id)
             .limit(limit)
             .with_for_update(of=outbox, skip_locked=True)
         )
