@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date, datetime
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 import numpy as np
@@ -568,8 +569,18 @@ def _record_class(tag: str) -> type[Record]:
         if tag in module.__all__:
             getattr(module, tag)
     if tag not in _KNOWN:
+        _import_the_verb_that_gives(tag.removeprefix("verb "))
+    if tag not in _KNOWN:
         raise ValueError(f"a result called {tag!r} is not known to this version")
     return _KNOWN[tag]
+
+
+def _import_the_verb_that_gives(name: str) -> None:
+    """Import the module that a verb's result stands in; all of them would take seconds."""
+    folder = Path(__file__).parents[1]
+    for path in sorted((folder / "workflow").rglob("*.py")):
+        if f"\nclass {name}(" in path.read_text(encoding="utf-8"):
+            import_module(".".join(["wavewise", *path.relative_to(folder).with_suffix("").parts]))
 
 
 def _class_of_facts(asked: type[Result], values: Mapping[str, Any]) -> type[Result]:

@@ -1,6 +1,8 @@
 """The base of results: JSON and back, frames of three kinds, tables that escape, what is equal."""
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -169,3 +171,16 @@ def test_a_notebook_gets_the_first_rows_of_a_long_table() -> None:
     assert html.count("<tr>") == 51
     assert "The first 50 of 200 rows." in html
     assert Long().to_html().count("<tr>") == 201
+
+
+def test_a_verbs_result_is_read_where_no_verb_ran() -> None:
+    """A fresh process: no module of a verb is loaded there."""
+    from wavewise.workflow.run.backup import DatabaseBackup
+
+    values = json.dumps(DatabaseBackup("copy.db", 12).to_dict())
+    code = "import json, sys; from wavewise.shared.results import Result; "
+    code += "print(type(Result.from_dict(json.load(sys.stdin))).__name__)"
+    told = subprocess.run(
+        [sys.executable, "-c", code], input=values, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == "DatabaseBackup"

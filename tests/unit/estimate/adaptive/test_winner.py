@@ -1,6 +1,5 @@
 """Inference on winners: known answers, the truncation set, errors, results."""
 
-
 import numpy as np
 import pytest
 from scipy import optimize, stats
