@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from field_study import field_people, make_field_study, phone
-from study_folders import done
+from study_folders import done, events, make_study
 from wavewise.fieldwork.contact_details import KeyRing
 from wavewise.store.rows import Recorded, from_us
 from wavewise.workflow.contacts.contacts import encrypted_contacts
@@ -108,3 +108,17 @@ def test_files_that_name_the_unit_are_named(made: tuple[Path, Path]) -> None:
     assert "naming this unit: people.csv. " in text
     assert "not searched: survey.xlsx. " in text
     assert "Copies are not erased: back-ups" in text
+
+
+def test_the_analysis_gives_the_same_numbers(tmp_path: Path, store_url: str | None) -> None:
+    """Strata, covariates and frozen outcomes of an erased unit stay, under its bare id."""
+    folder = make_study(tmp_path / "study")
+    done("wave", "open", folder, "one")
+    with open_study(folder, store_url=store_url) as study:
+        drawn = study.store.waves.assignment("one")
+    done("observe", folder, events(folder, drawn, "2024-03-05", "one"))
+    done("wave", "close", folder, "one")
+    before = done("analyze", folder, "one", "--json").facts
+    unit = next(unit for unit, arm in drawn.select("unit_id", "arm").rows() if arm == "peers")
+    done("erase", folder, "--unit", unit)
+    assert done("analyze", folder, "one", "--json").facts == before

@@ -78,3 +78,16 @@ def test_commands_exist(page: Path) -> None:
         if group is None or group.hidden or (within and second and second not in within):
             missing.append(words)
     assert missing == []
+
+
+def test_constraints_with_hashes_are_the_same_pins() -> None:
+    """`scripts/audit` writes them anew after a change of constraints.txt."""
+    pins, hashed = (
+        {
+            line.split(" ")[0].strip().lower().replace("_", "-")
+            for line in (ROOT / name).read_text(encoding="utf-8").splitlines()
+            if "==" in line
+        }
+        for name in ("constraints.txt", "constraints-with-hashes.txt")
+    )
+    assert hashed == pins
