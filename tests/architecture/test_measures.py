@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "wavewise"
-MOST_FILES = 345
+MOST_FILES = 375
 LINES_PER_PAGE = 260  # on average, at most: a page is one concept, not a drawer
 MOST_ENTRIES = 16
 NO_ENTRIES = {"__pycache__", "__init__.py", "py.typed"}  # Nothing to read.
-MOST_INTERNAL_DOCSTRING_LINES = 5_800
+MOST_INTERNAL_DOCSTRING_LINES = 6_300
 SHORT_PAGE = 100
 FOUND_BY_NAME = ("wavewise.fieldwork.channels.", "wavewise.store.migrations.")
 NOT_PAGES = ("__init__", "__main__", "_version")

@@ -9,10 +9,10 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, select, true, 
 from sqlalchemy.exc import SQLAlchemyError
 
 from wavewise.errors import InputError
+from wavewise.store.deliveries.receipts import ERASED
 from wavewise.store.engine import Part, broken_rule
 from wavewise.store.frames import append, insert_into, n_inserted, ready, scan, staged
 from wavewise.store.opt_outs import apply_unknown
-from wavewise.store.receipts import ERASED
 from wavewise.store.rows import to_us
 from wavewise.store.schema import contact, contact_change, opt_out, unknown_opt_out
 

@@ -587,6 +587,7 @@ def _put_back_postgresql(url: URL, source: Path, now: datetime) -> None:
     drops = "".join(
         f"DROP TABLE IF EXISTS public.{n} CASCADE;\n" for n in [*names, "alembic_version"]
     )
+    drops += "DROP FUNCTION IF EXISTS public.audit_only_grows() CASCADE;\n"
     # In the same transaction: no worker sees the copy without the pause.
     held = (
         "\nDO $$ BEGIN IF to_regclass('public.paused_wave') IS NOT NULL THEN\n"

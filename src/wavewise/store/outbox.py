@@ -23,9 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from wavewise.store.deliveries.receipts import apply_waiting, write_changes
 from wavewise.store.engine import Database, Part
 from wavewise.store.frames import BATCH_ROWS, append, insert_into, n_inserted, ready, scan, staged
-from wavewise.store.receipts import apply_waiting, write_changes
 from wavewise.store.rows import (
     Hold,
     OutboxRow,

@@ -18,9 +18,12 @@ from sqlalchemy import (
 __all__ = [
     "ENDED",
     "HEAD",
+    "JOB_STATES",
     "RANK",
+    "account",
     "api_key",
     "assignment",
+    "audit_entry",
     "channel_rate",
     "contact",
     "contact_change",
@@ -35,6 +38,7 @@ __all__ = [
     "frozen_score",
     "heartbeat",
     "held_channel",
+    "job",
     "measurement",
     "metadata",
     "opt_in",
@@ -45,7 +49,9 @@ __all__ = [
     "receipt",
     "result",
     "score_delivery",
+    "second_person",
     "sending_place",
+    "session",
     "study_version",
     "unit",
     "unknown_opt_out",
@@ -53,7 +59,7 @@ __all__ = [
 ]
 
 # The newest migration. A file that is already there opens without loading Alembic.
-HEAD = "0012"
+HEAD = "0016"
 # Every constraint has a name, so that a later migration can change it on both databases.
 metadata = MetaData(
     naming_convention={
@@ -499,4 +505,104 @@ former_score = Table(
     Column("delivery", Text, nullable=False),
     Column("delivered_at_utc_us", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+)
+
+
+# The team: who may come in, what they did, long steps, and steps that wait for a second person.
+
+account = Table(
+    "account",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),  # what one signs in with, in lower case
+    Column("role", Text, nullable=False),
+    Column("password_hash", Text),  # argon2id; null: not joined yet, or by another sign-in
+    Column("subject", Text),  # who it is at an identity provider
+    Column("invited_at_utc_us", BigInteger, nullable=False),
+    Column("invitation_hash", Text),  # null: it was taken up
+    Column("invitation_until_utc_us", BigInteger),
+    Column("joined_at_utc_us", BigInteger),
+    Column("removed_at_utc_us", BigInteger),
+    CheckConstraint("role IN ('owner', 'analyst', 'field', 'viewer')", name="role"),
+    Index(None, "name", unique=True),
+    Index(None, "subject", unique=True),
+)
+session = Table(
+    "session",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("account.account_id"), nullable=False),
+    Column("token_hash", Text, nullable=False),  # the token itself is in the browser alone
+    Column("began_at_utc_us", BigInteger, nullable=False),
+    Column("expires_at_utc_us", BigInteger, nullable=False),
+    Column("ended_at_utc_us", BigInteger),
+    Index(None, "account_id"),
+    Index(None, "token_hash", unique=True),
+)
+# What was done, by whom. The database refuses to change or delete a row (migration 0016), and each
+# holds the hash of the one before it, so that one which is gone all the same shows.
+audit_entry = Table(
+    "audit_entry",
+    metadata,
+    Column("entry_id", Integer, primary_key=True, autoincrement=False),  # 1, 2, 3, ...
+    Column("at_utc_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),  # an account's id, or "command line"
+    Column("verb", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("arguments_json", Text, nullable=False),  # no personal data
+    Column("version", Integer),  # of the plan; null: not registered yet
+    Column("reason", Text, nullable=False),
+    Column("previous_hash", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    CheckConstraint(
+        "outcome IN ('asked', 'begun', 'done', 'failed', 'refused', 'cancelled')", name="outcome"
+    ),
+)
+
+JOB_STATES = ("queued", "running", "done", "failed", "cancelled")
+# Long steps, one at a time: taken by a worker under a lease, and again where it was killed.
+job = Table(
+    "job",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("verb", Text, nullable=False),
+    Column("arguments_json", Text, nullable=False),
+    Column("open_key", Text),  # verb and arguments until it has ended: a step is queued once
+    Column("state", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("asked_at_utc_us", BigInteger, nullable=False),
+    Column("begun_at_utc_us", BigInteger),
+    Column("ended_at_utc_us", BigInteger),
+    Column("attempts", Integer, nullable=False),
+    Column("lease_owner", Text),
+    Column("lease_until_utc_us", BigInteger),
+    Column("cancel_asked", Boolean, nullable=False),
+    Column("progress_text", Text, nullable=False),
+    Column("n_done", Integer, nullable=False),
+    Column("n_steps", Integer, nullable=False),  # 0: not known
+    Column("result_text", Text, nullable=False),  # what the verb said, or why it failed
+    CheckConstraint(f"state IN {JOB_STATES}", name="state"),
+    Index(None, "open_key", unique=True),
+    Index(None, "state"),
+)
+# A step that the study lets nobody do alone.
+second_person = Table(
+    "second_person",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("step", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("arguments_json", Text, nullable=False),
+    Column("spec_hash", Text, nullable=False),  # of the study file that the first one saw
+    Column("reason", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("asked_at_utc_us", BigInteger, nullable=False),
+    Column("expires_at_utc_us", BigInteger, nullable=False),
+    Column("answered_by", Text),
+    Column("answered_at_utc_us", BigInteger),
+    Column("answer", Text),
+    ForeignKeyConstraint(["asked_by"], ["account.account_id"], name="fk_second_person_asked_by"),
+    ForeignKeyConstraint(["answered_by"], ["account.account_id"], name="fk_second_person_answered"),
+    CheckConstraint("answer IN ('confirmed', 'declined', 'withdrawn')", name="answer"),
+    CheckConstraint("answer <> 'confirmed' OR answered_by <> asked_by", name="two_people"),
 )

@@ -6,17 +6,20 @@ from typing import Self
 from sqlalchemy import Engine, func, select
 
 from wavewise.store.contacts import Contacts
+from wavewise.store.deliveries.queries import Calls, Deliveries
+from wavewise.store.deliveries.receipts import Receipts
 from wavewise.store.engine import Copies, Database, current_revision, engine_for, make_ready
 from wavewise.store.enrolments import Enrolments
 from wavewise.store.frames import insert_into
 from wavewise.store.observations import Corrections, Events, Scores
 from wavewise.store.opt_outs import OptOuts
 from wavewise.store.outbox import Outbox
-from wavewise.store.outbox_queries import Calls, Deliveries
-from wavewise.store.receipts import Receipts
 from wavewise.store.registry import ApiKeys, Results, Versions
 from wavewise.store.rows import to_us
 from wavewise.store.schema import HEAD, heartbeat
+from wavewise.store.team.accounts import Accounts, Sessions
+from wavewise.store.team.audit import AuditLog, SecondPersons
+from wavewise.store.team.jobs import Jobs
 from wavewise.store.units import Units
 from wavewise.store.waves import Waves
 
@@ -55,6 +58,11 @@ class Store(Database):
         self.receipts = Receipts(self)
         self.api_keys = ApiKeys(self)
         self.copies = Copies(self)
+        self.accounts = Accounts(self)
+        self.sessions = Sessions(self)
+        self.audit = AuditLog(self)
+        self.second_persons = SecondPersons(self)
+        self.jobs = Jobs(self)
 
     @classmethod
     def open(cls, url: str, *, create: bool = True) -> Self:

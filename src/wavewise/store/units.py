@@ -23,11 +23,11 @@ from sqlalchemy import (
 
 from wavewise.errors import InputError
 from wavewise.store.contacts import put_contacts
+from wavewise.store.deliveries.receipts import ERASED, empty_messages
 from wavewise.store.engine import Part
 from wavewise.store.frames import append, insert_into, ready, scan, staged
 from wavewise.store.opt_outs import add_opt_outs
 from wavewise.store.outbox import cancel_messages
-from wavewise.store.receipts import ERASED, empty_messages
 from wavewise.store.rows import to_us
 from wavewise.store.schema import (
     contact,

@@ -87,6 +87,8 @@ def restore(
     put_back(database_url(folder, url), source, _bring_up_to_date, keep, moment)
     with _open(database_url(folder, url)) as store:
         store.copies.hold(moment)
+        store.sessions.end_all(moment)  # some may have been ended since the copy was made
+        store.audit.add("command line", "restore", "done", moment)
     is_kept = keep is not None and keep.exists()
     return DatabaseRestore(str(folder), str(keep) if is_kept else None)
 

@@ -16,8 +16,8 @@ from wavewise.fieldwork.channels.provider_codes import is_invalid_address
 from wavewise.report.contents import FlowStep
 from wavewise.shared.text_tables import text_table
 from wavewise.store import WaveRow
+from wavewise.store.deliveries.queries import ARRIVED
 from wavewise.store.enrolments import ENROLLED, INVITED, LEFT_OUT
-from wavewise.store.outbox_queries import ARRIVED
 from wavewise.store.rows import EnrolmentRow, to_us
 from wavewise.workflow.frames import unit_data
 from wavewise.workflow.result import VerbResult

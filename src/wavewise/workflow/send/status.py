@@ -14,7 +14,7 @@ from wavewise.estimate.effects.instruments import Cace, cace
 from wavewise.randomize import sample_ratio
 from wavewise.shared.results import CheckResult, NotEstimable
 from wavewise.shared.text_tables import text_table
-from wavewise.store.outbox_queries import ARRIVED, OUT
+from wavewise.store.deliveries.queries import ARRIVED, OUT
 from wavewise.store.rows import from_us
 from wavewise.workflow.frames import control_of, outcome_values, wave_data
 from wavewise.workflow.intake import CLOCK_SLACK

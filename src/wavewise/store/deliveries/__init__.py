@@ -1,0 +1,1 @@
+"""What became of messages: receipts as they came, and what is asked of the outbox."""
