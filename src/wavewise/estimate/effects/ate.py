@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from wavewise.errors import InputError
+from wavewise.estimate.effects.by_arm import effects_by_arm
 from wavewise.estimate.effects.covariance import (
     Precision,
     StdErrorKind,
@@ -17,13 +18,13 @@ from wavewise.estimate.effects.covariance import (
     precision,
     resolve_kind,
 )
-from wavewise.estimate.effects.least_squares import Fit, collapse, fit_rows
+from wavewise.estimate.effects.least_squares import collapse, fit_rows
 from wavewise.estimate.effects.results import Effects, contrast_table
 from wavewise.estimate.effects.sample import Sample, comparable, read_sample
 from wavewise.estimate.effects.table import EffectTable, check_level
 from wavewise.shared.inputs import MissingRule, aligned
 from wavewise.shared.renamed import renamed
-from wavewise.shared.results import IntArray, Provenance
+from wavewise.shared.results import FloatArray, IntArray, Provenance
 
 __all__ = ["ate"]
 
@@ -141,13 +142,16 @@ def ate(
         missing_covariates=missing_covariates,
     )
     used = comparable(sample)
-    rows = collapse(used, interact)
-    fit = fit_rows(rows)
+    found = effects_by_arm(used, kind, working_model, df) if interact else None
+    if found is None:
+        rows = collapse(used, interact)
+        fit = fit_rows(rows)
+        influence = corrected(rows, fit, kind, working_model)
+        found = fit.effects, precision(rows, fit, kind, influence, df)
     return _result(
         sample,
         used,
-        fit,
-        precision(rows, fit, kind, corrected(rows, fit, kind, working_model), df),
+        *found,
         kind=kind,
         working_model=working_model,
         level=level,
@@ -168,7 +172,7 @@ def _check_options(interact: object, missing_covariates: object) -> None:
 def _result(
     sample: Sample,
     used: Sample,
-    fit: Fit,
+    found: FloatArray,
     precise: Precision,
     *,
     kind: StdErrorKind,
@@ -179,7 +183,7 @@ def _result(
 ) -> Effects:
     names = used.arms[1:]
     estimable = tuple(name for name in names if name not in used.not_estimable)
-    table = _arm_table(used, estimable, fit, precise, kind=kind, level=level)
+    table = _arm_table(used, estimable, found, precise, kind=kind, level=level)
     interacted = interact and bool(used.covariate_names)
     effects = Effects(
         **vars(table),
@@ -204,7 +208,7 @@ def _result(
 def _arm_table(
     used: Sample,
     estimable: tuple[str, ...],
-    fit: Fit,
+    found: FloatArray,
     precise: Precision,
     *,
     kind: StdErrorKind,
@@ -213,7 +217,7 @@ def _arm_table(
     """Effects as contrasts of single arms with the control."""
     names = used.arms[1:]
     estimate = np.full(len(names), np.nan)
-    estimate[[names.index(name) for name in estimable]] = fit.effects
+    estimate[[names.index(name) for name in estimable]] = found
     bare = EffectTable(
         names=names,
         estimate=estimate,

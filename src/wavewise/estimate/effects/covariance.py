@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -14,18 +14,26 @@ from wavewise.shared.labels import compress, group_sum, renumber
 from wavewise.shared.results import BoolArray, FloatArray, IntArray, NotEstimable, Record
 
 __all__ = [
+    "POWER",
     "ArmMeans",
     "DegreesOfFreedom",
     "Precision",
+    "SeparateArms",
     "StdErrorKind",
+    "WorkingModel",
     "WorkingModelName",
     "arm_means",
     "check_working_model",
     "corrected",
+    "fixed_df",
+    "floor_of",
     "group_scores",
+    "influence",
     "precision",
     "resolve_kind",
+    "silent_directions",
     "small_sample_factor",
+    "working_model_of",
 ]
 
 
@@ -144,6 +152,27 @@ class WorkingModel(Record):
         matrix = csr_array((values.ravel(), where))
         matrix.sum_duplicates()
         return matrix, np.tile(self.share_signs, n_strata)
+
+
+@dataclass(frozen=True, eq=False)
+class SeparateArms(Record):
+    """Satterthwaite's degrees of freedom where residuals of different arms share no coefficient.
+
+    Notes
+    -----
+    With ``p_g`` as in `WorkingModel` a combination of the arms' means with weights c has
+    ``p_g = sum_a c_a p_ga``, and ``p_ga`` holds coefficients of arm a alone. So the sums of
+    ``K_gg`` and of ``K_gh^2`` are a linear and a quadratic form of the squares of c.
+    """
+
+    mean: FloatArray  # (n_arms,): Sum of ``K_gg`` of each arm's mean, the control's first.
+    square: FloatArray  # (n_arms, n_arms): Sum of ``K_gh^2`` by pair of arms.
+
+    def degrees_of_freedom(self, weights: FloatArray) -> float:
+        """Satterthwaite degrees of freedom of a combination of the effects."""
+        parts = np.concatenate([[weights.sum()], weights]) ** 2
+        parts = parts / parts.max()
+        return float((self.mean @ parts) ** 2 / (parts @ self.square @ parts))
 
 
 def _sums(codes: IntArray, weight: FloatArray, columns: FloatArray) -> FloatArray:
@@ -334,7 +363,7 @@ StdErrorKind = Literal["HC0", "HC1", "HC2", "HC3", "CR1", "CR1S", "CR2"]
 DegreesOfFreedom = Literal["satterthwaite", "smaller-arm"]
 
 _COUNTERPART: dict[str, StdErrorKind] = {"HC0": "CR1", "HC1": "CR1", "HC2": "CR2"}
-_POWER = {"HC2": 0.5, "HC3": 1.0, "CR2": 0.5}
+POWER = {"HC2": 0.5, "HC3": 1.0, "CR2": 0.5}
 # a loading this small, relative to the effect's, is rounding
 _SILENT = 1e-7
 # degrees of freedom of one are known up to this
@@ -350,7 +379,9 @@ class Precision(Record):
     cov: FloatArray  # (n_effects, n_effects): Covariance of the effects.
     # Degrees of freedom of every combination; None where they are Satterthwaite's.
     fixed_df: float | None
-    model: WorkingModel | None  # What Satterthwaite's degrees of freedom are computed from.
+    model: (
+        WorkingModel | SeparateArms | None
+    )  # What Satterthwaite's degrees of freedom are computed from.
     # (n_directions, n_effects): Directions without a residual; see `Influence`.
     silent: FloatArray
     floor: FloatArray  # (n_effects,): Standard errors not above this are rounding.
@@ -422,7 +453,7 @@ def corrected(
             "cluster: found a single cluster; needed two or more in each arm; give the groups that "
             "were randomized, or cluster=None where units were randomized one by one"
         )
-    return influence(_model(rows, fit, kind, working_model), _POWER.get(kind, 0.0))
+    return influence(working_model_of(rows, fit, kind, working_model), POWER.get(kind, 0.0))
 
 
 def precision(
@@ -452,15 +483,18 @@ def precision(
     satterthwaite = kind in {"HC2", "CR2"}
     return Precision(
         cov=small_sample_factor(rows, kind) * _meat(rows, fit, found.model),
-        fixed_df=None if satterthwaite else _fixed_df(rows, kind),
+        fixed_df=None if satterthwaite else fixed_df(rows, kind),
         model=found.model if satterthwaite else None,
-        silent=_silent(rows, found),
-        floor=_floor(rows, fit),
+        silent=silent_directions(found.silent, _arm_groups(rows)),
+        floor=floor_of(rows.outcome, np.linalg.norm(fit.loading, axis=0)),
         arm_groups=_arm_groups(rows) if df == "smaller-arm" else None,
     )
 
 
-def _model(rows: Rows, fit: Fit, kind: StdErrorKind, name: WorkingModelName) -> WorkingModel:
+def working_model_of(
+    rows: Rows, fit: Fit, kind: StdErrorKind, name: WorkingModelName
+) -> WorkingModel:
+    """The working model that a kind of standard error uses."""
     return WorkingModel.of(rows, fit, name if kind in {"HC2", "CR2"} else "inverse-weights")
 
 
@@ -497,18 +531,39 @@ def group_scores(
     return summed
 
 
-def small_sample_factor(rows: Rows, kind: StdErrorKind) -> float:
+class Size(Protocol):
+    """Totals of a regression; the intercept counts as a stratum."""
+
+    @property
+    def n_units(self) -> int:
+        """Units."""
+
+    @property
+    def n_clusters(self) -> int | None:
+        """Clusters, where there are any."""
+
+    @property
+    def n_strata(self) -> int:
+        """Strata."""
+
+    @property
+    def rank_full(self) -> int:
+        """Coefficients, strata effects counted."""
+
+
+def small_sample_factor(rows: Size, kind: StdErrorKind) -> float:
     """Factor of the covariance; 1 where loadings are corrected."""
     if kind == "HC1":
         return rows.n_units / (rows.n_units - rows.rank_full)
     if kind not in {"CR1", "CR1S"} or rows.n_clusters is None:
         return 1.0
-    rank = rows.rank_full if kind == "CR1S" else len(rows.columns) + 1
+    rank = rows.rank_full if kind == "CR1S" else rows.rank_full - rows.n_strata + 1
     clusters = rows.n_clusters
     return clusters / (clusters - 1) * (rows.n_units - 1) / (rows.n_units - rank)
 
 
-def _fixed_df(rows: Rows, kind: StdErrorKind) -> float:
+def fixed_df(rows: Size, kind: StdErrorKind) -> float:
+    """Degrees of freedom of kinds without Satterthwaite's."""
     if kind.startswith("CR") and rows.n_clusters is not None:
         return float(rows.n_clusters - 1)
     return float(rows.n_units - rows.rank_full)
@@ -524,11 +579,12 @@ def _arm_groups(rows: Rows) -> FloatArray:
     return np.array([_n_groups(rows, member) for member in _arms(rows).T])
 
 
-def _silent(rows: Rows, found: Influence) -> FloatArray:
+def silent_directions(silent: FloatArray, arm_groups: FloatArray) -> FloatArray:
     """Silent directions, with one for each arm that has a single unit or cluster."""
     # the control's loading in an effect is minus that of all arms together
-    directions = np.vstack([np.ones(rows.n_effects), np.eye(rows.n_effects)])
-    return np.vstack([found.silent, directions[_arm_groups(rows) < 2]])
+    n_effects = arm_groups.size - 1
+    directions = np.vstack([np.ones(n_effects), np.eye(n_effects)])
+    return np.vstack([silent, directions[arm_groups < 2]])
 
 
 def _n_groups(rows: Rows, member: BoolArray) -> float:
@@ -537,9 +593,9 @@ def _n_groups(rows: Rows, member: BoolArray) -> float:
     return float(np.unique(rows.cluster[member]).size)
 
 
-def _floor(rows: Rows, fit: Fit) -> FloatArray:
-    largest = float(np.abs(rows.outcome).max())
-    floor: FloatArray = np.sqrt(_NO_VARIANCE) * largest * np.linalg.norm(fit.loading, axis=0)
+def floor_of(outcome: FloatArray, norms: FloatArray) -> FloatArray:
+    """Standard errors of rounding, by the norm of each effect's loadings."""
+    floor: FloatArray = np.sqrt(_NO_VARIANCE) * float(np.abs(outcome).max()) * norms
     return floor
 
 
@@ -591,7 +647,7 @@ def arm_means(sample: Sample, kind: StdErrorKind, working_model: WorkingModelNam
         loading=loading,
         residual=scaled_deviations(rows, rows.outcome[:, None])[:, 0],
     )
-    found = influence(_model(rows, fit, kind, working_model), _POWER.get(kind, 0.0))
+    found = influence(working_model_of(rows, fit, kind, working_model), POWER.get(kind, 0.0))
     model = replace(found.model, loading=found.model.loading.sum(axis=1)[:, None])
     first = np.arange(arm.size) if rows.cluster is None else _starts(rows.cluster)
     n_groups = group_sum(arm[first], rows.copies[first])
@@ -604,7 +660,7 @@ def arm_means(sample: Sample, kind: StdErrorKind, working_model: WorkingModelNam
         silent = np.abs(found.silent).max(axis=0, initial=0.0) > _SILENT
     variance = small_sample_factor(rows, "CR1S" if kind == "CR1" else kind) * variance
     usable = (variance > _NO_VARIANCE * mean**2) & (n_groups > 1) & ~silent
-    df = np.full(n_present, _fixed_df(rows, kind))
+    df = np.full(n_present, fixed_df(rows, kind))
     if kind in {"HC2", "CR2"}:
         df = _df_of_means(model, usable)
     return _of_arms(sample, mean, np.where(usable & ~np.isnan(df), variance, np.nan), df)

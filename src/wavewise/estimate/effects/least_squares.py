@@ -15,8 +15,10 @@ __all__ = [
     "Rows",
     "centred",
     "collapse",
+    "estimable_arms",
     "fit_outcome",
     "fit_rows",
+    "mean_one",
     "rounding_of",
     "scaled_deviations",
 ]
@@ -121,14 +123,15 @@ def _kinds(sample: Sample) -> _Kinds:
     n_arms, key = len(sample.arms), _strata(sample) * len(sample.arms) + sample.arm
     levels = np.ones(1)
     if sample.weights is not None:
-        levels, place = np.unique(_mean_one(sample.weights), return_inverse=True)
+        levels, place = np.unique(mean_one(sample.weights), return_inverse=True)
         key = key * levels.size + place
     of_unit, keys = renumber(key)
     pair = keys // levels.size
     return _Kinds(of_unit, pair // n_arms, pair % n_arms, levels[keys % levels.size])
 
 
-def _mean_one(weights: FloatArray) -> FloatArray:
+def mean_one(weights: FloatArray) -> FloatArray:
+    """Weights that are 1 on average."""
     return np.asarray(weights / weights.mean(), dtype=np.float64)
 
 
@@ -165,7 +168,7 @@ def _single_groups(sample: Sample, kinds: _Kinds, cells: _Cells) -> Rows:
 def _arm_rows(
     sample: Sample, kinds: _Kinds, cells: _Cells, *, copies: FloatArray, within: FloatArray
 ) -> Rows:
-    effects, weight = _estimable_arms(sample), kinds.weight[cells.kind]
+    effects, weight = estimable_arms(sample), kinds.weight[cells.kind]
     return Rows(
         x=(kinds.arm[cells.kind][:, None] == effects).astype(np.float64),
         columns=_arm_columns(sample, effects),
@@ -189,7 +192,8 @@ def _n_clusters(sample: Sample) -> int | None:
     return None if sample.cluster is None else int(sample.cluster.max()) + 1
 
 
-def _estimable_arms(sample: Sample) -> IntArray:
+def estimable_arms(sample: Sample) -> IntArray:
+    """Positions of the arms that are compared with the control."""
     arms = enumerate(sample.arms)
     return np.array([k for k, name in arms if k and name not in sample.not_estimable], np.int64)
 
@@ -205,7 +209,7 @@ def _unit_rows(sample: Sample, interact: bool) -> Rows:
     if sample.cluster is not None:
         order = np.argsort(sample.cluster, kind="stable")
     stratum = _strata(sample)[order]
-    weight = np.ones(sample.n_units) if sample.weights is None else _mean_one(sample.weights)
+    weight = np.ones(sample.n_units) if sample.weights is None else mean_one(sample.weights)
     root = np.sqrt(weight[order])
     cluster = None if sample.cluster is None else sample.cluster[order]
     return Rows(
@@ -231,7 +235,7 @@ def _regressors(
     sample: Sample, interact: bool
 ) -> tuple[FloatArray, FloatArray, tuple[str, ...], int]:
     """Arm indicators, centred covariates and their products, rounding of each, and names."""
-    effects = _estimable_arms(sample)
+    effects = estimable_arms(sample)
     arms = (sample.arm[:, None] == effects).astype(np.float64)
     columns = _arm_columns(sample, effects)
     if sample.covariates is None:
