@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wavewise import decide, design, errors, estimate, evaluate, randomize, report
     from wavewise.study import (
         OpenStudy,
+        app,
         compare,
         contacts_make_key,
         data_get,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OpenStudy",
     "__version__",
+    "app",
     "compare",
     "contacts_make_key",
     "data_get",

@@ -7,12 +7,11 @@
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from wavewise.errors import InputError
+from wavewise.errors import InputError, SpecError
 
 if TYPE_CHECKING:
     from datetime import date
@@ -22,10 +21,13 @@ if TYPE_CHECKING:
     from wavewise.design.spec import StudySpec
     from wavewise.shared.results import FrameKind, Result
     from wavewise.store import Store
+    from wavewise.workflow.prepare.draft import Draft
+    from wavewise.workflow.standing import NextStep, Standing
     from wavewise.workflow.study import Clock, Study
 
 __all__ = [
     "OpenStudy",
+    "app",
     "compare",
     "contacts_make_key",
     "data_get",
@@ -187,7 +189,24 @@ class OpenStudy:
             row = study.store.waves.get(wave.id)
             stands = "not open yet" if row is None else row.state
             yield f"  Wave {wave.id}: {stands}, starts {wave.starts}, {wave.window_days} days"
-        yield f"  Next: {', '.join(_next_steps(study))}"
+        yield f"  Next: {', '.join(map(_as_call, self.standing.steps))}"
+
+    @property
+    def standing(self) -> "Standing":
+        """Where the study stands: version, people, how far each wave is, the steps to take."""
+        from wavewise.workflow.standing import standing
+
+        return standing(self._seen)
+
+    @property
+    def draft(self) -> "Draft":
+        """The study file as it stands: its text, its faults, and what it changes."""
+        from wavewise.workflow.prepare.draft import read_draft
+
+        try:
+            return read_draft(self._seen, self._folder)
+        except SpecError:
+            return read_draft(None, self._folder)
 
     # Plan.
 
@@ -1081,43 +1100,13 @@ def _path(given: PathLike | None) -> Path | None:
     return None if given is None else Path(given)
 
 
-def _next_steps(study: "Study") -> Iterator[str]:
-    """What can be done now, as calls."""
-    if study.version is None:
-        yield "study.register()"
-    if not study.store.units.count():
-        imported = study.spec.waves[0].imported is not None
-        yield (
-            f'study.wave_import("{study.spec.waves[0].id}", data)'
-            if imported
-            else "study.people_import(data)"
-        )
-        return
-    for wave in study.spec.waves:
-        row = study.store.waves.get(wave.id)
-        if row is None:
-            if study.version is not None:
-                verb = "wave_open" if wave.imported is None else "wave_import"
-                rest = "" if wave.imported is None else ", data"
-                yield f'study.{verb}("{wave.id}"{rest})'
-            return
-        if row.state in {"open", "reopened"}:
-            ends = _window_end(row.starts_at, study.spec.decided_after(wave))
-            if wave.imported is None and (ends is None or study.clock() < ends):
-                yield "study.observe(data)"
-                when = "" if ends is None else f" from {ends:%Y-%m-%d}"
-                yield f'study.wave_close("{wave.id}"){when}'
-            else:
-                yield f'study.wave_close("{wave.id}")'
-            return
-        if study.store.results.latest(wave.id, "analysis") is None:
-            yield f'study.analyze("{wave.id}")'
-            return
-    yield "study.report()"
-
-
-def _window_end(starts: datetime | None, days: int | None) -> datetime | None:
-    return None if starts is None or days is None else starts + timedelta(days=days)
+def _as_call(step: "NextStep") -> str:
+    """A step as it is written in a notebook."""
+    data = "data" if step.verb in {"people_import", "wave_import", "observe"} else ""
+    wave = f'"{step.wave}"' if step.wave is not None else ""
+    reason = "reason" if step.verb == "amend" else ""
+    when = "" if step.not_before is None else f" from {step.not_before:%Y-%m-%d}"
+    return f"study.{step.verb}({', '.join(filter(None, (wave, data, reason)))}){when}"
 
 
 # Verbs that need no study.
@@ -1232,3 +1221,40 @@ def contacts_make_key(file: PathLike) -> "Result":
     from wavewise.workflow.contacts.keys import make_key_file
 
     return make_key_file(Path(file))
+
+
+def app(
+    folder: PathLike = Path(),
+    *,
+    port: int = 0,
+    no_browser: bool = False,
+    key_file: PathLike | None = None,
+    store: str | None = None,
+) -> "Result":
+    """Show studies in a browser, on the loopback address, until it is interrupted.
+
+    Parameters
+    ----------
+    folder : path
+        A study folder, or a folder of studies; the one where the program runs by default.
+    port : int
+        Port to listen on; 0 picks a free one.
+    no_browser : bool
+        Whether only to print the address, which works once.
+    key_file : path, optional
+        Key file for contact details; ``WAVEWISE_KEY_FILE`` by default.
+    store : str, optional
+        Database of the study; the file ``study.db`` in its folder by default.
+    """
+    import sys
+
+    from wavewise.server.pages.app import serve_pages
+
+    return serve_pages(
+        sys.modules[__name__],
+        Path(folder),
+        port=port,
+        browser=not no_browser,
+        key_file=_path(key_file),
+        store=store,
+    )

@@ -31,6 +31,23 @@ def serve(
     """Receive events, messages and opt-outs over HTTP."""
 
 
+@verb("app", "wavewise app studies")
+def app(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A study folder, or a folder of studies.")
+    ] = Path(),
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+    ] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address; it works once.")
+    ] = False,
+    key_file: KeyFile = None,
+    store: StoreUrl = None,
+) -> None:
+    """Show studies in a browser, at this machine alone."""
+
+
 @verb("keys make", 'wavewise keys make my-study --name "the app"')
 def keys_make(
     folder: Folder,

@@ -25,7 +25,7 @@ from wavewise.workflow.run.enrol import participants
 from wavewise.workflow.send.wording import REWORDED, queued_in_old_words
 from wavewise.workflow.study import Study
 
-__all__ = ["FrozenPlan", "PlanHistory", "amend", "register", "show_history"]
+__all__ = ["FrozenPlan", "PlanHistory", "amend", "register", "show_history", "version_records"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,16 +181,7 @@ def show_history(study: Study, *, export: bool) -> PlanHistory:
     """Every change of the plan; as pages too, where asked for."""
     from wavewise.report.documents.registry_page import changes_facts, history_text, releases
 
-    versions = [
-        VersionRecord(
-            number=row.number,
-            at=row.created_at,
-            reason=row.reason,
-            canonical=json.loads(row.spec_json),
-            waves_seen=row.waves_seen,
-        )
-        for row in study.store.versions.all()
-    ]
+    versions = version_records(study)
     written = _export(study, versions) if export else []
     return PlanHistory(
         versions=tuple(
@@ -207,6 +198,20 @@ def show_history(study: Study, *, export: bool) -> PlanHistory:
         written=tuple(str(path) for path in written),
         text=history_text(versions),
     )
+
+
+def version_records(study: Study) -> list[VersionRecord]:
+    """Every registered version, as documents take them."""
+    return [
+        VersionRecord(
+            number=row.number,
+            at=row.created_at,
+            reason=row.reason,
+            canonical=json.loads(row.spec_json),
+            waves_seen=row.waves_seen,
+        )
+        for row in study.store.versions.all()
+    ]
 
 
 def _export(study: Study, versions: Sequence[VersionRecord]) -> list[Path]:

@@ -1,0 +1,187 @@
+"""Screens as HTML: templates, words, numbers and times as they are shown."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from wavewise.errors import WavewiseError
+from wavewise.report import numbers
+from wavewise.server.pages.routes import Screen, Visit
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["Words", "render", "wave_steps"]
+
+
+def gettext(text: str) -> str:
+    """A text in the reader's language: all that is visible goes through here."""
+    return text
+
+
+def ngettext(one: str, several: str, n: int) -> str:
+    """The same for a number of things."""
+    return one if n == 1 else several
+
+
+class Words:
+    """Times and numbers as a screen shows them, in the study's own zone."""
+
+    def __init__(self, zone: str) -> None:
+        self._zone, self._name = ZoneInfo(zone), zone.rpartition("/")[2].replace("_", " ")
+
+    @property
+    def place(self) -> str:
+        """City of the zone."""
+        return self._name
+
+    def when(self, moment: datetime | None, otherwise: str = "") -> str:
+        """A day and a time, as ``Mon 13 Nov 2023, 09:20``."""
+        if moment is None:
+            return otherwise
+        local = moment.astimezone(self._zone)
+        return f"{local:%a} {local.day} {local:%b %Y, %H:%M}"
+
+    def day(self, moment: Any, otherwise: str = "") -> str:
+        """A day, as ``Mon 13 Nov 2023``."""
+        if moment is None:
+            return otherwise
+        local = moment.astimezone(self._zone) if isinstance(moment, datetime) else moment
+        return f"{local:%a} {local.day} {local:%b %Y}"
+
+    def now(self, moment: datetime) -> str:
+        """The time now, where the study is and where the server is."""
+        return (
+            f"{self.when(moment)} in {self._name} ({moment.astimezone(ZoneInfo('UTC')):%H:%M} UTC)"
+        )
+
+
+@cache
+def environment() -> "Environment":
+    """Templates of this package; values are escaped, a name that is missing is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    found = Environment(
+        loader=PackageLoader("wavewise.server.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    found.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]
+    found.filters["count"] = numbers.count
+    found.filters["share"] = _share
+    found.filters["value"] = _value
+    return found
+
+
+def _value(value: Any) -> str:
+    """A value of the study file in words."""
+    from wavewise.report.documents.registry_page import value_text
+
+    return value_text(value)
+
+
+def _share(part: float, whole: float) -> str:
+    """A part of a whole in percent; a dash where there is no whole."""
+    return numbers.percent(part / whole, 1) if whole else numbers.UNKNOWN
+
+
+def render(visit: Visit, shown: Screen) -> str:
+    """A screen's HTML."""
+    facts = dict(_frame(visit)) if visit.place is not None else {}
+    zone = "UTC"
+    if visit.place is not None and visit.place.study is not None:
+        zone = visit.study.spec.study.time_zone
+    return (
+        environment()
+        .get_template(shown.template)
+        .render(
+            visit=visit,
+            error=told(visit.error),
+            words=Words(zone),
+            **{
+                "command": f"wavewise {visit.route.verb.replace('_', ' ')}",
+                **facts,
+                **shown.facts,
+            },
+        )
+    )
+
+
+def told(error: WavewiseError | None) -> Mapping[str, Any] | None:
+    """An error as a screen shows it: what is wrong, and each fault with its place."""
+    if error is None:
+        return None
+    return {"message": error.message, "faults": error.faults}
+
+
+def _frame(visit: Visit) -> Mapping[str, Any]:
+    """What the frame of a study's screen shows: its title, its steps, the one that is current."""
+    place = visit.place
+    if place is None or place.study is None:
+        title = visit.names.get("study", "")
+        return {"title": title, "groups": (), "standing": None}
+    standing = place.study.standing
+    return {"title": standing.title, "groups": wave_steps(visit, standing), "standing": standing}
+
+
+def wave_steps(visit: Visit, standing: Any) -> tuple[Mapping[str, Any], ...]:
+    """The steps of a study, in groups: to prepare, each wave, results."""
+    registered = standing.version is not None
+    has_people = standing.n_units > 0
+    imported = all(wave.is_imported for wave in standing.waves)
+    prepare = [
+        _item(visit, "plan", gettext("Plan"), "done" if registered else "now"),
+        _item(
+            visit,
+            "people",
+            gettext("People"),
+            "done" if has_people else "now" if registered else "wait",
+        ),
+        _item(visit, "messages", gettext("Messages"), "done" if registered else "wait"),
+        _item(
+            visit,
+            "register",
+            gettext("Register"),
+            "warn" if standing.is_changed else "done" if registered else "now",
+        ),
+    ]
+    if imported:
+        prepare.pop(2)
+    groups = [{"label": gettext("Prepare"), "items": prepare}]
+    reached = False
+    for wave in standing.waves:
+        groups.append({"label": wave.label, "items": _of_wave(visit, wave, reached=reached)})
+        reached = reached or not wave.is_done
+    results = [
+        _item(visit, "proof", gettext("Proof"), "doc"),
+        _item(visit, "record", gettext("Record"), "doc"),
+    ]
+    return (*groups, {"label": gettext("Results"), "items": results})
+
+
+def _of_wave(visit: Visit, wave: Any, *, reached: bool) -> list[Mapping[str, Any]]:
+    """Steps of one wave; one that is done is a single line."""
+    if wave.is_done:
+        return [_item(visit, f"decide/{wave.id}", gettext("Closed and decided"), "done")]
+    opened = wave.state != "not open"
+    first = "wait" if reached else "now"
+    return [
+        _item(visit, f"open/{wave.id}", gettext("Open"), "done" if opened else first),
+        _item(
+            visit,
+            f"field/{wave.id}",
+            gettext("Field"),
+            "done" if wave.state == "closed" else "now" if opened else "wait",
+        ),
+        _item(visit, f"decide/{wave.id}", gettext("Close and decide"), "now" if opened else "wait"),
+    ]
+
+
+def _item(visit: Visit, rest: str, label: str, state: str) -> Mapping[str, Any]:
+    url, shown = visit.url(rest), visit.route.path.format_map(visit.names)
+    return {"url": url, "label": label, "state": state, "here": f"{shown}/".startswith(f"{url}/")}
