@@ -1224,8 +1224,8 @@ def contacts_make_key(file: PathLike) -> "Result":
 
 
 def app(
-    folder: PathLike = Path(),
     *,
+    folder: PathLike = Path(),
     port: int = 0,
     no_browser: bool = False,
     key_file: PathLike | None = None,

@@ -22,6 +22,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from wavewise.errors import InputError, WavewiseError, http_status
 from wavewise.server.connections import Limits, Server
 from wavewise.server.pages import screens
+from wavewise.server.pages.entry import Alone
 from wavewise.server.pages.forms import Form, is_own_form, read_form
 from wavewise.server.pages.house import Door, House
 from wavewise.server.pages.render import render
@@ -37,7 +38,6 @@ from wavewise.server.pages.routes import (
     Screen,
     Visit,
 )
-from wavewise.server.pages.sessions import Alone
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.study import Clock, utc_now
 

@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
+from wavewise.design.messages import Schedule
+from wavewise.design.spec import StudySpec
 from wavewise.errors import Fault, InputError, SpecError
 from wavewise.report import numbers
 from wavewise.server.pages.render import gettext as _
 from wavewise.server.pages.routes import Answer, File, Go, Page, Screen, Visit, screen, step
 from wavewise.workflow.prepare.draft import Draft, PlannedSize, read_draft
+from wavewise.workflow.standing import Standing
 from wavewise.workflow.study import STUDY_FILE
 
 SIZES = 12  # Numbers of units in the figure of power.
@@ -65,76 +68,43 @@ class Field:
         return text
 
 
-def fields_of(draft: Draft, standing: Any) -> Iterator[tuple[str, list[Field]]]:
+def fields_of(draft: Draft, standing: Standing | None) -> Iterator[tuple[str, list[Field]]]:
     """The values that are changed most, by part of the plan; the rest is changed in the text."""
     spec = draft.spec
     if spec is None:
         return
-    opened = {} if standing is None else {w.id: w for w in standing.waves if w.state != "not open"}
-    planning = spec.planning
-    whole = [
-        Field("study.title", _("Title"), _("as reports print it"), spec.study.title),
-        Field(
-            "study.time_zone", _("Time zone"), _("of people who bring none"), spec.study.time_zone
-        ),
-    ]
-    if planning is not None:
-        n = Field(
-            "planning.n_units",
-            _("Number of people"),
-            _("that the design is planned on"),
-            f"{planning.n_units}",
-            "number",
-            spec.units.name,
-        )
-        whole.append(n)
-    if spec.registration.wait_days is not None:
-        wait = spec.registration.wait_days
-        whole.append(
-            Field(
-                "registration.wait_days",
-                _("Late events"),
-                _("days to wait before the close"),
-                f"{wait}",
-                "number",
-                _("days"),
-            )
-        )
-    yield _("The study"), whole
+    waves = () if standing is None else standing.waves
+    opened = {wave.id for wave in waves if wave.state != "not open"}
+    yield _("The study"), list(_of_study(spec))
     for place, wave in enumerate(spec.waves):
-        row = opened.get(wave.id)
-        lock = "" if row is None else _("Opened; cannot be changed by anyone.")
+        lock = _("Opened; cannot be changed by anyone.") if wave.id in opened else ""
         yield wave.name, list(_of_wave(place, wave, lock))
     for name, schedule in spec.schedules.items():
-        users = [wave for wave in spec.waves if wave.schedule == name]
-        lock = _("A wave that is open sends by it.") if any(w.id in opened for w in users) else ""
-        shown = f"{schedule.at:%H:%M}"
-        rows = []
-        if shown:
-            rows.append(
-                Field(
-                    f"schedules.{name}.at",
-                    _("Sent at"),
-                    _("each person's own time"),
-                    shown,
-                    "time",
-                    lock=lock,
-                )
-            )
-        if getattr(schedule, "weeks", None):
-            rows.append(
-                Field(
-                    f"schedules.{name}.weeks",
-                    _("For"),
-                    _("from the wave's start"),
-                    f"{schedule.weeks}",
-                    "number",
-                    _("weeks"),
-                    lock=lock,
-                )
-            )
-        if rows:
-            yield _("Schedule %(name)s") % {"name": name}, rows
+        used = any(wave.schedule == name and wave.id in opened for wave in spec.waves)
+        lock = _("A wave that is open sends by it.") if used else ""
+        yield _("Schedule %(name)s") % {"name": name}, list(_of_schedule(name, schedule, lock))
+
+
+def _of_study(spec: StudySpec) -> Iterator[Field]:
+    study, wait = spec.study, spec.registration.wait_days
+    yield Field("study.title", _("Title"), _("as reports print it"), study.title)
+    yield Field("study.time_zone", _("Time zone"), _("of people who bring none"), study.time_zone)
+    if spec.planning is not None:
+        n, hint = f"{spec.planning.n_units}", _("that the design is planned on")
+        yield Field("planning.n_units", _("Number of people"), hint, n, "number", spec.units.name)
+    if wait is not None:
+        hint = _("days to wait before the close")
+        yield Field(
+            "registration.wait_days", _("Late events"), hint, f"{wait}", "number", _("days")
+        )
+
+
+def _of_schedule(name: str, schedule: Schedule, lock: str) -> Iterator[Field]:
+    path, at = f"schedules.{name}", f"{schedule.at:%H:%M}"
+    yield Field(f"{path}.at", _("Sent at"), _("each person's own time"), at, "time", lock=lock)
+    if schedule.weeks:
+        weeks, hint = f"{schedule.weeks}", _("from the wave's start")
+        yield Field(f"{path}.weeks", _("For"), hint, weeks, "number", _("weeks"), lock)
 
 
 def _of_wave(place: int, wave: Any, lock: str) -> Iterator[Field]:

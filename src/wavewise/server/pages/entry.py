@@ -1,4 +1,4 @@
-"""The way in for one person alone: a token that works once, then a signed cookie."""
+"""The way in and out; for one person alone a token that works once, then a signed cookie."""
 
 import hashlib
 import hmac
@@ -6,12 +6,13 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, get_args
 
 from starlette.requests import Request
 
 from wavewise.server.pages.forms import Form
-from wavewise.server.pages.routes import Go, Person, Right, Visit
+from wavewise.server.pages.routes import Answer, Go, Person, Right, Screen, Visit, screen, step
 
 __all__ = ["COOKIE", "Alone", "signed", "unsigned"]
 
@@ -82,3 +83,33 @@ class Alone:
         with self._lock:
             self._sessions.pop(session or "", None)
         return Go("/sign-in", cookies={COOKIE: ""})
+
+
+# Screens of the way in and out.
+
+
+@screen("/enter", "open")
+def enter(visit: Visit) -> Answer:
+    """The address that the program prints: its token opens the studies, once."""
+    token = visit.request.query_params.get("token", "")
+    found = visit.keeper.sign_in(visit.request, Form({"token": token}))
+    return found or Screen("sign_in.html", {"wrong": True}, 401)
+
+
+@screen("/sign-in", "open")
+def sign_in(_visit: Visit) -> Answer:
+    """Who has no session."""
+    return Screen("sign_in.html", {"wrong": False})
+
+
+@step("/sign-in", "open", "", back="/sign-in")
+def sign_in_by_form(visit: Visit) -> Answer:
+    """The token, or what accounts ask for."""
+    found = visit.keeper.sign_in(visit.request, visit.form)
+    return found or replace(Screen("sign_in.html", {"wrong": True}), status=401)
+
+
+@step("/sign-out", "open", "", back="/sign-in")
+def sign_out(visit: Visit) -> Answer:
+    """The session ends."""
+    return visit.keeper.sign_out(visit.request)
