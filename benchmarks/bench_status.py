@@ -35,13 +35,19 @@ id = "id"
 id = "a"
 channel = "sms"
 text.en = "Hello"
+[schedules.weekly]
+days = ["mon"]
+at = "17:00"
+weeks = 4
 [[outcomes]]
 id = "login"
+primary = true
 kind = "any"
 event = "login"
 [[waves]]
 id = "one"
 starts = 2026-01-01
+schedule = "weekly"
 window_days = 30
 control_share = 0.5
 arms = ["a"]
