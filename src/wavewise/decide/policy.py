@@ -78,6 +78,8 @@ class Policy(Result, kind="policy"):
         Sorted hashes of the units it was learned from; empty where they are not known.
     version : str
         Version of Wavewise that made it.
+    observational : str or None
+        Why it was learned from no experiment, a sentence, where arms were not randomized.
     """
 
     name: str
@@ -85,6 +87,20 @@ class Policy(Result, kind="policy"):
     trained_on: str | None = None
     trained_rows: npt.NDArray[np.uint64] = field(default_factory=_no_rows)
     version: str = __version__
+    observational: str | None = None
+
+    @classmethod
+    def learned_from(cls, learned: Any, rule: Rule, name: str) -> "Policy":
+        """The policy of a rule that was learned from a model, a table of effects or scores."""
+        origin = learned.provenance
+        rows = np.asarray(getattr(learned, "trained_rows", ()), dtype=np.uint64)
+        return cls(
+            name=name,
+            rule=rule,
+            trained_on=origin.data_hash,
+            trained_rows=np.sort(rows),
+            observational=origin.observational,
+        )
 
     @property
     def kind(self) -> str:
@@ -217,6 +233,8 @@ class Policy(Result, kind="policy"):
             "trained_on": self.trained_on,
             "made_by": self.version,
         }
+        if self.observational is not None:  # policies of experiments keep their hash
+            text["observational"] = self.observational
         return text, {"trained_rows": self.trained_rows, **self.rule.to_arrays()}
 
     def to_bytes(self) -> bytes:
@@ -247,6 +265,7 @@ def load_policy(path: Source) -> Policy:
             trained_on=text["trained_on"],
             trained_rows=read_only(arrays["trained_rows"]),
             version=text["made_by"],
+            observational=text.get("observational"),
         )
     except (KeyError, ValueError) as error:
         raise InputError(_NO_POLICY) from error
@@ -310,12 +329,7 @@ def uniform_best(learned: Any, *, name: str = "best", higher_is_better: bool = T
         raise DecisionError("no arm has an estimated effect; needed at least one")
     sign = 1.0 if higher_is_better else -1.0
     best = max(sorted(means), key=lambda arm: sign * means[arm])
-    return Policy(
-        name=name,
-        rule=FixedRule((best,), (1.0,)),
-        trained_on=learned.provenance.data_hash,
-        trained_rows=_rows(learned),
-    )
+    return Policy.learned_from(learned, FixedRule((best,), (1.0,)), name)
 
 
 def random_policy(arms: Sequence[Any] | Mapping[Any, float], *, name: str = "random") -> Policy:
@@ -375,7 +389,8 @@ def personalize(model: Any, *, name: str = "personalized", allow_control: bool =
     Manski (2004), *Statistical treatment rules for heterogeneous populations*.
     """
     known = checked_model(model)
-    return _policy(known, BestForUnit(_preference(known), allow_control), name)
+    rule = ModelRule(known, BestForUnit(_preference(known), allow_control))
+    return Policy.learned_from(known, rule, name)
 
 
 def safe_policy(
@@ -413,7 +428,7 @@ def safe_policy(
     if default not in known.arms:
         raise InputError(f"best: found '{default}'; needed one of {', '.join(known.arms)}")
     chooser = BestIfSure(known.arms.index(default), float(ndtri(level)), _preference(known))
-    return _policy(known, chooser, name)
+    return Policy.learned_from(known, ModelRule(known, chooser), name)
 
 
 def best_on_average(model: EffectModel) -> str:
@@ -424,19 +439,6 @@ def best_on_average(model: EffectModel) -> str:
 def _preference(model: EffectModel) -> tuple[int, ...]:
     means = np.asarray(model.effects_oob).mean(axis=0)
     return tuple(sorted(range(means.size), key=lambda arm: (-means[arm], model.arms[arm])))
-
-
-def _policy(model: EffectModel, chooser: Chooser, name: str) -> Policy:
-    return Policy(
-        name=name,
-        rule=ModelRule(model, chooser),
-        trained_on=model.provenance.data_hash,
-        trained_rows=_rows(model),
-    )
-
-
-def _rows(learned: Any) -> Any:
-    return np.sort(np.asarray(getattr(learned, "trained_rows", ()), dtype=np.uint64))
 
 
 def _average_effects(learned: Any) -> dict[str, float]:
@@ -514,12 +516,7 @@ def target(
     else:
         where, share = _price_of_budget(np.asarray(known.effects_oob), given, budget)
         chooser = replace(chooser, price=where, share_at_price=share)
-    return Policy(
-        name=name,
-        rule=ModelRule(known, chooser),
-        trained_on=known.provenance.data_hash,
-        trained_rows=np.sort(np.asarray(getattr(known, "trained_rows", ()), dtype=np.uint64)),
-    )
+    return Policy.learned_from(known, ModelRule(known, chooser), name)
 
 
 def _allowed(model: EffectModel, arms: Any) -> Any:

@@ -109,10 +109,9 @@ def policy_tree(
     binned, ends = n_bins is not None, list(cuts.values())
     grower = _Grower(tuple(cuts), ends, names, bins, gains, step, min_leaf, binned)
     rule = TreeRule(grower.grow(np.arange(len(values)), depth)[0], names)
-    rows = getattr(scores, "trained_rows", np.empty(0, dtype=np.uint64))
-    origin = getattr(scores, "provenance", None)
-    used = hash_arrays(scores=values, bins=bins) if origin is None else origin.data_hash
-    return Policy(name=name, rule=rule, trained_on=used, trained_rows=np.sort(rows))
+    if hasattr(scores, "provenance"):
+        return Policy.learned_from(scores, rule, name)
+    return Policy(name=name, rule=rule, trained_on=hash_arrays(scores=values, bins=bins))
 
 
 class _Grower:

@@ -310,7 +310,7 @@ class Result(Record):
 
 def _mark(result: Any) -> list[str]:
     """That a result is observational, where it is."""
-    found = getattr(getattr(result, "provenance", None), "observational", None)
+    found = getattr(getattr(result, "provenance", result), "observational", None)
     return [found] if found else []
 
 

@@ -1,5 +1,7 @@
 """Propensities that are not known: estimates, overlap, trimming, and the mark on every result."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -106,6 +108,22 @@ def test_every_result_says_that_it_is_observational() -> None:
         assert "experiment" not in text.lower(), type(result)
         assert result.facts()["provenance"]["observational"].startswith("Observational")
         assert type(result).from_dict(result.to_dict()).provenance == result.provenance
+
+
+def test_policies_learned_from_it_say_so_in_their_file_too(tmp_path: Path) -> None:
+    X, arm, outcome, share = programme(800)
+    known = pl.DataFrame({"none": 1 - share, "sms": share})
+    for propensity, marked in (("estimate", True), (known, False)):
+        options = {"propensity": propensity, "control": "none"}
+        scores = ww.evaluate.doubly_robust_scores(X, arm, outcome, **options)
+        rng = np.random.default_rng(1)
+        forest = ww.estimate.causal_forest(X, arm, outcome, n_trees=50, rng=rng, **options)
+        tree = ww.decide.policy_tree({"x": X["x"]}, scores, depth=1)
+        for policy in (tree, ww.decide.personalize(forest), ww.decide.safe_policy(forest)):
+            policy.save(tmp_path / "policy")
+            again = ww.decide.load_policy(tmp_path / "policy")
+            assert ("Observational: arms were not" in again.summary()) is marked
+            assert again.hash == policy.hash
 
 
 def test_known_propensities_leave_no_mark() -> None:
