@@ -13,7 +13,6 @@ import numpy.typing as npt
 from wavewise.decide.choosers import (
     BestForUnit,
     BestIfSure,
-    Chooser,
     WorthItsCost,
     checked_costs,
     priced,
