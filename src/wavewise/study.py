@@ -478,6 +478,7 @@ class OpenStudy:
         exploratory: bool = False,
         accept_late: bool = False,
         accept_incomplete: bool = False,
+        dry_run: bool = False,
     ) -> "Result":
         """Randomize a wave: all of its units, or none.
 
@@ -491,6 +492,8 @@ class OpenStudy:
             Whether to open it although messages are late already, and will not be sent.
         accept_incomplete : bool
             Whether to freeze facts although events that they count may still arrive.
+        dry_run : bool
+            Whether only to show the draw and its checks, as they would be now.
         """
         from wavewise.workflow.run.open_wave import open_wave
 
@@ -500,6 +503,7 @@ class OpenStudy:
             exploratory=exploratory,
             accept_late=accept_late,
             accept_incomplete=accept_incomplete,
+            dry_run=dry_run,
         )
 
     def wave_close(
@@ -715,11 +719,17 @@ class OpenStudy:
             reading=reading,
         )
 
-    def status(self) -> "Result":
-        """Messages due, sent, delivered and failed; opt-outs; what reached people."""
+    def status(self, *, counts: bool = False) -> "Result":
+        """Messages due, sent, delivered and failed; opt-outs; what reached people.
+
+        Parameters
+        ----------
+        counts : bool
+            Whether only to count messages, without what they did: at once, also while it runs.
+        """
         from wavewise.workflow.send.status import status
 
-        return status(self._study)
+        return status(self._study, counts_only=counts)
 
     # Learn.
 
@@ -830,7 +840,7 @@ class OpenStudy:
 
         return record_opt_out(self._study, unit, channel)
 
-    def preview(self, wave: str, *, unit: str | None = None) -> "Result":
+    def preview(self, wave: str, *, unit: str | None = None, units: int = 1) -> "Result":
         """Every message of a wave as one unit would get it, with its length and due times.
 
         Parameters
@@ -839,10 +849,13 @@ class OpenStudy:
             Id of a wave in the study file.
         unit : str, optional
             The unit's id; the first unit by default.
+        units : int
+            Number of units drawn by the seed, each with one message in turn; 1 shows all messages
+            as one unit would get them.
         """
         from wavewise.workflow.send.preview import preview
 
-        return preview(self._seen, wave, unit)
+        return preview(self._seen, wave, unit, n_units=units)
 
     def send(self, *, until_done: bool = False, key_file: PathLike | None = None) -> "Result":
         """Send what is due, each message at most once; several workers may run at a time.

@@ -122,6 +122,9 @@ def wave_open(
             "--accept-incomplete", help="Open it although events that facts count may still arrive."
         ),
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the draw and its checks; keep nothing.")
+    ] = False,
     store: StoreUrl = None,
 ) -> None:
     """Randomize a wave: all of its units, or none."""
@@ -233,7 +236,13 @@ def withdraw(
 
 
 @verb("status", "wavewise status my-study")
-def status(folder: Folder, store: StoreUrl = None) -> None:
+def status(
+    folder: Folder,
+    counts: Annotated[
+        bool, typer.Option("--counts", help="Only counts of messages: at once, also while it runs.")
+    ] = False,
+    store: StoreUrl = None,
+) -> None:
     """Show messages sent and received, failures, opt-outs."""
 
 

@@ -84,6 +84,9 @@ def preview(
     unit: Annotated[
         str | None, typer.Option("--unit", metavar="ID", help="The first unit by default.")
     ] = None,
+    units: Annotated[
+        int, typer.Option(min=1, max=1_000, help="So many units, each with one message.")
+    ] = 1,
     store: StoreUrl = None,
 ) -> None:
     """Show a wave's messages as one unit would get them."""

@@ -1,9 +1,9 @@
 """Where a study stands, and which step comes next: read from counts, never from rows of people."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import polars as pl
 
@@ -56,15 +56,23 @@ class WaveStanding:
     closed_at: datetime | None
     window_ends: datetime | None  # From then on it can be closed.
     close_planned: datetime | None  # The same, after the registered wait for late data.
-    is_analyzed: bool
-    is_decided: bool | None  # None: nothing follows from it.
-    is_evaluated: bool | None  # None: it tests no policies.
+    needs_decision: bool  # Later waves, or the final choice, follow from it.
+    needs_evaluation: bool  # It tests policies.
+    # What was found last, as the verbs print it for machines.
+    analysis: Mapping[str, Any] | None = field(repr=False)
+    decision: Mapping[str, Any] | None = field(repr=False)
+    evaluation: Mapping[str, Any] | None = field(repr=False)
 
     @property
     def is_done(self) -> bool:
         """Whether nothing of it is left to do."""
-        needed = (self.is_analyzed, self.is_decided, self.is_evaluated)
-        return self.state == "closed" and all(one is not False for one in needed)
+        return self.state == "closed" and not any(
+            (
+                self.analysis is None,
+                self.needs_decision and self.decision is None,
+                self.needs_evaluation and self.evaluation is None,
+            )
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +129,10 @@ def standing(study: Study) -> Standing:
 
 
 def _wave(study: Study, wave: Wave, row: WaveRow | None) -> WaveStanding:
-    kept = study.store.results.latest
+    def kept(wave_id: str, kind: str) -> Mapping[str, Any] | None:
+        found = study.store.results.latest(wave_id, kind)
+        return None if found is None else found.payload
+
     counts = row.details.get("counts", ()) if row is not None else ()
     starts_at = row.starts_at if row is not None else None
     ends = None if starts_at is None else starts_at + timedelta(days=study.spec.decided_after(wave))
@@ -140,9 +151,11 @@ def _wave(study: Study, wave: Wave, row: WaveRow | None) -> WaveStanding:
         closed_at=None if row is None else row.closed_at,
         window_ends=ends,
         close_planned=None if ends is None else ends + wait,
-        is_analyzed=kept(wave.id, "analysis") is not None,
-        is_decided=None if kind is None else kept(*kind) is not None,
-        is_evaluated=(kept(wave.id, "evaluation") is not None) if tests else None,
+        needs_decision=kind is not None,
+        needs_evaluation=tests,
+        analysis=kept(wave.id, "analysis") if row is not None else None,
+        decision=None if kind is None or row is None else kept(*kind),
+        evaluation=kept(wave.id, "evaluation") if tests and row is not None else None,
     )
 
 
@@ -189,13 +202,13 @@ def _steps(
                 yield NextStep("observe")
             yield NextStep("wave_close", wave.id, wave.window_ends)
             return
-        if not wave.is_analyzed:
+        if wave.analysis is None:
             yield NextStep("analyze", wave.id)
             return
-        if wave.is_decided is False:
+        if wave.needs_decision and wave.decision is None:
             yield NextStep("decide", wave.id)
             return
-        if wave.is_evaluated is False:
+        if wave.needs_evaluation and wave.evaluation is None:
             yield NextStep("evaluate", wave.id)
             return
     yield NextStep("report")

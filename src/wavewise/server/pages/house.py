@@ -1,5 +1,6 @@
 """The folder that the pages serve: its studies, each opened once."""
 
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class House:
     ) -> None:
         self.door, self.folder, self.clock = door, folder.resolve(), clock
         self.key_file, self.store = key_file, store
-        self._own_clock = clock
+        self._private: tempfile.TemporaryDirectory[str] | None = None
         self._open: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -86,6 +87,13 @@ class House:
         """Every study."""
         return filter(None, map(self.place, self.names()))
 
+    def private_folder(self) -> Path:
+        """Where files wait between two steps; only this account reads it, and it ends with us."""
+        with self._lock:
+            if self._private is None:
+                self._private = tempfile.TemporaryDirectory(prefix="wavewise-")
+            return Path(self._private.name)
+
     def new_folder(self, name: str) -> Path:
         """Folder of a study to make."""
         if not name or len(name) > 60 or not all(c.isalnum() or c in "-_" for c in name):
@@ -115,3 +123,6 @@ class House:
             for study in self._open.values():
                 study.close()
             self._open.clear()
+            if self._private is not None:
+                self._private.cleanup()
+                self._private = None

@@ -44,6 +44,10 @@ class Words:
         local = moment.astimezone(self._zone)
         return f"{local:%a} {local.day} {local:%b %Y, %H:%M}"
 
+    def when_iso(self, text: str) -> str:
+        """The same for a time as text."""
+        return self.when(datetime.fromisoformat(text))
+
     def day(self, moment: Any, otherwise: str = "") -> str:
         """A day, as ``Mon 13 Nov 2023``."""
         if moment is None:
@@ -152,6 +156,9 @@ def wave_steps(visit: Visit, standing: Any) -> tuple[Mapping[str, Any], ...]:
     ]
     if imported:
         prepare.pop(2)
+    else:
+        state = "doc" if has_people else "wait"
+        prepare.append(_item(visit, "events", gettext("Events"), state))
     groups = [{"label": gettext("Prepare"), "items": prepare}]
     reached = False
     for wave in standing.waves:

@@ -65,6 +65,7 @@ class OpenedWave(VerbResult):
     due: tuple[Mapping[str, Any], ...]  # Of each send, when it is due over all time zones.
     without_address: Mapping[str, int]  # Channel: units that it cannot reach.
     notes: tuple[str, ...]  # When messages are due, who has no address, what is odd of people.
+    is_dry_run: bool = False  # Nothing was kept.
 
     @property
     def _has_halves(self) -> bool:
@@ -88,6 +89,7 @@ class OpenedWave(VerbResult):
 
     def summary(self) -> str:
         """Counts by arm, checks, and when messages are due."""
+        done = "Would open" if self.is_dry_run else "Opened"
         mark = " EXPLORATORY: the spec is not registered." if self.exploratory else ""
         strata = f"{self.n_strata:,} {'stratum' if self.n_strata == 1 else 'strata'}"
         names = ["arm", "assigned", "expected", *(["of them held out"] if self._has_halves else [])]
@@ -102,10 +104,11 @@ class OpenedWave(VerbResult):
         ]
         return "\n".join(
             [
-                f"Opened wave {self.wave}: {self.n_units:,} {self.units} in {strata}.{mark}",
+                f"{done} wave {self.wave}: {self.n_units:,} {self.units} in {strata}.{mark}",
                 text_table(names, rows),
                 *(f"{check.name}: {check.verdict}. {check.text}" for check in self.checks),
                 *self.notes,
+                *(["Nothing was kept: this was a dry run."] if self.is_dry_run else []),
             ]
         )
 
@@ -138,10 +141,12 @@ def open_wave(
     exploratory: bool = False,
     accept_late: bool = False,
     accept_incomplete: bool = False,
+    dry_run: bool = False,
 ) -> OpenedWave:
     """Assign every unit of a wave to an arm, and keep it with its probability.
 
-    What each unit looks like is frozen with it: events that come later change nothing.
+    What each unit looks like is frozen with it: events that come later change nothing. A dry run
+    shows the draw as it would be now, and keeps nothing.
     """
     opening = read_opening(study, study.wave(wave_id), exploratory=exploratory)
     _require_facts(study, opening, accept_incomplete=accept_incomplete)
@@ -151,7 +156,8 @@ def open_wave(
     drawn = draw_wave(opening)
     checks = opening_checks(opening.units, drawn.rows["arm"], opening.shares)
     row = wave_row(opening, drawn, checks, study.clock())
-    study.store.waves.open(row, drawn.rows, facts=encoded_facts(opening.people))
+    if not dry_run:
+        study.store.waves.open(row, drawn.rows, facts=encoded_facts(opening.people))
     return OpenedWave(
         wave=wave_id,
         n_units=drawn.rows.height,
@@ -168,6 +174,7 @@ def open_wave(
             *plan.lines,
             *people_notes(study, opening.people, [opening.wave]),
         ),
+        is_dry_run=dry_run,
     )
 
 

@@ -14,6 +14,7 @@ from wavewise.design.versions import spec_hash
 from wavewise.errors import Fault, InputError
 from wavewise.fieldwork.rendering import render, sms_length
 from wavewise.fieldwork.schedule import Send
+from wavewise.shared.streams import stream
 from wavewise.workflow.facts import has_facts
 from wavewise.workflow.frames import UnitData
 from wavewise.workflow.result import VerbResult
@@ -91,10 +92,14 @@ def address_lines(study: Study, lacking: dict[str, int], n_units: int) -> tuple[
     )
 
 
-def preview(study: Study, wave_id: str, unit: str | None = None) -> "MessagePreview":
-    """Every message of a wave as a unit would get it, and when."""
+def preview(
+    study: Study, wave_id: str, unit: str | None = None, *, n_units: int = 1
+) -> "MessagePreview":
+    """Every message of a wave as a unit would get it, and when; or one message of each of some."""
     wave = study.sender(wave_id)
     units = message_context(study, wave)
+    if unit is None and n_units > 1 and len(units.ids):
+        return _of_several(study, wave, units, n_units)
     unit_context = units.where(units.ids == unit) if unit is not None else _first(units)
     if not len(unit_context.ids):
         raise InputError(
@@ -110,6 +115,31 @@ def preview(study: Study, wave_id: str, unit: str | None = None) -> "MessagePrev
         ),
         due=tuple(_due(study, wave, zone)),
         note=_note(study, wave),
+    )
+
+
+def _of_several(
+    study: Study, wave: Sender, units: MessageContext, n_units: int
+) -> "MessagePreview":
+    """Units drawn by the seed, rarer languages first; messages in turn."""
+    rng = stream(study.spec.study.seed, wave.id, "preview")
+    order = pl.Series("order", rng.permutation(len(units.ids)))
+    drawn = (
+        pl.DataFrame({"id": units.ids, "language": units.language, "order": order})
+        .sort("order")
+        .with_columns(turn=pl.int_range(pl.len()).over("language"), n=pl.len().over("language"))
+        .sort("turn", "n", "order")
+        .head(n_units)
+    )
+    messages = messages_of(study, wave)
+    shown = []
+    for number, unit_id in enumerate(drawn["id"] if messages else ()):
+        one = units.where(units.ids == unit_id)
+        rows = _as_sent(study, messages[number % len(messages)], one)
+        shown.append({"unit": unit_id, "time_zone": one.time_zone[0], **rows})
+    zone = study.spec.study.time_zone
+    return MessagePreview(
+        wave.id, zone, tuple(shown), tuple(_due(study, wave, zone)), _note(study, wave)
     )
 
 
@@ -231,7 +261,8 @@ def _as_sent(study: Study, message: Message, unit_context: MessageContext) -> di
 
 
 def _lines(sent: Mapping[str, Any]) -> str:
-    head = f"\n{sent['message']} ({sent['channel']}, {sent['language'] or 'no language'})"
+    of = f"{sent['unit']}: " if "unit" in sent else ""
+    head = f"\n{of}{sent['message']} ({sent['channel']}, {sent['language'] or 'no language'})"
     lines = [head]
     lines += [f"  {sent[part]}" for part in ("title", "text") if sent[part]]
     if sent.get("fields"):

@@ -5,4 +5,4 @@ __all__ = ["load"]
 
 def load() -> None:
     """Declare every address."""
-    from wavewise.server.pages.screens import plan, studies  # noqa: F401
+    from wavewise.server.pages.screens import people, plan, results, studies, waves  # noqa: F401
