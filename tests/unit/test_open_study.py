@@ -143,6 +143,8 @@ def test_it_says_where_it_stands_and_what_comes_next(folder: Path) -> None:
     study.wave_close("one", accept=["event-kinds", "event-dates"], reason="a test")
     assert 'Next: study.analyze("one")' in repr(study)
     study.analyze("one")
+    assert 'Next: study.decide("one")' in repr(study)
+    study.decide("one")
     assert 'Next: study.wave_open("two")' in repr(study)
     html = study._repr_html_()
     assert "A small study" in html
