@@ -15,7 +15,11 @@ ROOT = Path(__file__).resolve().parents[1]
 REQUIRE_SYSTEM = os.environ.get("WAVEWISE_REQUIRE_SYSTEM") == "1"
 OPTIONS = {
     "slow": ("--run-slow", "run the full statistical studies too", "a full study"),
-    "full": ("--run-full", "run worked studies and long sets at full size too", "at full size"),
+    "full": (
+        "--run-full",
+        "run worked studies, long sets and whole studies on a server too",
+        "the full set",
+    ),
 }
 # Support modules have names of their own; a warning that they cause is ours.
 SUPPORT = "|".join(sorted(path.stem for path in (ROOT / "tests" / "support").glob("*.py")))

@@ -9,9 +9,11 @@ from postgres_server import new_database
 _NUMBERS = count(1)
 
 
-@pytest.fixture(
-    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)]
-)
+# Whole studies on a server are a part of the full set; `tests/unit/store` has each query on both.
+SERVER = pytest.param("postgresql", marks=[pytest.mark.system, pytest.mark.full])
+
+
+@pytest.fixture(scope="module", params=["sqlite", SERVER])
 def database(request: pytest.FixtureRequest) -> str:
     """Which database the studies of a test are kept in."""
     return str(request.param)

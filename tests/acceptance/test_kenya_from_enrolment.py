@@ -60,7 +60,9 @@ SMALL = Funnel(316, 11, 8, {"wave-1": (4, 5, 70), "wave-2": (9, 11, 60)})
 FULL = Funnel(3_163, 108, 40, {"wave-1": (41, 46, 698), "wave-2": (92, 106, 640)})
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgresql", marks=[pytest.mark.system, pytest.mark.full])]
+)
 def url(request: pytest.FixtureRequest) -> str | None:
     if request.param == "sqlite":
         return None
