@@ -7,6 +7,7 @@
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -983,6 +984,7 @@ class OpenStudy:
         public_url: str | None = None,
         send: bool = False,
         openapi: bool = False,
+        pages: bool = False,
     ) -> "Result":
         """Receive events, inbound messages and opt-outs over HTTP, until it is interrupted.
 
@@ -1000,17 +1002,22 @@ class OpenStudy:
             Whether to send messages that are due, too.
         openapi : bool
             Whether ``/openapi.json`` describes the interface, to everybody.
+        pages : bool
+            Whether to show the pages too, to a team whose members :meth:`team_invite` lets in.
         """
-        from wavewise.server.app import serve
+        import sys
+
+        from wavewise.server.app import Pages, serve
 
         return serve(
-            self._study,
+            self._begun if pages else self._study,
             host=host,
             port=port,
             key_file=_path(key_file),
             public_url=public_url,
             send=send,
             openapi=openapi,
+            pages=Pages(sys.modules[__name__], run_verb) if pages else None,
         )
 
     def keys_make(self, name: str) -> "Result":
@@ -1036,6 +1043,64 @@ class OpenStudy:
         from wavewise.workflow.contacts.keys import revoke_key
 
         return revoke_key(self._study, key_id)
+
+    def team_invite(self, name: str, role: str) -> "Result":
+        """Invite somebody to the pages; the address that it gives works once.
+
+        Parameters
+        ----------
+        name : str
+            What they will sign in with, such as an e-mail address.
+        role : {"owner", "analyst", "field", "viewer"}
+            What they may do.
+        """
+        from wavewise.workflow.team.accounts import invite
+
+        return invite(self._begun, name, role)
+
+    def team_list(self) -> "Result":
+        """List who was invited, who has joined, and as what."""
+        from wavewise.workflow.team.accounts import list_accounts
+
+        return list_accounts(self._begun)
+
+    def team_role(self, name: str, role: str) -> "Result":
+        """Give somebody another role; their sessions end.
+
+        Parameters
+        ----------
+        name : str
+            What they sign in with.
+        role : {"owner", "analyst", "field", "viewer"}
+            What they may do from now on.
+        """
+        from wavewise.workflow.team.accounts import change_role
+
+        return change_role(self._begun, name, role)
+
+    def team_remove(self, name: str) -> "Result":
+        """Close somebody's account; their sessions end, what they did stays in the audit log.
+
+        Parameters
+        ----------
+        name : str
+            What they sign in with.
+        """
+        from wavewise.workflow.team.accounts import remove_account
+
+        return remove_account(self._begun, name)
+
+    def audit(self, *, out: PathLike | None = None) -> "Result":
+        """Who did what, when, from which version of the plan, and why; whether the log is whole.
+
+        Parameters
+        ----------
+        out : path, optional
+            File to write: CSV, or JSON by its ending.
+        """
+        from wavewise.workflow.team.audit import audit
+
+        return audit(self._seen, _path(out))
 
     # What was kept, as frames.
 
@@ -1097,6 +1162,26 @@ class OpenStudy:
         no_wave = pl.DataFrame(schema={"wave": pl.String, "unit_id": pl.String})
         frames = [read(one).select(pl.lit(one).alias("wave"), pl.all()) for one in ids]
         return frame_as(pl.concat([no_wave, *frames], how="diagonal_relaxed"), kind)
+
+
+def run_verb(
+    folder: Path,
+    store: str,
+    verb: str,
+    arguments: Mapping[str, Any],
+    *,
+    ahead: timedelta,
+    progress: Progress,
+) -> str:
+    """What a verb says, in a process of its own; the clock is as far ahead as the server's."""
+    import inspect
+
+    from wavewise.workflow.study import utc_now
+
+    with open_study(folder, store=store, clock=lambda: utc_now() + ahead) as study:
+        method = getattr(study, verb)
+        told = {"progress": progress} if "progress" in inspect.signature(method).parameters else {}
+        return str(method(**arguments, **told).summary())
 
 
 class _Simulations:

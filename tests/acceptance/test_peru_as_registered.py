@@ -15,10 +15,10 @@ from wavewise.design.templates import template_text
 from wavewise.shared.streams import stream
 from wavewise.simulated import FamilyWorld, simulate_families
 from wavewise.workflow.frames import WaveData, wave_data
-from wavewise.workflow.frozen_policies import frozen_policies
 from wavewise.workflow.learn.analyze import analyze
 from wavewise.workflow.learn.decide import decide
 from wavewise.workflow.learn.evaluate import evaluate
+from wavewise.workflow.learn.frozen_policies import frozen_policies
 from wavewise.workflow.prepare.people import import_people
 from wavewise.workflow.prepare.registration import register
 from wavewise.workflow.report.report import write_report

@@ -26,6 +26,9 @@ def serve(
     openapi: Annotated[
         bool, typer.Option("--openapi", help="Describe the interface at /openapi.json.")
     ] = False,
+    pages: Annotated[
+        bool, typer.Option("--pages", help="Also show the pages, to a team with accounts.")
+    ] = False,
     store: StoreUrl = None,
 ) -> None:
     """Receive events, messages and opt-outs over HTTP."""
@@ -69,6 +72,43 @@ def keys_revoke(
     store: StoreUrl = None,
 ) -> None:
     """Revoke an API key."""
+
+
+group("team", "Who may come in by the pages of `serve --pages`.")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="What they sign in with.")]
+Role = Annotated[str, typer.Option("--role", help="owner, analyst, field or viewer.")]
+
+
+@verb("team invite", "wavewise team invite my-study ana@example.org --role owner")
+def team_invite(folder: Folder, name: Name, role: Role, store: StoreUrl = None) -> None:
+    """Invite somebody; the address that it prints works once."""
+
+
+@verb("team list", "wavewise team list my-study")
+def team_list(folder: Folder, store: StoreUrl = None) -> None:
+    """List who was invited, who has joined, and as what."""
+
+
+@verb("team role", "wavewise team role my-study ana@example.org --role viewer")
+def team_role(folder: Folder, name: Name, role: Role, store: StoreUrl = None) -> None:
+    """Give somebody another role; their sessions end."""
+
+
+@verb("team remove", "wavewise team remove my-study ana@example.org")
+def team_remove(folder: Folder, name: Name, store: StoreUrl = None) -> None:
+    """Close somebody's account; what they did stays in the audit log."""
+
+
+@verb("audit", "wavewise audit my-study --out audit.csv")
+def audit(
+    folder: Folder,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="File to write: CSV, or JSON by its ending."),
+    ] = None,
+    store: StoreUrl = None,
+) -> None:
+    """Show who did what, when, and from which version of the plan."""
 
 
 # Data: public files, exports, erasure.

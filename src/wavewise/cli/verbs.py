@@ -124,7 +124,7 @@ STAGES = {
     "Learn": ("analyze", "decide", "evaluate", "report", "compare"),
     "Send": ("contacts", "preview", "send", "outbox", "opt-out"),
     "Data": ("data", "export", "erase", "backup", "restore"),
-    "Serve": ("app", "serve", "keys"),
+    "Serve": ("app", "serve", "keys", "team", "audit"),
 }
 
 

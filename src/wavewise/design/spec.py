@@ -50,6 +50,7 @@ __all__ = [
     "StudySpec",
     "Target",
     "Targeting",
+    "Team",
     "Units",
 ]
 
@@ -421,6 +422,18 @@ class Registration(Frozen):
     """What was not registered in advance, and why."""
 
 
+Step = Literal["register", "open", "send", "close", "decide", "erase"]
+
+
+class Team(Frozen):
+    """What nobody does alone, where a team works in the browser."""
+
+    second_person: tuple[Step, ...] = ()
+    """Steps that a second person confirms before they are done: registering or amending the plan,
+    opening a wave or an enrolment, sending what was stopped, closing a wave, deciding, erasing a
+    person."""
+
+
 STRATUM_SEPARATOR = "|"
 
 
@@ -585,6 +598,8 @@ class StudySpec(Frozen):
     """Texts for the registry page and the pre-analysis plan."""
     imports: Imports = Field(default=Imports(), alias="import")
     """How files are read."""
+    team: Team = Team()
+    """What nobody does alone."""
 
     @property
     def primary(self) -> Outcome:

@@ -19,10 +19,13 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from wavewise.errors import InputError, WavewiseError
 from wavewise.fieldwork.channels.settings import SECRETS_FILE, Secrets
 from wavewise.server import calls, inbound, intake
+from wavewise.server.accounts.keeper import Team
 from wavewise.server.authentication import App, Settings, settings_of
 from wavewise.server.connections import Guesses, Server, UnsignedBytes
 from wavewise.server.errors import add_error_handlers
 from wavewise.server.openapi import KEYED, SCHEMES, door
+from wavewise.server.pages.app import build_pages
+from wavewise.server.pages.house import Door, House
 from wavewise.shared.log import log
 from wavewise.shared.version import __version__
 from wavewise.workflow.contacts.keys import KEY_FILE, find_key_ring
@@ -31,12 +34,18 @@ from wavewise.workflow.send.health import Pulse, health, metrics
 from wavewise.workflow.send.plan import stamp
 from wavewise.workflow.send.worker import require_registered_plan, sending
 from wavewise.workflow.study import STUDY_FILE, Study, read_study_file
+from wavewise.workflow.team.jobs import JobWorker, RunVerb
 
-__all__ = ["build_app", "serve"]
+__all__ = ["Pages", "build_app", "serve"]
 
 
-def build_app(settings: Settings | Callable[[], Settings]) -> FastAPI:
-    """An application that any ASGI server can run; settings that change are asked for anew."""
+def build_app(
+    settings: Settings | Callable[[], Settings], pages: Callable[[Guesses], FastAPI] | None = None
+) -> FastAPI:
+    """An application that any ASGI server can run; settings that change are asked for anew.
+
+    With ``pages``, which share the count of wrong secrets, it shows them at every other address.
+    """
     first = settings if isinstance(settings, Settings) else settings()
     app = FastAPI(
         title="Wavewise",
@@ -53,6 +62,8 @@ def build_app(settings: Settings | Callable[[], Settings]) -> FastAPI:
     add_error_handlers(app)
     for router in (calls.router, intake.router, inbound.router, push_router, health_router):
         app.include_router(router)
+    if pages is not None:
+        app.mount("/", pages(app.state.guesses))
     described = app.openapi
 
     def whole() -> dict[str, Any]:
@@ -131,11 +142,13 @@ def serve(
     public_url: str | None = None,
     send: bool = False,
     openapi: bool = False,
+    pages: "Pages | None" = None,
 ) -> EndedServer:
     """Serve a study until SIGTERM or Ctrl-C; what is being answered is answered first."""
     if send:
         require_registered_plan(study)
-    app = build_app(CurrentSettings(study, key_file, public_url, openapi=openapi))
+    shown = None if pages is None else partial(pages.app, study, key_file, public_url)
+    app = build_app(CurrentSettings(study, key_file, public_url, openapi=openapi), shown)
     server = Server(app, app.state.limits)
     try:
         listening = socket.create_server((host, port), backlog=2_048)
@@ -147,12 +160,38 @@ def serve(
     print(f"Serving {study.folder} at http://{host}:{bound}", flush=True)
     # A server whose worker has ended by itself ends too, with the worker's error.
     end = partial(setattr, server, "should_exit", True)
-    with listening, sending(study, key_file, end) if send else nullcontext() as worker:
+    steps = nullcontext() if pages is None else pages.worker(study)
+    with listening, steps, sending(study, key_file, end) if send else nullcontext() as worker:
         if worker is not None:
             app.state.pulse = worker.pulse
             server.on_stop = worker.stop  # with the signal, not with the last open request
         server.run(sockets=[listening])
     return EndedServer(host, bound)
+
+
+@dataclass(frozen=True)
+class Pages:
+    """What the pages of a team need besides the study: the door in Python, and a verb by itself."""
+
+    door: Door
+    run: RunVerb
+
+    def app(
+        self, study: Study, key_file: Path | None, public_url: str | None, guesses: Guesses
+    ) -> FastAPI:
+        """The pages; their house is closed with the study's database."""
+        url = _url(study)
+        house = House(self.door, study.folder, study.clock, key_file=key_file, store=url)
+        secure = (public_url or "").startswith("https://")
+        return build_pages(house, Team(study, guesses), secure=secure)
+
+    def worker(self, study: Study) -> JobWorker:
+        """Whoever takes long steps."""
+        return JobWorker(study, _url(study), self.run)
+
+
+def _url(study: Study) -> str:
+    return study.store.engine.url.render_as_string(hide_password=False)
 
 
 class CurrentSettings:

@@ -21,10 +21,10 @@ from wavewise.shared.streams import stream
 from wavewise.shared.text_tables import text_table
 from wavewise.simulated import FamilyWorld, Season, simulate_families
 from wavewise.workflow.frames import HELD_OUT, wave_data
-from wavewise.workflow.frozen_policies import frozen_policies
 from wavewise.workflow.learn.analyze import analyze
 from wavewise.workflow.learn.decide import decide
 from wavewise.workflow.learn.evaluate import evaluate
+from wavewise.workflow.learn.frozen_policies import frozen_policies
 from wavewise.workflow.prepare.people import import_people
 from wavewise.workflow.prepare.registration import register
 from wavewise.workflow.report.contents import SimulatedTruth

@@ -41,6 +41,7 @@ from wavewise.design.spec import (
     StudySpec,
     Target,
     Targeting,
+    Team,
     Units,
 )
 from wavewise.design.waves import (
@@ -94,6 +95,7 @@ MODELS: dict[str, tuple[type[BaseModel], ...]] = {
     "[registration]": (Registration,),
     "registration.investigators": (Investigator,),
     "registration.irb": (Approval,),
+    "[team]": (Team,),
 }
 
 

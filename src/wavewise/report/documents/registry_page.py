@@ -119,7 +119,7 @@ def _is_plan(change: Change) -> bool:
         place[0] == "registration"
     ):  # the other texts are fields of the form, which say it themselves
         return place[1] in {"wait_days", "if_data_late"}
-    return place[0] != "import"
+    return place[0] not in {"import", "team"}
 
 
 # The page.
@@ -288,7 +288,7 @@ _SECTIONS = {
     "messages": "Message", "arms": "Arm", "schedules": "Schedule", "keywords": "Opt-out keywords",
     "outcomes": "Outcome", "models": "Model", "waves": "Wave", "analysis": "Analysis",
     "decision": "Decision", "planning": "Planning", "registration": "Registration",
-    "import": "Reading of files",
+    "import": "Reading of files", "team": "Second person",
 }  # fmt: skip
 _NAMED = {"derived", "flows", "schedules", "models"}  # Tables by name: their first key is a name.
 _KEYS = {

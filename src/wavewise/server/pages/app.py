@@ -32,6 +32,7 @@ from wavewise.server.pages.routes import (
     Doorkeeper,
     File,
     Go,
+    Instead,
     Page,
     Person,
     Route,
@@ -68,8 +69,11 @@ _NOBODY = Person("", frozenset({"open"}))
 _SAID = "wavewise_said"  # What was done, told once on the next screen.
 
 
-def build_pages(house: House, keeper: Doorkeeper) -> FastAPI:
-    """The pages of a house: every declared address, each behind its right."""
+def build_pages(house: House, keeper: Doorkeeper, *, secure: bool = False) -> FastAPI:
+    """The pages of a house: every declared address, each behind its right.
+
+    With ``secure`` cookies go over TLS alone, also where a proxy speaks it for us.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> Any:
@@ -79,7 +83,7 @@ def build_pages(house: House, keeper: Doorkeeper) -> FastAPI:
     app = FastAPI(
         title="Wavewise", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan
     )
-    app.state.house, app.state.keeper = house, keeper
+    app.state.house, app.state.keeper, app.state.secure = house, keeper, secure
     screens.load()
     for name, kind in _STATIC.items():
         app.add_route(f"/static/{name}", _static(name, kind), methods=["GET"])
@@ -154,6 +158,8 @@ def _respond(visit: Visit) -> Response:
     visit.said = unquote(visit.request.cookies.get(_SAID, ""))
     try:
         answer = _as_response(visit, visit.route.answer(visit))
+    except Instead as waits:
+        return _as_response(visit, waits.go)
     except WavewiseError as error:
         visit.error = error
         return _told(visit, error)
@@ -191,7 +197,7 @@ def _as_response(visit: Visit, found: Answer) -> Response:
                 value,
                 httponly=True,
                 samesite="strict",
-                secure=visit.request.url.scheme == "https",
+                secure=visit.request.app.state.secure or visit.request.url.scheme == "https",
                 max_age=None if value else 0,
             )
         return answer
@@ -199,6 +205,9 @@ def _as_response(visit: Visit, found: Answer) -> Response:
         policy = {"Content-Security-Policy": REPORT} if found.is_report else {}
         return HTMLResponse(found.html, headers=policy)
     if isinstance(found, File):
+        kept = {"Content-Disposition": f'attachment; filename="{found.name}"'}
+        if isinstance(found.path, bytes):
+            return Response(found.path, media_type=found.media_type, headers=kept)
         return FileResponse(found.path, media_type=found.media_type, filename=found.name)
     return _shown(visit, found)
 

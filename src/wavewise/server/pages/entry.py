@@ -38,6 +38,8 @@ class Alone:
     The token works once; sessions live in this process, and end with it.
     """
 
+    by_token = True
+
     def __init__(self, name: str = "owner", now: Callable[[], float] = time.time) -> None:
         self._name, self._now = name, now
         self._key = secrets.token_bytes(32)

@@ -8,6 +8,7 @@ roles, a second person, a log and long steps can be added.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -24,6 +25,7 @@ __all__ = [
     "Doorkeeper",
     "File",
     "Go",
+    "Instead",
     "Page",
     "Person",
     "Right",
@@ -34,8 +36,11 @@ __all__ = [
     "step",
 ]
 
-# What somebody may do. "open" needs nobody; "freeze" is a step that cannot be undone.
-Right: TypeAlias = Literal["open", "see", "edit", "field", "send", "freeze", "keys"]
+# What somebody may do. "open" needs nobody; "freeze" is a step that cannot be undone; "export"
+# takes research data out.
+Right: TypeAlias = Literal[
+    "open", "see", "edit", "field", "send", "freeze", "export", "erase", "keys", "accounts"
+]
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Page:
 class File:
     """A file to keep."""
 
-    path: Path
+    path: Path | bytes  # Or what it holds, where it lies nowhere.
     name: str
     media_type: str = "application/octet-stream"
 
@@ -83,6 +88,14 @@ class Go:
 
 
 Answer: TypeAlias = Screen | Page | File | Go
+
+
+class Instead(Exception):  # noqa: N818  (nothing is wrong)
+    """A step that is not taken now, but waits: where that is shown."""
+
+    def __init__(self, go: Go) -> None:
+        super().__init__(go.path)
+        self.go = go
 
 
 @dataclass
@@ -120,7 +133,7 @@ class Visit:
         """Carry out a verb of the study: the route's own, or the one that is named."""
         name = verb or self.route.verb
         method = getattr(self.study, name)
-        return self.keeper.carry_out(self, name, lambda: method(*arguments, **options))
+        return self.keeper.carry_out(self, name, partial(method, *arguments, **options))
 
     def url(self, rest: str = "") -> str:
         """Address of a screen of this study."""
@@ -129,6 +142,8 @@ class Visit:
 
 class Doorkeeper(Protocol):
     """Who asks, and how a step of theirs is carried out."""
+
+    by_token: bool  # Whether a token lets in, rather than a name and a password.
 
     def who(self, request: "Request") -> Person | None:
         """The person who is signed in, if anybody is."""

@@ -31,8 +31,8 @@ from wavewise.shared.inputs import encode
 from wavewise.shared.results import FloatArray, IntArray, NotEstimable
 from wavewise.shared.text_tables import text_table
 from wavewise.workflow.frames import HELD_OUT, ClosedWaves, WaveData, outcome_values, read_closed
-from wavewise.workflow.frozen_policies import frozen_policies, policy_rules
 from wavewise.workflow.learn.effects import effects_of
+from wavewise.workflow.learn.frozen_policies import frozen_policies, policy_rules
 from wavewise.workflow.learn.policies import Learner, read_learner
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.study import Study

@@ -24,8 +24,8 @@ from wavewise.shared.results import FloatArray, NotEstimable
 from wavewise.shared.streams import stream
 from wavewise.shared.text_tables import text_table
 from wavewise.workflow.frames import ClosedWaves, WaveData, outcome_values, read_closed, stack
-from wavewise.workflow.frozen_policies import KIND, POLICY_FOLDER
 from wavewise.workflow.learn.effects import effects_of
+from wavewise.workflow.learn.frozen_policies import KIND, POLICY_FOLDER
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.study import Study
 

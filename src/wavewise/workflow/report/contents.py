@@ -36,7 +36,6 @@ from wavewise.shared.version import __version__
 from wavewise.store import ResultRow, VersionRow, WaveRow
 from wavewise.store.waves import ACCEPTED, REOPENED
 from wavewise.workflow.frames import ClosedWaves, closed_waves, read_closed
-from wavewise.workflow.frozen_policies import policy_rules
 from wavewise.workflow.intake import after_closing
 from wavewise.workflow.learn.adaptive import adaptive_waves
 from wavewise.workflow.learn.decide import wave_that_learns
@@ -47,6 +46,7 @@ from wavewise.workflow.learn.effects import (
     read_field_records,
 )
 from wavewise.workflow.learn.evaluate import EVALUATION
+from wavewise.workflow.learn.frozen_policies import policy_rules
 from wavewise.workflow.learn.posteriors import (
     evidence_of,
     model_check,

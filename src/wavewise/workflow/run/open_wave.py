@@ -24,7 +24,7 @@ from wavewise.shared.text_tables import text_table
 from wavewise.store import WaveRow
 from wavewise.workflow.facts import WaveFacts
 from wavewise.workflow.frames import UNITS_AS_OF, UnitData, UnitDesign, encoded_facts, units_for
-from wavewise.workflow.frozen_policies import frozen_policies
+from wavewise.workflow.learn.frozen_policies import frozen_policies
 from wavewise.workflow.learn.posteriors import shares_of_strata
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.run.data_check import people_notes

@@ -5,4 +5,11 @@ __all__ = ["load"]
 
 def load() -> None:
     """Declare every address."""
-    from wavewise.server.pages.screens import people, plan, results, studies, waves  # noqa: F401
+    from wavewise.server.pages.screens import (  # noqa: F401
+        people,
+        plan,
+        results,
+        studies,
+        team,
+        waves,
+    )

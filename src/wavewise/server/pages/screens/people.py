@@ -109,14 +109,14 @@ def people(visit: Visit) -> Answer:
     )
 
 
-@step("/studies/{study}/people/look", "edit", "people_import", back="/studies/{study}/people")
+@step("/studies/{study}/people/look", "field", "people_import", back="/studies/{study}/people")
 def look_at_people(visit: Visit) -> Answer:
     """How each column of a file would be read."""
     _look(visit)
     return people(visit)
 
 
-@step("/studies/{study}/people", "edit", "people_import", back="/studies/{study}/people")
+@step("/studies/{study}/people", "field", "people_import", back="/studies/{study}/people")
 def bring_people(visit: Visit) -> Answer:
     """Import the file that was shown."""
     path, spec = _file_of(visit), visit.study.spec
@@ -152,14 +152,14 @@ def events(visit: Visit) -> Answer:
     return Screen("events.html", {**look, "kinds": sorted(kinds), "kind": kind or ""})
 
 
-@step("/studies/{study}/events/look", "edit", "observe", back="/studies/{study}/events")
+@step("/studies/{study}/events/look", "field", "observe", back="/studies/{study}/events")
 def look_at_events(visit: Visit) -> Answer:
     """How each column of a file would be read."""
     _look(visit)
     return events(visit)
 
 
-@step("/studies/{study}/events", "edit", "observe", back="/studies/{study}/events")
+@step("/studies/{study}/events", "field", "observe", back="/studies/{study}/events")
 def bring_events(visit: Visit) -> Answer:
     """Import the events that were shown."""
     done = visit.do(

@@ -92,6 +92,7 @@ def _record_facts(visit: Visit, new_key: str = "") -> Mapping[str, Any]:
         "has_report": (study.folder / REPORT).is_file(),
         "begun": begun,
         "keys": keys,
+        "n_entries": len(study.audit().entries),
         "new_key": new_key,
         "happened": sorted(_happened(standing), key=lambda one: one[0], reverse=True),
     }
@@ -132,7 +133,7 @@ def document(visit: Visit) -> Answer:
     return File(path, name, _MADE[name])
 
 
-@step(f"{_RECORD}/data", "see", "export", back=_RECORD)
+@step(f"{_RECORD}/data", "export", "export", back=_RECORD)
 def research_data(visit: Visit) -> Answer:
     """Research data: ids only, as a zip of CSV files."""
     folder = visit.house.private_folder() / secrets.token_urlsafe(12)
@@ -152,7 +153,7 @@ def back_up(visit: Visit) -> Answer:
     return File(path, path.name)
 
 
-@step(f"{_RECORD}/erase", "freeze", "erase", back=_RECORD)
+@step(f"{_RECORD}/erase", "erase", "erase", back=_RECORD)
 def erase(visit: Visit) -> Answer:
     """Erase what identifies one person."""
     if not visit.form.has("sure"):

@@ -100,7 +100,7 @@ def _n_messaged(plan: Any, counts: Sequence[Mapping[str, Any]]) -> int:
     )
 
 
-@step("/studies/{study}/open/{wave}", "send", "wave_open", back="/studies/{study}/open/{wave}")
+@step("/studies/{study}/open/{wave}", "freeze", "wave_open", back="/studies/{study}/open/{wave}")
 def open_wave(visit: Visit) -> Answer:
     """Draw the wave."""
     _standing, wave, _plan = _wave(visit)

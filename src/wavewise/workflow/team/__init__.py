@@ -1,0 +1,1 @@
+"""A team around one study: who may come in, what was done by whom, long steps."""
