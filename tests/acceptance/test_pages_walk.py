@@ -51,11 +51,17 @@ def bring(client: TestClient, kind: str, path: Path) -> str:
     return post(client, kind, {"file": mark[1]})
 
 
+def n_lines(path: Path) -> int:
+    """Messages that went to the file."""
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+
+
 def test_a_whole_study_by_forms(pages: PageStudy) -> None:
     client = client_of(pages)
     assert heading(client.get("/").text) == "Begin the first study"
     made = client.post("/new", data={"name": "peru", "template": "peru-school-year"})
     assert heading(made.text) == "May the plan be registered?"
+    sent = pages.dry_channel()
     assert heading(post(client, "register")) == "Who is in the study?"
     assert "600 parents were imported" in bring(client, "people", pages.people)
     for wave in ("phase-1", "phase-2"):
@@ -70,6 +76,13 @@ def test_a_whole_study_by_forms(pages: PageStudy) -> None:
         assert heading(opened).endswith("running as planned?")
         assert "Paused" in post(client, f"field/{wave}/pause")
         post(client, f"field/{wave}/resume")
+        pages.first_messages_are_due(wave)
+        n_before = n_lines(sent)
+        post(client, f"field/{wave}/send")
+        n_messaged = 480 if wave == "phase-1" else 300
+        assert n_lines(sent) - n_before == n_messaged
+        counts = client.get(f"/studies/peru/field/{wave}/counts").text
+        assert f"{n_messaged} messages due so far, {n_messaged} sent" in counts
         early = client.post(f"/studies/peru/decide/{wave}/close")
         assert early.status_code == 409
         assert "That was not done" in early.text

@@ -24,7 +24,9 @@ class PageStudy:
 
     def __init__(self, folder: Path, n_families: int) -> None:
         self.folder, self.clock, self.keeper = folder, Clock(PLANNED), Alone()
-        self.house = House(door, folder / "studies", self.clock)
+        self.key_file = folder / "study.key"
+        door.contacts_make_key(self.key_file)
+        self.house = House(door, folder / "studies", self.clock, key_file=self.key_file)
         self.house.folder.mkdir(exist_ok=True)
         self.world: FamilyWorld = simulate_families(n_families, stream(1, "demo", "families"))
         self.people = folder / "people.csv"
@@ -33,6 +35,19 @@ class PageStudy:
     def app(self) -> FastAPI:
         """The pages."""
         return build_pages(self.house, self.keeper)
+
+    def dry_channel(self) -> Path:
+        """Messages of the study go to a file; the file."""
+        path = self.folder / "sent.jsonl"
+        text = f'[push]\nprovider = "file"\npath = "{path}"\n'
+        (self.house.folder / "peru" / "channels.toml").write_text(text, encoding="utf-8")
+        return path
+
+    def first_messages_are_due(self, wave_id: str) -> None:
+        """The clock stands a minute after the first messages of a wave are due."""
+        study = self._study
+        starts = window_start(study, study.wave(wave_id))
+        self.clock.now = starts + timedelta(hours=17, minutes=1)
 
     def before(self, wave_id: str) -> Path:
         """Logins until a wave begins, as a file; the clock stands at its beginning."""

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-SMPP = "npm install --prefix .node smpp"
+NPM = "npm install --prefix .node"
 _REASON = "wants of the system: "
 
 
@@ -17,7 +17,7 @@ def lacking(*packages: str) -> NoReturn:
     Parameters
     ----------
     *packages : str
-        Debian packages; "npm:smpp" for the one that is npm's.
+        Debian packages; "npm:smpp" for one of npm's.
     """
     reason = _REASON + " ".join(packages)
     if os.environ.get("WAVEWISE_REQUIRE_SYSTEM") == "1":
@@ -33,7 +33,8 @@ def told_at_the_end(reasons: Iterable[str]) -> list[str]:
         return []
     debian = sorted(name for name in packages if not name.startswith("npm:"))
     commands = [f"apt-get install --no-install-recommends {' '.join(debian)}"] if debian else []
-    commands += [SMPP] if "npm:smpp" in packages else []
+    of_npm = sorted(name.removeprefix("npm:") for name in packages if name.startswith("npm:"))
+    commands += [f"{NPM} {' '.join(of_npm)}"] if of_npm else []
     tests = f"{len(wanted)} tests were" if len(wanted) > 1 else "1 test was"
     return [
         f"{tests} skipped for want of system packages; this installs all of them:",

@@ -79,7 +79,19 @@ def environment() -> "Environment":
     found.filters["count"] = numbers.count
     found.filters["share"] = _share
     found.filters["value"] = _value
+    found.filters["code"] = _code
     return found
+
+
+def _code(text: str) -> Any:
+    """A text, its commands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:  # a backtick that nothing closes
+        return text
+    marked = [f"<code>{escape(x)}</code>" if n % 2 else escape(x) for n, x in enumerate(parts)]
+    return Markup("").join(map(Markup, marked))
 
 
 def _value(value: Any) -> str:
@@ -137,6 +149,7 @@ def wave_steps(visit: Visit, standing: Any) -> tuple[Mapping[str, Any], ...]:
     """The steps of a study, in groups: to prepare, each wave, results."""
     registered = standing.version is not None
     has_people = standing.n_units > 0
+    ready = registered and has_people
     imported = all(wave.is_imported for wave in standing.waves)
     prepare = [
         _item(visit, "plan", gettext("Plan"), "done" if registered else "now"),
@@ -162,7 +175,9 @@ def wave_steps(visit: Visit, standing: Any) -> tuple[Mapping[str, Any], ...]:
     groups = [{"label": gettext("Prepare"), "items": prepare}]
     reached = False
     for wave in standing.waves:
-        groups.append({"label": wave.label, "items": _of_wave(visit, wave, reached=reached)})
+        groups.append(
+            {"label": wave.label, "items": _of_wave(visit, wave, reached=reached, ready=ready)}
+        )
         reached = reached or not wave.is_done
     results = [
         _item(visit, "proof", gettext("Proof"), "doc"),
@@ -171,12 +186,12 @@ def wave_steps(visit: Visit, standing: Any) -> tuple[Mapping[str, Any], ...]:
     return (*groups, {"label": gettext("Results"), "items": results})
 
 
-def _of_wave(visit: Visit, wave: Any, *, reached: bool) -> list[Mapping[str, Any]]:
+def _of_wave(visit: Visit, wave: Any, *, reached: bool, ready: bool) -> list[Mapping[str, Any]]:
     """Steps of one wave; one that is done is a single line."""
     if wave.is_done:
         return [_item(visit, f"decide/{wave.id}", gettext("Closed and decided"), "done")]
     opened = wave.state != "not open"
-    first = "wait" if reached else "now"
+    first = "wait" if reached or not ready else "now"
     return [
         _item(visit, f"open/{wave.id}", gettext("Open"), "done" if opened else first),
         _item(

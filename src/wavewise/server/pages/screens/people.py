@@ -90,7 +90,7 @@ def people(visit: Visit) -> Answer:
     verb, wave = ("wave_import", (spec.waves[0].id,)) if imported else ("people_import", ())
     options = {} if imported else {"key_file": visit.house.key_file}
     look = _looked_at(visit, verb, *wave, **options)
-    needed = [spec.units.id, *spec.people_columns]
+    needed = list(dict.fromkeys([spec.units.id, *spec.people_columns]))
     return Screen(
         "people.html",
         {

@@ -84,6 +84,7 @@ def _record_facts(visit: Visit, new_key: str = "") -> Mapping[str, Any]:
     history = study.history().facts()
     begun = (study.folder / "study.db").is_file() or visit.house.store is not None
     keys = study.keys_list().facts().get("keys", []) if begun and visit.may("keys") else []
+    happened = sorted(_happened(standing), key=lambda one: one[0], reverse=True)
     return {
         "standing": standing,
         "versions": history["versions"],
@@ -94,7 +95,8 @@ def _record_facts(visit: Visit, new_key: str = "") -> Mapping[str, Any]:
         "keys": keys,
         "n_entries": len(study.audit().entries),
         "new_key": new_key,
-        "happened": sorted(_happened(standing), key=lambda one: one[0], reverse=True),
+        "happened": happened,
+        "happened_rows": lambda words: [(words.when(when), text) for when, text in happened],
     }
 
 

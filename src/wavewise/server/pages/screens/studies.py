@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from wavewise.design.templates import template_names
+from wavewise.design.templates import template_names, template_summary
 from wavewise.errors import InputError, WavewiseError
 from wavewise.server.pages.house import Place
 from wavewise.server.pages.render import gettext as _
@@ -129,18 +129,8 @@ def studies(visit: Visit) -> Answer:
 def new_study(_visit: Visit) -> Answer:
     """From a template or from a people file."""
     return Screen(
-        "new.html", {"templates": [(name, _ABOUT.get(name, "")) for name in template_names()]}
+        "new.html", {"templates": [(name, template_summary(name)) for name in template_names()]}
     )
-
-
-_ABOUT = {
-    "peru-school-year": _("Two phases: ordered pairs of push messages, then policies that choose."),
-    "peru-summer": _("The same in the summer, when few use the app."),
-    "kenya-ivr": _("Six waves of phone calls that adapt to what was learned."),
-    "sms-two-waves": _("Two waves of SMS; the second takes what the first learned."),
-    "email-one-wave": _("One wave of e-mail against no message."),
-    "get-out-the-vote": _("Letters to households, imported and analyzed."),
-}
 
 
 @step("/new", "edit", "init", back="/new")

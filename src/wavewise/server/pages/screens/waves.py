@@ -337,6 +337,9 @@ def _strip(gain: float, low: float, high: float) -> Mapping[str, float]:
     return {"zero": at(0.0), "low": at(low), "high": at(high), "gain": at(gain)}
 
 
+_ESTIMATORS = {"ols": _("ordinary least squares")}
+
+
 def effects_of(spec: StudySpec, plan: Any, wave: WaveStanding) -> Mapping[str, Any] | None:
     """Effects on the main outcome, the largest first, as rows of a figure in a table."""
     if wave.analysis is None:
@@ -359,7 +362,7 @@ def effects_of(spec: StudySpec, plan: Any, wave: WaveStanding) -> Mapping[str, A
         "outcome": spec.primary.name,
         "unit": scale.effect_unit,
         "short": scale.short_unit,
-        "estimator": found["estimator"],
+        "estimator": _ESTIMATORS.get(found["estimator"], found["estimator"]),
         "level": numbers.percent(found["level"], 0),
         "rows": [
             {
