@@ -134,7 +134,7 @@ def walk(tmp_path: Path, look, n_families: int, **options) -> None:
     pages.house.close()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.full)])
 def test_by_mouse_and_without_script(tmp_path: Path, width: int) -> None:
     size = {"width": width, "height": 900}
     walk(tmp_path, one_question, 600, viewport=size, java_script_enabled=False)
