@@ -14,7 +14,7 @@ from wavewise.server.pages.entry import COOKIE
 from wavewise.server.pages.routes import ROUTES, Person, Right
 
 HOST = "http://127.0.0.1:1234"
-NAMES = {"study": "peru", "wave": "phase-1", "name": "registry.html"}
+NAMES = {"study": "peru", "wave": "phase-1", "name": "registry.html", "job": "1"}
 
 
 @pytest.fixture
