@@ -58,6 +58,7 @@ class House:
         self.key_file, self.store = key_file, store
         self._private: tempfile.TemporaryDirectory[str] | None = None
         self._open: dict[str, Any] = {}
+        self._remembered: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.Lock()
 
     @property
@@ -86,6 +87,21 @@ class House:
     def places(self) -> Iterator[Place]:
         """Every study."""
         return filter(None, map(self.place, self.names()))
+
+    def remember(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """What takes long to make, made once until a step is taken."""
+        with self._lock:
+            if key in self._remembered:
+                return self._remembered[key]
+        found = make()
+        with self._lock:
+            self._remembered[key] = found
+        return found
+
+    def forget(self) -> None:
+        """A step was taken: what was remembered may be otherwise now."""
+        with self._lock:
+            self._remembered.clear()
 
     def private_folder(self) -> Path:
         """Where files wait between two steps; only this account reads it, and it ends with us."""

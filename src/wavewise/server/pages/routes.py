@@ -133,7 +133,10 @@ class Visit:
         """Carry out a verb of the study: the route's own, or the one that is named."""
         name = verb or self.route.verb
         method = getattr(self.study, name)
-        return self.keeper.carry_out(self, name, partial(method, *arguments, **options))
+        try:
+            return self.keeper.carry_out(self, name, partial(method, *arguments, **options))
+        finally:
+            self.house.forget()
 
     def url(self, rest: str = "") -> str:
         """Address of a screen of this study."""

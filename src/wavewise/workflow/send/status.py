@@ -187,7 +187,7 @@ class StudyStatus(VerbResult):
     failures: tuple[Mapping[str, Any], ...]  # wave, arm, channel, state, reason, n
     opt_outs: tuple[Mapping[str, Any], ...]  # wave, arm, source, n_units
     waves: tuple[Mapping[str, Any], ...]  # What reached people, and its effect on them.
-    events: Mapping[str, int]
+    events: Mapping[str, int]  # None are counted where only messages are.
     calls: Mapping[str, int]
     paused: tuple[str, ...]  # Ids of waves; an empty one stands for all.
     # channel, reason, since: whose provider takes nothing now.
@@ -224,7 +224,7 @@ def status(study: Study, *, counts_only: bool = False) -> StudyStatus:
         failures=tuple(failure_table(counts).rename({"wave_id": "wave"}).to_dicts()),
         opt_outs=() if counts_only else tuple(opt_out_table(study).to_dicts()),
         waves=tuple(waves),
-        events=study.store.calls.event_counts(slack, FLASH),
+        events={} if counts_only else study.store.calls.event_counts(slack, FLASH),
         calls=study.store.calls.counts(VOICE),
         paused=tuple(study.store.outbox.paused_waves()),
         held=tuple(
@@ -334,6 +334,8 @@ def _lines(found: StudyStatus) -> Iterator[str]:
     for wave in found.waves:
         yield from _wave_lines(wave)
     calls, events = found.calls, found.events
+    if not events:
+        return
     if calls["n_messages"] or events["n_missed_calls"]:
         yield (
             f"\nCalls: {calls['n_calls']:,} begun for {calls['n_messages']:,} messages; messages "

@@ -187,7 +187,8 @@ def messages(visit: Visit) -> Answer:
     problem = None
     if standing.n_units:
         try:
-            found = study.preview(wave.id, units=N_SHOWN).facts()
+            of = (visit.names["study"], wave.id, study.draft.mark, standing.n_units)
+            found = visit.house.remember(of, lambda: study.preview(wave.id, units=N_SHOWN).facts())
             shown, due = list(found["messages"]), found["due"]
         except WavewiseError as error:
             problem, due = error, []

@@ -271,13 +271,18 @@ def deciding(visit: Visit) -> Answer:
             "unit": scale.short_unit,
             "unit_in_words": scale.effect_unit,
             "next_verb": _next_verb(wave),
-            "command": f"wavewise {_next_verb(wave).replace('_', ' ')} {wave.id}",
+            "command": _command(wave),
         },
     )
 
 
 _WORST = {"fail": 0, "warn": 1, "none": 2, "pass": 3}
 _CLOSING = ("event-kinds", "unmatched-ids", "event-dates")
+
+
+def _command(wave: WaveStanding) -> str:
+    verb = _next_verb(wave)
+    return "wavewise report" if verb == "report" else f"wavewise {verb.replace('_', ' ')} {wave.id}"
 
 
 def _next_verb(wave: WaveStanding) -> str:
