@@ -200,7 +200,10 @@ GROUP = 8  # queries that share the order in which blocks are visited
 FIRST = 8  # nearest blocks, which give the first threshold
 GRID = 2.0**24  # distances are whole numbers of 1 / GRID
 WIDE = 16  # from one in so many of an arm's points on all are summed and few are measured
-N_BINS = 512  # of distances there, to find the limits between which few are measured
+FEW = 16  # points between the limits there, of which the last neighbour is one
+MOST_TURNS = 24  # to find them
+PIECE = 2**20  # points that are counted in single precision
+STEEP = 2.5  # a density of points there, relative to the mean within: that of a few dimensions
 
 
 def _bounds(columns: Any, norms: Any, twice: Any, shift: Any, out: Any) -> None:
@@ -443,9 +446,33 @@ _write = compile_with()(_write)
 _average = compile_with()(_average)
 
 
-def _weight_within(bound: Any, held: Any, limit: Any) -> Any:
-    """Weight of the points whose lower bound is within a limit."""
+def _n_between(bound: Any, inside: Any, beyond: Any) -> Any:
+    """Points whose lower bound lies between two limits, as a float: lanes of one width are fast."""
+    count = np.float32(0.0)
+    for p in range(bound.size):
+        count += np.float32(1.0) if inside < bound[p] <= beyond else np.float32(0.0)
+    return count
+
+
+def _n_below(bound: Any, limit: Any) -> Any:
+    """Points whose lower bound is within a limit, as a float."""
+    count = np.float32(0.0)
+    for p in range(bound.size):
+        count += np.float32(1.0) if bound[p] <= limit else np.float32(0.0)
+    return count
+
+
+_n_between = compile_with(fastmath={"reassoc", "nsz"})(_n_between)
+_n_below = compile_with(fastmath={"reassoc", "nsz"})(_n_below)
+
+
+def _weight_within(bound: Any, held: Any, ones: bool, limit: Any) -> float:
+    """Weight of the points whose lower bound is within a limit; ``ones``: a count of them."""
     total = 0.0
+    if ones:
+        for first in range(0, held.size, PIECE):
+            total += _n_below(bound[first : first + PIECE], limit)
+        return total
     for p in range(held.size):
         total += held[p] if bound[p] <= limit else 0.0
     return total
@@ -467,55 +494,59 @@ _weight_within = compile_with(fastmath={"reassoc", "nsz"})(_weight_within)
 _sums_within = compile_with(fastmath={"reassoc", "nsz"})(_sums_within)
 
 
-def _tally(bound: Any, held: Any, top: float, place: Any, tally: Any) -> float:
-    """Weight of the points by bin of their lower bound, up to ``top``; the weight of all bins."""
-    tally[:] = 0.0
-    scale, n = np.float32(N_BINS / top), held.size
-    for p in range(n):
-        at = max(bound[p] * scale, np.float32(0.0))
-        # what is beyond is spread over places of its own: one alone would be waited for
-        place[p] = np.int32(at) if at < np.float32(N_BINS) else np.int32(N_BINS + (p & 63))
-    for p in range(n):
-        tally[place[p]] += held[p]
-    return float(tally[:N_BINS].sum())
-
-
 def _limits(
-    bound: Any, held: Any, ks: Any, rest: float, top: float, most: float, place: Any, tally: Any,
+    bound: Any, held: Any, ones: bool, ks: Any, rest: float, few: float, guess: float, most: float,
     out: Any,
 ) -> None:  # fmt: skip
     """By k two lower bounds near each other: less weighs within the first, k within the second.
 
-    They are edges of bins that reach to ``top`` at first, and further where they have to; ``rest``
-    weighs at once.
+    Found by false position from a guess until a weight of ``few`` lies between; ``rest`` weighs at
+    once, and nothing lies beyond ``most``.
     """
-    needed = (ks[ks.size - 1] - rest) * (1.0 + 1e-9)
-    while _tally(bound, held, top, place, tally) < needed and top < most:
-        top = min(1.5 * top, most)
-    width, b, under = top / N_BINS, 0, rest
+    low, under, middle, last = -_FAR, rest, np.float32(guess), np.float32(0.0)
+    before, steep, slope = rest, STEEP, 0.0
     for which in range(ks.size):
-        while b < N_BINS - 1 and under + tally[b] < ks[which]:
-            under += tally[b]
-            b += 1
-        # single precision may have moved a point over an edge
-        out[which, 0], out[which, 1] = b * width - 1e-6 * top, (b + 1) * width + 1e-6 * top
+        k, high, over = ks[which], np.float32(most), float(np.inf)
+        if which > 0 and slope > 0.0:
+            middle = np.float32(last + (k - before) / slope)
+        for _ in range(MOST_TURNS):
+            if not low < middle < high:
+                middle = np.float32(0.5) * (max(low, np.float32(-1.0)) + high)
+                if not low < middle < high:
+                    break
+            weight = rest + _weight_within(bound, held, ones, middle)
+            if middle != last:
+                slope = steep * (weight - before) / (middle - last)
+            last, before, steep = middle, weight, 1.0
+            if weight < k:
+                low, under = middle, weight
+            else:
+                high, over = middle, weight
+            if over - under <= few:
+                break
+            # a little beyond k or short of it: the side that is farther away moves
+            target = k + (0.4 if over - k > k - under else -0.4) * few
+            if over < np.inf and low > -_FAR:
+                part = min(max((target - under) / (over - under), 0.05), 0.95)
+                middle = np.float32(low + np.float32(part) * (high - low))
+            elif slope > 0.0:
+                middle = np.float32(middle + (target - weight) / slope)
+        out[which, 0], out[which, 1] = low, high
 
 
 def _between(bound: Any, inside: Any, beyond: Any, index: Any) -> int:
     """Points whose lower bound lies between two limits; their number."""
     m = 0
     for block in range(bound.size // BLOCK):
-        part, n = bound[block * BLOCK : (block + 1) * BLOCK], 0
-        for j in range(BLOCK):
-            n += (part[j] > inside) & (part[j] <= beyond)
-        if n:
+        part = bound[block * BLOCK : (block + 1) * BLOCK]
+        if _n_between(part, inside, beyond) > 0:
             for j in range(BLOCK):
-                index[m] = block * BLOCK + j
-                m += (part[j] > inside) & (part[j] <= beyond)
+                if inside < part[j] <= beyond:
+                    index[m] = block * BLOCK + j
+                    m += 1
     return m
 
 
-_tally = compile_with()(_tally)
 _limits = compile_with()(_limits)
 _between = compile_with()(_between)
 
@@ -553,20 +584,20 @@ _last = compile_with()(_last)
 
 
 def _wide(
-    bound: Any, top: float, most: float, norm: float, slack: float, points: Any, units: Any,
+    bound: Any, guess: float, most: float, norm: float, slack: float, points: Any, units: Any,
     sums: Any, weights: Any, query: Any, own: int, left_out: Any, ks: Any, index: Any, exact: Any,
-    kept: Any, place: Any, tally: Any, out: Any,
+    kept: Any, ones: bool, few: float, out: Any,
 ) -> Any:  # fmt: skip
     """The same for a large part of an arm: all are summed, only those at a limit are measured.
 
-    ``top`` is beyond where the last limit probably is, ``most`` where all points are; gives the
-    former for a query near by. Sums are over all nearer points, wherever the limits were.
+    ``guess`` is where the first limit probably is, ``most`` where all points are; gives the former
+    for a query near by. Sums are over all nearer points, wherever the limits were.
     """
     done, tied, limits, rest = np.empty(4), np.empty(4), np.empty((ks.size, 2)), 0.0
     if own >= 0:
         # at distance 0: what is left of it is measured with the others
         bound[own], rest = _FAR, units[own, 0] - left_out[1]
-    _limits(bound, sums[0], ks, rest, top, most, place, tally, limits)
+    _limits(bound, sums[0], ones, ks, rest, few, guess, most, limits)
     for which in range(ks.size):
         k, (low, high) = ks[which], limits[which]
         inside = np.float32(low - _doubt(low, norm, slack))
@@ -575,7 +606,7 @@ def _wide(
             index[m] = own
             m += 1
         _measure(points, index, m, query, weights, exact)
-        within = _weight_within(bound, sums[0], inside)
+        within = _weight_within(bound, sums[0], ones, inside)
         last = _last(exact, index, m, units, own, left_out, within, k, tied)
         nearer = 0
         while nearer < m and exact[nearer] < last:
@@ -587,7 +618,7 @@ def _wide(
             if index[j] == own:
                 _leave_out(done, left_out)
         _write(done, tied, k, out[which])
-    return limits[ks.size - 1, 1] * 1.2
+    return limits[0, 1]
 
 
 _wide = compile_with()(_wide)
@@ -624,6 +655,7 @@ def _search(
     out = np.full((n_queries, n_ks, 3), np.nan)
     reach = np.zeros((n_queries, 2))
     inner, outer = _sizes(norms, points.shape[0])
+    ones, few = bool((units[:, 0] == 1.0).all()), FEW * float(units[:, 0].mean())
     most = (np.sqrt(outer) + np.sqrt(max(query_norms.max(), 0.0))) ** 2 * 1.01 + 1.0
     for g in prange((n_queries + GROUP - 1) // GROUP):
         first, last = g * GROUP, min(n_queries, (g + 1) * GROUP)
@@ -633,17 +665,15 @@ def _search(
         bound, work = np.empty(room, np.float32), np.empty(room, np.float32)
         index, near = np.empty(room, np.int64), np.empty(BLOCK, np.float32)
         distance = np.empty(room, np.float64)
-        tally, place = np.empty(N_BINS + 64), np.empty(room, np.int32)
-        top = min(
-            max(query_norms[first], np.float32(0.0)) + inner + 1e-3, most
-        )  # the mean distance
+        # the mean distance
+        top = min(max(query_norms[first], np.float32(0.0)) + inner + 1e-3, 0.5 * most)
         for i in range(first, last):
             if wide:
                 _bounds(columns, norms.reshape(-1), twice[i], query_norms[i], bound)
                 top = _wide(
                     bound[: sums.shape[1]], top, most, query_norms[i], slack, points, units, sums,
-                    weights, queries[i], own[i], left_out[i], ks, index, distance, work, place,
-                    tally, out[i],
+                    weights, queries[i], own[i], left_out[i], ks, index, distance, work, ones, few,
+                    out[i],
                 )  # fmt: skip
                 continue
             k, n = needed, 0
