@@ -142,7 +142,7 @@ class Policy(Result, kind="policy"):
         InputError
             Where a covariate is lacking, or chance is needed and no generator given.
         """
-        return self._draw(np.asarray(self.rule.probabilities(X)), rng)
+        return self.draw(np.asarray(self.rule.probabilities(X)), rng)
 
     def probabilities_oob(self) -> FloatArray:
         """Probabilities for the units that it learned from, each by the model without that unit.
@@ -163,9 +163,10 @@ class Policy(Result, kind="policy"):
 
     def assign_oob(self, rng: "Generator | None" = None) -> StrArray:
         """Arm of each unit that it learned from, by the model without that unit, (n_units,)."""
-        return self._draw(self.probabilities_oob(), rng)
+        return self.draw(self.probabilities_oob(), rng)
 
-    def _draw(self, probabilities: FloatArray, rng: "Generator | None") -> StrArray:
+    def draw(self, probabilities: FloatArray, rng: "Generator | None" = None) -> StrArray:
+        """Arm of each unit by probabilities of this policy that are at hand, (n_units,)."""
         names = np.array(self.arms)
         if not ((probabilities > 0) & (probabilities < 1)).any():
             return np.asarray(names[np.argmax(probabilities, axis=1)])

@@ -1,7 +1,8 @@
 """The value of a policy, and the difference between two, from randomized units."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import polars as pl
 from wavewise.errors import EstimationError, InputError, StateError
 from wavewise.estimate.effects.table import check_level
 from wavewise.estimate.observational import may_be_estimated
-from wavewise.estimate.provenance import chance_fingerprints, row_fingerprints
+from wavewise.estimate.provenance import UInt64Array, chance_fingerprints, row_fingerprints
 from wavewise.evaluate.leakage_guard import Basis, check_basis, refuse_trained
 from wavewise.evaluate.scores import DoublyRobustScores, Drawn, doubly_robust_scores, read_drawn
 from wavewise.evaluate.standard_errors import interval, p_value, std_error
@@ -19,7 +20,7 @@ from wavewise.shared.inputs import aligned, encode
 from wavewise.shared.labels import compress, label_text
 from wavewise.shared.results import BoolArray, FloatArray, NotEstimable, Provenance, Result
 
-__all__ = ["PolicyEstimate", "mixture_propensity", "policy_contrast", "policy_value"]
+__all__ = ["JudgedUnits", "PolicyEstimate", "mixture_propensity", "policy_contrast", "policy_value"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -137,22 +138,11 @@ def policy_value(
     >>> round(found.estimate, 6)
     1.0
     """
-    scores, shares = _read(
-        (policy,), X, arm, outcome, propensity, cluster,
-        arms=arms, predicted=predicted, scores=scores, basis=basis,
+    units = JudgedUnits.read(
+        X, arm, outcome, propensity=propensity, cluster=cluster, arms=arms, predicted=predicted,
+        scores=scores, basis=basis,
     )  # fmt: skip
-    values = (shares[0] * scores.values).sum(axis=1)
-    reason = NotEstimable("a value is not tested against 0; contrast it with another policy")
-    return _estimate(
-        (_name(policy, "policy"),),
-        values,
-        scores,
-        share=1.0,
-        basis=basis,
-        unchecked=_unchecked((policy,)),
-        level=level,
-        p=reason,
-    )
+    return units.value(policy, level=level)
 
 
 @aligned("policy_a", "policy_b", "X", "arm", "outcome", "propensity", "cluster", "predicted")
@@ -238,58 +228,133 @@ def policy_contrast(
     >>> found.conf_low < 0.5 < found.conf_high
     True
     """
-    scores, shares = _read(
-        (policy_a, policy_b), X, arm, outcome, propensity, cluster,
-        arms=arms, predicted=predicted, scores=scores, basis=basis,
+    units = JudgedUnits.read(
+        X, arm, outcome, propensity=propensity, cluster=cluster, arms=arms, predicted=predicted,
+        scores=scores, basis=basis,
     )  # fmt: skip
-    gap = shares[0] - shares[1]
-    values = (gap * scores.values).sum(axis=1)
-    names = (_name(policy_a, "policy a"), _name(policy_b, "policy b"))
-    return _estimate(
-        names,
-        values,
-        scores,
-        share=float(np.any(gap[~np.isnan(values)] != 0, axis=1).mean()),
-        basis=basis,
-        unchecked=_unchecked((policy_a, policy_b)),
-        level=level,
-        p=None,
-    )
+    return units.contrast(policy_a, policy_b, level=level)
 
 
-def _read(
-    policies: tuple[Any, ...],
-    X: Any,
-    arm: Any,
-    outcome: Any,
-    propensity: Any,
-    cluster: Any,
-    *,
-    arms: Sequence[Any] | None,
-    predicted: Any,
-    scores: DoublyRobustScores | None,
-    basis: Basis,
-) -> tuple[DoublyRobustScores, list[FloatArray]]:
-    """Scores, and each policy's probabilities over the same arms."""
-    check_basis(basis)
-    drawn = read_drawn(arm, outcome, propensity, arms)
-    shares = [assigned_shares(policy, X, arm, drawn, basis) for policy in policies]
-    if drawn.possible is not None:
-        for policy, share in zip(policies, shares, strict=True):
-            lost = ((share > 0) & ~drawn.possible).any(axis=1)
-            if lost.any():
+@dataclass(frozen=True, eq=False)
+class JudgedUnits:
+    """Units on whose outcomes policies are judged: read, scored and fingerprinted once for all."""
+
+    X: Any
+    arm: Any
+    drawn: Drawn
+    basis: Basis
+    _make_scores: Callable[[], DoublyRobustScores]
+    # Fingerprints, and what chance repeats of them, by the covariates' names.
+    _prints: dict[frozenset[str], tuple[UInt64Array, UInt64Array]] = field(default_factory=dict)
+    _fresh: dict[int, Any] = field(default_factory=dict)  # Policies that did not learn from them.
+
+    @classmethod
+    def read(
+        cls,
+        X: Any,
+        arm: Any,
+        outcome: Any,
+        *,
+        propensity: Any,
+        cluster: Any = None,
+        arms: Sequence[Any] | None = None,
+        predicted: Any = None,
+        scores: DoublyRobustScores | None = None,
+        basis: Basis = "fresh",
+    ) -> "JudgedUnits":
+        """The units; scores are made when they are first needed, unless they are given."""
+        check_basis(basis)
+        drawn = read_drawn(arm, outcome, propensity, arms)
+
+        def make_scores() -> DoublyRobustScores:
+            if scores is not None:
+                return _checked(scores, drawn)
+            return doubly_robust_scores(
+                X, arm, drawn.outcome, propensity=propensity, arms=drawn.arms, cluster=cluster,
+                predicted=predicted,
+            )  # fmt: skip
+
+        return cls(X, arm, drawn, basis, make_scores)
+
+    @cached_property
+    def scores(self) -> DoublyRobustScores:
+        """Doubly robust scores of every arm."""
+        return self._make_scores()
+
+    def value(self, policy: Any, *, level: float = 0.95) -> PolicyEstimate:
+        """Mean outcome if everybody were assigned by the policy."""
+        (shares,) = self._shares(policy)
+        reason = NotEstimable("a value is not tested against 0; contrast it with another policy")
+        return _estimate(
+            (_name(policy, "policy"),),
+            (shares * self.scores.values).sum(axis=1),
+            self.scores,
+            share=1.0,
+            basis=self.basis,
+            unchecked=_unchecked((policy,)),
+            level=level,
+            p=reason,
+        )
+
+    def contrast(self, policy_a: Any, policy_b: Any, *, level: float = 0.95) -> PolicyEstimate:
+        """Mean outcome under policy a less that under policy b."""
+        share_a, share_b = self._shares(policy_a, policy_b)
+        gap = share_a - share_b
+        values = (gap * self.scores.values).sum(axis=1)
+        return _estimate(
+            (_name(policy_a, "policy a"), _name(policy_b, "policy b")),
+            values,
+            self.scores,
+            share=float(np.any(gap[~np.isnan(values)] != 0, axis=1).mean()),
+            basis=self.basis,
+            unchecked=_unchecked((policy_a, policy_b)),
+            level=level,
+            p=None,
+        )
+
+    def _shares(self, *policies: Any) -> list[FloatArray]:
+        """Each policy's probabilities over the arms of the design."""
+        found, possible = [self._assigned(policy) for policy in policies], self.drawn.possible
+        for policy, share in zip(policies, found, strict=True):
+            lost = 0 if possible is None else int(((share > 0) & ~possible).any(axis=1).sum())
+            if lost:
                 raise EstimationError(
-                    f"{_name(policy, 'policy')}: assigns {int(lost.sum()):,} of {lost.size:,} "
+                    f"{_name(policy, 'policy')}: assigns {lost:,} of {self.drawn.n_units:,} "
                     "units per arm that they had probability 0 to draw; needed a positive one; "
                     "evaluate on units that could draw it"
                 )
-    if scores is not None:
-        return _checked(scores, drawn), shares
-    scores = doubly_robust_scores(
-        X, arm, drawn.outcome, propensity=propensity, arms=drawn.arms, cluster=cluster,
-        predicted=predicted,
-    )  # fmt: skip
-    return scores, shares
+        return found
+
+    def _assigned(self, policy: Any) -> FloatArray:
+        """Probability of each arm of the design under one policy, (n_units, n_arms)."""
+        X, drawn = self.X, self.drawn
+        if not hasattr(policy, "probabilities"):
+            return _from_array(policy, drawn)
+        if X is None and policy.covariates:
+            raise InputError(f"policy '{policy.name}' needs X with {', '.join(policy.covariates)}")
+        table = {"none": np.zeros(drawn.n_units)} if X is None else X
+        own = _own_covariates(policy, table)
+        if self.basis == "out-of-bag" and policy.kind != "fixed":
+            rows = _rows_of(policy, row_fingerprints(own, self.arm, drawn.outcome))
+            found = policy.probabilities_oob()[rows]
+        else:
+            self._refuse_trained(policy, table, own)
+            found = policy.probabilities(table)
+        return _aligned(found, policy.arms, drawn, f"policy '{policy.name}'")
+
+    def _refuse_trained(self, policy: Any, table: Any, own: Any) -> None:
+        """Refuse a policy that learned from these outcomes, by all covariates and by its own."""
+        if id(policy) in self._fresh:
+            return
+        for known in (table,) if own is table else (table, own):
+            # the names say which covariates there are, and their order does not matter
+            names = frozenset(map(str, _names_of(known)))
+            if names not in self._prints:
+                prints = row_fingerprints(known, self.arm, self.drawn.outcome)
+                by_chance = chance_fingerprints(known, self.arm, self.drawn.outcome, prints)
+                self._prints[names] = prints, by_chance
+            refuse_trained(policy, *self._prints[names], self.basis)
+        self._fresh[id(policy)] = policy  # held, so that no other gets its id
 
 
 def _checked(scores: DoublyRobustScores, drawn: Drawn) -> DoublyRobustScores:
@@ -364,27 +429,6 @@ def _unchecked(policies: tuple[Any, ...]) -> tuple[str, ...]:
 # What a policy would give each of the units that it is evaluated on.
 
 
-def assigned_shares(policy: Any, X: Any, arm: Any, drawn: Drawn, basis: Basis) -> FloatArray:
-    """Probability of each arm of the design under the policy, shape (n_units, n_arms)."""
-    if not hasattr(policy, "probabilities"):
-        return _from_array(policy, drawn)
-    if X is None and policy.covariates:
-        raise InputError(f"policy '{policy.name}' needs X with {', '.join(policy.covariates)}")
-    table = {"none": np.zeros(drawn.n_units)} if X is None else X
-    own = _own_covariates(policy, table)
-    if basis == "out-of-bag" and policy.kind != "fixed":
-        found = policy.probabilities_oob()[
-            _rows_of(policy, row_fingerprints(own, arm, drawn.outcome))
-        ]
-    else:
-        for known in (table,) if own is table else (table, own):
-            prints = row_fingerprints(known, arm, drawn.outcome)
-            by_chance = chance_fingerprints(known, arm, drawn.outcome, prints)
-            refuse_trained(policy, prints, by_chance, basis)
-        found = policy.probabilities(table)
-    return _aligned(found, policy.arms, drawn, f"policy '{policy.name}'")
-
-
 def mixture_propensity(
     policies: Mapping[Any, float], X: Any, *, control: Any = None, control_share: float = 0.0
 ) -> pl.DataFrame:
@@ -427,10 +471,15 @@ def mixture_propensity(
     return pl.DataFrame({name: found[name] for name in sorted(found)})
 
 
+def _names_of(X: Any) -> Iterable[Any]:
+    """Names of covariates, where they have any."""
+    names: Iterable[Any] = X.keys() if isinstance(X, Mapping) else getattr(X, "columns", ())
+    return names
+
+
 def _own_covariates(policy: Any, X: Any) -> Any:
     """The covariates that the policy knows, where they have names: others say nothing of origin."""
-    names = X.keys() if isinstance(X, Mapping) else getattr(X, "columns", ())
-    held = {str(name): name for name in names}
+    held = {str(name): name for name in _names_of(X)}
     if not policy.covariates or not set(policy.covariates) <= set(held):
         return X
     return {name: X[held[name]] for name in policy.covariates}

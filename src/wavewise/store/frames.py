@@ -124,14 +124,15 @@ def scan(connection: Connection, query: Select[Any], types: Types) -> pl.DataFra
     """The rows of a query as a frame."""
     # The driver's own rows: wrapping each of them costs twice as much as all the rest.
     result = connection.execute(query)
-    cursor: Any = result.cursor
     schema = {name: pl.Int64 if kind == pl.Boolean else kind for name, kind in types.items()}
-    batches = [pl.DataFrame(schema=schema)]
-    while rows := cursor.fetchmany(BATCH_ROWS):
-        batches.append(pl.DataFrame(rows, schema=schema, orient="row"))
+    found = [pl.DataFrame(schema=schema)]
+    while pieces := _pieces(result.cursor, schema):
+        found += pieces
     result.close()
     truths = [name for name, kind in types.items() if kind == pl.Boolean]
-    return pl.concat(batches).cast(dict.fromkeys(truths, pl.Boolean))  # SQLite has 0 and 1
+    return pl.concat(found, rechunk=True).cast(
+        dict.fromkeys(truths, pl.Boolean)
+    )  # SQLite has 0 and 1
 
 
 def batches(connection: Connection, query: Select[Any], types: Types) -> Iterator[pl.DataFrame]:
@@ -159,13 +160,18 @@ def _pieces(cursor: Any, types: Types) -> list[pl.DataFrame]:
         while len(pieces) < BATCH_ROWS // size and (rows := cursor.fetchmany(size)):
             columns = zip(types.items(), zip(*rows, strict=True), strict=True)
             # By columns: a third of the time that rows take.
-            pieces.append(
-                pl.DataFrame([pl.Series(name, cells, kind) for (name, kind), cells in columns])
-            )
+            pieces.append(pl.DataFrame([_column(*of, cells) for of, cells in columns]))
     finally:
         if was_collecting:
             gc.enable()
     return pieces
+
+
+def _column(name: str, kind: Any, cells: tuple[Any, ...]) -> pl.Series:
+    try:
+        return pl.Series(name, cells, kind)
+    except TypeError:  # PostgreSQL's truths and decimals where whole numbers are wanted
+        return pl.DataFrame(zip(cells), schema={name: kind}, orient="row")[name]
 
 
 # Inserts that say what to do where a row is there already, alike on both databases.

@@ -36,7 +36,7 @@ from wavewise.store.frames import (
     staged,
 )
 from wavewise.store.rows import AddedEvents, AddedScores, to_us
-from wavewise.store.schema import correction, event, frozen_score, score_delivery, unit
+from wavewise.store.schema import assignment, correction, event, frozen_score, score_delivery, unit
 
 __all__ = ["Corrections", "Events", "Scores", "append_frozen"]
 
@@ -144,10 +144,12 @@ class Events(Part):
         with self._reading() as connection:
             return scan(connection, query, types)
 
-    def around(self, start_us: int, end_us: int, *, kinds: Sequence[str]) -> pl.DataFrame:
-        """Events of each unit and kind around a window, with the first and last time.
+    def around(
+        self, start_us: int, end_us: int, *, kinds: Sequence[str], wave_id: str
+    ) -> pl.DataFrame:
+        """Events of a wave's units around a window by kind, with the first and last time.
 
-        Columns unit_id, kind, before, inside, after, a_year_off (of those outside, the ones in the
+        Columns kind, before, inside, after, a_year_off (of those outside, the ones in the
         same days a year earlier or later), valueless (of those inside, without a value).
         """
         at, inside = event.c.at_utc_us, event.c.at_utc_us.between(start_us, end_us - 1)
@@ -164,15 +166,17 @@ class Events(Part):
             "valueless": and_(inside, event.c.value.is_(None)),
         }
         counts = [func.sum(case((rule, 1), else_=0)).label(name) for name, rule in rules.items()]
-        keys = (event.c.unit_id, event.c.kind)
         times = (func.min(at).label("first_us"), func.max(at).label("last_us"))
-        query = select(*keys, *counts, *times).where(
-            event.c.kind.in_(list(kinds)), event.c.withdrawn_at_utc_us.is_(None)
+        members = select(assignment.c.unit_id).where(assignment.c.wave_id == wave_id)
+        query = select(event.c.kind, *counts, *times).where(
+            event.c.kind.in_(list(kinds)),
+            event.c.withdrawn_at_utc_us.is_(None),
+            event.c.unit_id.in_(members),
         )
-        types: dict[str, type[pl.DataType]] = dict.fromkeys(("unit_id", "kind"), pl.String)
+        types: dict[str, type[pl.DataType]] = {"kind": pl.String}
         types |= dict.fromkeys((*rules, "first_us", "last_us"), pl.Int64)
         with self._reading() as connection:
-            return scan(connection, query.group_by(*keys), types)
+            return scan(connection, query.group_by(event.c.kind), types)
 
     def count(self) -> int:
         """Number of events that count."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from wavewise.estimate.forest.binning import Binning
 from wavewise.estimate.forest.data import Training
 from wavewise.estimate.forest.engine import ArmTrees, GroupSums, apply_trees
 from wavewise.estimate.forest.shrinkage import Shrinkage, product
-from wavewise.shared.results import FloatArray, IntArray
+from wavewise.shared.results import FloatArray, IntArray, hash_arrays
 
 __all__ = ["ForestModel", "bag_std_error", "in_row_order"]
 
@@ -33,6 +34,11 @@ class ForestModel:
     position: IntArray  # (n_effects,): Internal place of each public arm.
     n_threads: int | None
     training: Training | None  # None once loaded from a file.
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of all that decides the effects of binned units."""
+        return hash_arrays(**self.to_arrays())
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Arrays of the file; texts and numbers stand in its header."""

@@ -516,7 +516,7 @@ def _limits(
                     break
             weight = rest + _weight_within(bound, held, ones, middle)
             if middle != last:
-                slope = steep * (weight - before) / (middle - last)
+                slope = steep * (weight - before) / float(middle - last)
             last, before, steep = middle, weight, 1.0
             if weight < k:
                 low, under = middle, weight

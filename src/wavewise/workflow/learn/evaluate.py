@@ -18,11 +18,10 @@ from wavewise.evaluate import (
     doubly_robust_scores,
     mixture_propensity,
     paired_contrast,
-    policy_contrast,
-    policy_value,
 )
 from wavewise.evaluate.calibration_regression import calibration
 from wavewise.evaluate.cost_curves import cost_curve
+from wavewise.evaluate.policy_values import JudgedUnits
 from wavewise.evaluate.scores import fit_outcome
 from wavewise.evaluate.targeting import toc
 from wavewise.report.effects import facts_of
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from wavewise.decide.policy_rules import EffectModel
     from wavewise.design.waves import Wave
     from wavewise.estimate import Effects
-    from wavewise.evaluate import PolicyEstimate
     from wavewise.report.effects import OutcomeEffects
 
 __all__ = ["EVALUATION", "PolicyEvaluation", "evaluate"]
@@ -214,6 +212,18 @@ class FreshWave:
         )
 
     @cached_property
+    def judged(self) -> JudgedUnits:
+        """The units as policies are judged on them."""
+        return JudgedUnits.read(
+            self.covariates,
+            self.sent.to_numpy(),
+            self.outcome,
+            propensity=self.propensity,
+            cluster=self.cluster,
+            scores=self.scores,
+        )
+
+    @cached_property
     def always_possible(self) -> tuple[str, ...]:
         """Contents that every unit could have received, other than nothing."""
         least = self.propensity.min().row(0, named=True)
@@ -310,20 +320,6 @@ def evaluation_facts(fresh: FreshWave) -> dict[str, Any]:
     }
 
 
-def _estimated(fresh: FreshWave, first: Any, second: Any | None = None) -> "PolicyEstimate":
-    """Value of a policy, or the difference between two, by doubly robust scores."""
-    options: dict[str, Any] = {
-        "propensity": fresh.propensity,
-        "cluster": fresh.cluster,
-        "scores": fresh.scores,
-        "level": fresh.spec.study.level,
-    }
-    data = (fresh.covariates, fresh.sent.to_numpy(), fresh.outcome)
-    if second is None:
-        return policy_value(first, *data, **options)
-    return policy_contrast(first, second, *data, **options)
-
-
 def _same(fresh: FreshWave) -> list[dict[str, Any]]:
     """Policies that give everybody the same, with their effect by the registered estimator."""
     groups: list[list[str]] = []
@@ -362,15 +358,18 @@ def _pooled(effects: "Effects | NotEstimable", group: list[str]) -> dict[str, An
 def _values(fresh: FreshWave) -> list[dict[str, Any]]:
     nothing = random_policy([HELD_OUT], name="no message")
     policies: dict[str, Any] = {**fresh.remembered, nothing.name: nothing}
+    level = fresh.spec.study.level
     return [
-        {"policy": name, **facts_of(_estimated(fresh, policy))} for name, policy in policies.items()
+        {"policy": name, **facts_of(fresh.judged.value(policy, level=level))}
+        for name, policy in policies.items()
     ]
 
 
 def _against_nothing(fresh: FreshWave) -> list[dict[str, Any]]:
     nothing = random_policy([HELD_OUT], name="no message")
+    level = fresh.spec.study.level
     return [
-        {"policy": policy.name, **facts_of(_estimated(fresh, policy, nothing))}
+        {"policy": policy.name, **facts_of(fresh.judged.contrast(policy, nothing, level=level))}
         for policy in fresh.remembered.values()
     ]
 
@@ -384,7 +383,8 @@ def _contrasts(fresh: FreshWave) -> list[dict[str, Any]]:
     for first, second in pairs:
         a, b = fresh.remembered[first], fresh.remembered[second]
         row: dict[str, Any] = {"first": first, "second": second}
-        row["doubly_robust"] = facts_of(_estimated(fresh, a, b))
+        estimate = fresh.judged.contrast(a, b, level=fresh.spec.study.level)
+        row["doubly_robust"] = facts_of(estimate)
         row["paired"] = _or_reason(partial(_paired, fresh, first, second))
         rows.append(row)
     return rows

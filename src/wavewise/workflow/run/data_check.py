@@ -274,13 +274,7 @@ def _of_events(
         first, last = study.spec.span(wave)
         begins = wave.starts + timedelta(days=first - 1)
         window = window_us(begins, last - first + 1, study.spec.study.time_zone)
-        members = study.store.waves.assignment(wave.id)["unit_id"]
-        around = study.store.events.around(*window, kinds=list(kinds))
-        around = around.filter(pl.col("unit_id").is_in(members.implode()))
-        sums = ("before", "inside", "after", "a_year_off", "valueless")
-        around = around.group_by("kind").agg(
-            pl.col(*sums).sum(), pl.col("first_us").min(), pl.col("last_us").max()
-        )
+        around = study.store.events.around(*window, kinds=list(kinds), wave_id=wave.id)
         yield event_dates(around.drop("valueless"), window, wave=name)
         if valued:
             yield event_values(around, valued, wave=name)

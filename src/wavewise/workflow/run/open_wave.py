@@ -368,7 +368,8 @@ def _with_content(opening: Opening, rows: pl.DataFrame) -> pl.DataFrame:
     for name, policy in opening.policies.items():
         rng = stream(opening.spec.study.seed, opening.wave.id, "content", name)
         # for everybody, so that what a unit would get does not depend on the others of its arm
-        given, probabilities = policy.assign(X, rng), policy.probabilities(X)
+        probabilities = policy.probabilities(X)
+        given = policy.draw(probabilities, rng)
         in_arm = (rows["arm"] == name).to_numpy()
         place = np.searchsorted(np.sort(policy.arms), given)
         column = np.argsort(policy.arms)[place]
