@@ -112,7 +112,7 @@ def test_no_request_breaks_the_pages_or_changes_what_is_frozen(
     cheap_passwords(monkeypatch)
     closed_study(tmp_path / "study")
     statuses: Counter[int] = Counter()
-    bad, rng = [], random.Random(3)
+    bad, rng, n_cut = [], random.Random(3), 0
     with served_team(tmp_path / "study") as team:
         before = frozen(team)
         for _ in range(n):
@@ -120,11 +120,15 @@ def test_no_request_breaks_the_pages_or_changes_what_is_frozen(
                 said, status = send(team, rng)
             except (httpx2.InvalidURL, httpx2.LocalProtocolError):
                 continue
+            except (httpx2.ReadError, httpx2.WriteError):  # a body that nobody reads, cut off
+                n_cut += 1
+                continue
             statuses[status] += 1
             if status >= 500:
                 bad.append(f"{said}: {status}")
         after = frozen(team)
         assert bad == []
+        assert n_cut <= n // 20
         assert {name: rows - after[name] for name, rows in before.items()} == {
             name: set() for name in before
         }
