@@ -23,8 +23,6 @@ from wavewise.errors import Fault, InputError, SpecError, StateError
 from wavewise.report.numbers import Scale, scale_of
 from wavewise.shared.files import write_whole
 from wavewise.shared.results import NotEstimable
-from wavewise.workflow.prepare.registration import version_records
-from wavewise.workflow.run.enrol import participants
 from wavewise.workflow.study import STUDY_FILE, Study, with_earlier_results
 
 __all__ = ["Draft", "PlannedSize", "read_draft"]
@@ -97,6 +95,8 @@ class Draft:
     def registry_page(self) -> str:
         """The registry page as it will stand once this draft is registered."""
         from wavewise.report.documents.registry_page import registry_page
+        from wavewise.workflow.prepare.registration import version_records
+        from wavewise.workflow.run.enrol import participants
 
         if self.spec is None or self.study is None:
             raise SpecError("the study file has faults; fix them first", self.faults)
