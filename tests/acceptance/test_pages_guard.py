@@ -21,7 +21,7 @@ NAMES = {"study": "peru", "wave": "phase-1", "name": "registry.html", "job": "1"
 def pages(tmp_path: Path) -> Iterator[PageStudy]:
     found = PageStudy(tmp_path, 100)
     yield found
-    found.house.close()
+    found.studies.close()
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_names_and_texts_full_of_html_are_shown_as_they_are(
     pages: PageStudy, owner: TestClient
 ) -> None:
     evil = '<script>alert("1")</script><img src=x onerror=alert(2)>'
-    path = pages.house.folder / "peru" / "study.toml"
+    path = pages.studies.folder / "peru" / "study.toml"
     text = path.read_text(encoding="utf-8")
     text = text.replace('title = "How much do we gain from personalization?"', f"title = '{evil}'")
     text = text.replace("Su apoyo es lo que", evil.replace('"', "") + " Su apoyo es lo que")
@@ -162,13 +162,13 @@ def test_no_study_but_those_of_the_folder(owner: TestClient, tmp_path: Path) -> 
 
 
 def pages_in(client: TestClient) -> list[Path]:
-    return list(client.app.state.house.folder.iterdir())
+    return list(client.app.state.studies.folder.iterdir())
 
 
 def test_a_plan_is_kept_only_where_it_is_sound(pages: PageStudy, owner: TestClient) -> None:
     shown = owner.get("/studies/peru/plan").text
     mark = re.search(r'name="mark" value="(\w+)"', shown)[1]
-    path = pages.house.folder / "peru" / "study.toml"
+    path = pages.studies.folder / "peru" / "study.toml"
     before = path.read_text(encoding="utf-8")
     wrong = {"mark": mark, "do": "save", "waves[1].held_out_share": "150"}
     answer = owner.post("/studies/peru/plan", data=wrong)
@@ -187,7 +187,7 @@ def test_a_plan_is_kept_only_where_it_is_sound(pages: PageStudy, owner: TestClie
 def test_what_is_checked_as_one_types_is_written_nowhere(
     pages: PageStudy, owner: TestClient
 ) -> None:
-    path = pages.house.folder / "peru" / "study.toml"
+    path = pages.studies.folder / "peru" / "study.toml"
     before = path.read_text(encoding="utf-8")
     answer = owner.post("/studies/peru/plan", data={"do": "check", "waves[0].starts": "2023-02-31"})
     assert "Not yet: one fault" in answer.text

@@ -131,7 +131,7 @@ def walk(tmp_path: Path, look, n_families: int, **options) -> None:
     pages = PageStudy(tmp_path, n_families)
     with web_server.running(pages.app()) as base, browser_page(**options) as page:
         Walk(pages, page, base, look).whole_study()
-    pages.house.close()
+    pages.studies.close()
 
 
 @pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.full)])
@@ -176,4 +176,4 @@ def test_what_is_typed_is_checked_beside_the_field(tmp_path: Path) -> None:
         page.wait_for_function(
             "(was) => document.querySelector('#power .big').innerText !== was", arg=before
         )
-    pages.house.close()
+    pages.studies.close()

@@ -23,7 +23,7 @@ def client_of(pages: PageStudy) -> TestClient:
 def pages(tmp_path: Path) -> Iterator[PageStudy]:
     found = PageStudy(tmp_path, 600)
     yield found
-    found.house.close()
+    found.studies.close()
 
 
 def heading(text: str) -> str:
@@ -70,7 +70,7 @@ def test_a_whole_study_by_forms(pages: PageStudy) -> None:
         assert phones.count('class="phone"') == 10
         shown = client.get(f"/studies/peru/open/{wave}").text
         assert heading(shown).startswith("May Phase")
-        assert pages.house.place("peru").study.standing.wave(wave).state == "not open"
+        assert pages.studies.find("peru").study.standing.wave(wave).state == "not open"
         opened = post(client, f"open/{wave}")
         assert "600 were drawn" in opened
         assert heading(opened).endswith("running as planned?")

@@ -11,8 +11,8 @@ from team_pages import ROLES, Team, cheap_passwords, served_team
 from wavewise.server.pages import screens
 from wavewise.server.pages.app import build_pages
 from wavewise.server.pages.entry import Alone
-from wavewise.server.pages.house import House
 from wavewise.server.pages.routes import ROUTES, Right, Route
+from wavewise.server.pages.studies_folder import StudiesFolder
 
 screens.load()
 EVERYBODY = set(ROLES)
@@ -48,7 +48,7 @@ def test_every_right_has_its_rule() -> None:
 
 
 def test_there_is_no_address_that_is_not_declared(tmp_path: Path) -> None:
-    app = build_pages(House(door, tmp_path, lambda: None), Alone())
+    app = build_pages(StudiesFolder(door, tmp_path, lambda: None), Alone())
     declared = {(route.method, route.path) for route in ROUTES}
     for route in app.routes:
         if not route.path.startswith("/static/"):

@@ -11,7 +11,7 @@ from set_clock import Clock
 from wavewise import study as door
 from wavewise.server.pages.app import build_pages
 from wavewise.server.pages.entry import Alone
-from wavewise.server.pages.house import House
+from wavewise.server.pages.studies_folder import StudiesFolder
 from wavewise.shared.streams import stream
 from wavewise.simulated import FamilyWorld, simulate_families
 from wavewise.workflow.run.open_wave import window_start
@@ -26,21 +26,21 @@ class PageStudy:
         self.folder, self.clock, self.keeper = folder, Clock(PLANNED), Alone()
         self.key_file = folder / "study.key"
         door.contacts_make_key(self.key_file)
-        self.house = House(door, folder / "studies", self.clock, key_file=self.key_file)
-        self.house.folder.mkdir(exist_ok=True)
+        self.studies = StudiesFolder(door, folder / "studies", self.clock, key_file=self.key_file)
+        self.studies.folder.mkdir(exist_ok=True)
         self.world: FamilyWorld = simulate_families(n_families, stream(1, "demo", "families"))
         self.people = folder / "people.csv"
         self.world.people.write_csv(self.people)
 
     def app(self) -> FastAPI:
         """The pages."""
-        return build_pages(self.house, self.keeper)
+        return build_pages(self.studies, self.keeper)
 
     def dry_channel(self) -> Path:
         """Messages of the study go to a file; the file."""
         path = self.folder / "sent.jsonl"
         text = f'[push]\nprovider = "file"\npath = "{path}"\n'
-        (self.house.folder / "peru" / "channels.toml").write_text(text, encoding="utf-8")
+        (self.studies.folder / "peru" / "channels.toml").write_text(text, encoding="utf-8")
         return path
 
     def first_messages_are_due(self, wave_id: str) -> None:
@@ -65,7 +65,7 @@ class PageStudy:
 
     @property
     def _study(self):
-        return self.house.place("peru").study._study
+        return self.studies.find("peru").study._study
 
     def _written(self, make, wave_id: str, name: str) -> Path:
         """The file that the demonstration would import, left for the pages to import."""

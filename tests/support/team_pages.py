@@ -80,7 +80,7 @@ def served_team(
             return shown[0]
 
         app = build_app(settings, build)
-        stack.callback(shown[0].state.house.close)
+        stack.callback(shown[0].state.studies.close)
         url = stack.enter_context(running(app))
         if has_worker:
             stack.enter_context(pages.worker(study))

@@ -25,7 +25,7 @@ from wavewise.server.connections import Guesses, Server, UnsignedBytes
 from wavewise.server.errors import add_error_handlers
 from wavewise.server.openapi import KEYED, SCHEMES, door
 from wavewise.server.pages.app import build_pages
-from wavewise.server.pages.house import Door, House
+from wavewise.server.pages.studies_folder import Door, StudiesFolder
 from wavewise.shared.log import log
 from wavewise.shared.version import __version__
 from wavewise.workflow.contacts.keys import KEY_FILE, find_key_ring
@@ -179,11 +179,11 @@ class Pages:
     def app(
         self, study: Study, key_file: Path | None, public_url: str | None, guesses: Guesses
     ) -> FastAPI:
-        """The pages; their house is closed with the study's database."""
+        """The pages; their studies are closed with the study's database."""
         url = _url(study)
-        house = House(self.door, study.folder, study.clock, key_file=key_file, store=url)
+        studies = StudiesFolder(self.door, study.folder, study.clock, key_file=key_file, store=url)
         secure = (public_url or "").startswith("https://")
-        return build_pages(house, Team(study, guesses), secure=secure)
+        return build_pages(studies, Team(study, guesses), secure=secure)
 
     def worker(self, study: Study) -> JobWorker:
         """Whoever takes long steps."""

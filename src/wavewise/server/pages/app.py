@@ -24,7 +24,6 @@ from wavewise.server.connections import Limits, Server
 from wavewise.server.pages import screens
 from wavewise.server.pages.entry import Alone
 from wavewise.server.pages.forms import Form, is_own_form, read_form
-from wavewise.server.pages.house import Door, House
 from wavewise.server.pages.render import render
 from wavewise.server.pages.routes import (
     ROUTES,
@@ -39,6 +38,7 @@ from wavewise.server.pages.routes import (
     Screen,
     Visit,
 )
+from wavewise.server.pages.studies_folder import Door, StudiesFolder
 from wavewise.workflow.result import VerbResult
 from wavewise.workflow.study import Clock, utc_now
 
@@ -69,8 +69,8 @@ _NOBODY = Person("", frozenset({"open"}))
 _SAID = "wavewise_said"  # What was done, told once on the next screen.
 
 
-def build_pages(house: House, keeper: Doorkeeper, *, secure: bool = False) -> FastAPI:
-    """The pages of a house: every declared address, each behind its right.
+def build_pages(studies: StudiesFolder, keeper: Doorkeeper, *, secure: bool = False) -> FastAPI:
+    """The pages of a folder of studies: every declared address, each behind its right.
 
     With ``secure`` cookies go over TLS alone, also where a proxy speaks it for us.
     """
@@ -78,12 +78,12 @@ def build_pages(house: House, keeper: Doorkeeper, *, secure: bool = False) -> Fa
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> Any:
         yield
-        house.close()
+        studies.close()
 
     app = FastAPI(
         title="Wavewise", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan
     )
-    app.state.house, app.state.keeper, app.state.secure = house, keeper, secure
+    app.state.studies, app.state.keeper, app.state.secure = studies, keeper, secure
     screens.load()
     for name, kind in _STATIC.items():
         app.add_route(f"/static/{name}", _static(name, kind), methods=["GET"])
@@ -120,10 +120,10 @@ def _endpoint(app: FastAPI, route: Route) -> Callable[[Request], Awaitable[Respo
     """An address: who asks, whether they may, whether the form is ours, then the answer."""
 
     async def answer(request: Request) -> Response:
-        house, keeper = app.state.house, app.state.keeper
+        studies, keeper = app.state.studies, app.state.keeper
         person = await run_in_threadpool(keeper.who, request)
         visit = Visit(
-            request, route, person or _NOBODY, house, keeper, dict(request.path_params), Form()
+            request, route, person or _NOBODY, studies, keeper, dict(request.path_params), Form()
         )
         if route.right != "open" and person is None:
             return RedirectResponse("/sign-in", 303)
@@ -152,8 +152,8 @@ def _may_not(visit: Visit) -> str:
 def _respond(visit: Visit) -> Response:
     """The answer to somebody who may have it."""
     if "study" in visit.names:
-        visit.place = visit.house.place(visit.names["study"])
-        if visit.place is None:
+        visit.listed = visit.studies.find(visit.names["study"])
+        if visit.listed is None:
             return _shown(visit, _problem(404, "There is no such study", "It may have been moved."))
     visit.said = unquote(visit.request.cookies.get(_SAID, ""))
     try:
@@ -237,7 +237,7 @@ def _failed(app: FastAPI) -> Callable[[Request, Exception], Awaitable[Response]]
 def _stray(app: FastAPI, request: Request) -> Visit:
     """A request of an address that is none, or of one that failed: of nobody in particular."""
     route = Route("GET", request.url.path, "open", "", lambda _: Go("/"))
-    return Visit(request, route, _NOBODY, app.state.house, app.state.keeper, {}, Form())
+    return Visit(request, route, _NOBODY, app.state.studies, app.state.keeper, {}, Form())
 
 
 # ``app``: on the loopback address, until it is told to stop.
@@ -267,8 +267,8 @@ def serve_pages(
 ) -> EndedPages:
     """Serve the pages of a folder to one person at this machine."""
     keeper = Alone()
-    house = House(door, folder, clock or utc_now, key_file=key_file, store=store)
-    app = build_pages(house, keeper)
+    studies = StudiesFolder(door, folder, clock or utc_now, key_file=key_file, store=store)
+    app = build_pages(studies, keeper)
     try:
         listening = socket.create_server(("127.0.0.1", port), backlog=128)
     except OSError:

@@ -108,9 +108,9 @@ def _share(part: float, whole: float) -> str:
 
 def render(visit: Visit, shown: Screen) -> str:
     """A screen's HTML."""
-    facts = dict(_frame(visit)) if visit.place is not None else {}
+    facts = dict(_frame(visit)) if visit.listed is not None else {}
     zone = "UTC"
-    if visit.place is not None and visit.place.study is not None:
+    if visit.listed is not None and visit.listed.study is not None:
         zone = visit.study.spec.study.time_zone
     return (
         environment()
@@ -137,7 +137,7 @@ def told(error: WavewiseError | None) -> Mapping[str, Any] | None:
 
 def _frame(visit: Visit) -> Mapping[str, Any]:
     """What the frame of a study's screen shows: its title, its steps, the one that is current."""
-    place = visit.place
+    place = visit.listed
     if place is None or place.study is None:
         title = visit.names.get("study", "")
         return {"title": title, "groups": (), "standing": None}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from wavewise.errors import WavewiseError
     from wavewise.server.pages.forms import Form
-    from wavewise.server.pages.house import House, Place
+    from wavewise.server.pages.studies_folder import ListedStudy, StudiesFolder
 
 __all__ = [
     "ROUTES",
@@ -105,25 +105,25 @@ class Visit:
     request: "Request"
     route: "Route"
     person: Person
-    house: "House"
+    studies: "StudiesFolder"
     keeper: "Doorkeeper"
     names: Mapping[str, str]  # What the path holds: study, wave.
     form: "Form"
-    place: "Place | None" = None  # The study of the path.
+    listed: "ListedStudy | None" = None  # The study of the path.
     error: "WavewiseError | None" = None  # Why the step that led here was not taken.
     said: str = ""
 
     @property
     def study(self) -> Any:
         """The open study, as ``wavewise.open_study`` gives it."""
-        if self.place is None:
+        if self.listed is None:
             raise LookupError("the address names no study")
-        return self.place.study
+        return self.listed.study
 
     @property
     def now(self) -> datetime:
         """The time now, with a time zone."""
-        return self.house.clock()
+        return self.studies.clock()
 
     def may(self, right: Right) -> bool:
         """Whether the person has a right."""
@@ -136,7 +136,7 @@ class Visit:
         try:
             return self.keeper.carry_out(self, name, partial(method, *arguments, **options))
         finally:
-            self.house.forget()
+            self.studies.forget()
 
     def url(self, rest: str = "") -> str:
         """Address of a screen of this study."""

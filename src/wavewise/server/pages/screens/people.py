@@ -20,7 +20,7 @@ N_SHOWN = 10  # People as whom messages are shown.
 def _keep(visit: Visit, upload: Upload) -> str:
     """A file that was handed over, kept for the next step; its mark."""
     mark = secrets.token_urlsafe(12)
-    folder = visit.house.private_folder() / mark
+    folder = visit.studies.private_folder() / mark
     folder.mkdir(mode=0o700)
     (folder / (upload.name or "file")).write_bytes(upload.content)
     return mark
@@ -30,7 +30,7 @@ def _kept(visit: Visit, mark: str) -> Path | None:
     """The file of a mark; None where there is none any more."""
     if not mark or not all(c.isalnum() or c in "-_" for c in mark):
         return None
-    folder = visit.house.private_folder() / mark
+    folder = visit.studies.private_folder() / mark
     return next(iter(folder.iterdir()), None) if folder.is_dir() else None
 
 
@@ -88,7 +88,7 @@ def people(visit: Visit) -> Answer:
     standing, spec = study.standing, study.spec
     imported = spec.waves[0].imported is not None
     verb, wave = ("wave_import", (spec.waves[0].id,)) if imported else ("people_import", ())
-    options = {} if imported else {"key_file": visit.house.key_file}
+    options = {} if imported else {"key_file": visit.studies.key_file}
     look = _looked_at(visit, verb, *wave, **options)
     needed = list(dict.fromkeys([spec.units.id, *spec.people_columns]))
     return Screen(
@@ -99,7 +99,7 @@ def people(visit: Visit) -> Answer:
             "needed": needed,
             "optional": [c for c in (spec.units.time_zone, spec.units.language) if c],
             "address": dict(spec.units.address),
-            "has_key": visit.house.key_file is not None,
+            "has_key": visit.studies.key_file is not None,
             "imported": imported,
             "enrolments": study.enrol_status().facts()
             if spec.enrolment and standing.n_units
@@ -130,7 +130,7 @@ def bring_people(visit: Visit) -> Answer:
         skip_bad=visit.form.has("skip_bad"),
         replace=visit.form.has("replace"),
         skip_bad_contacts=visit.form.has("skip_bad_contacts"),
-        key_file=visit.house.key_file,
+        key_file=visit.studies.key_file,
         reading=_reading(visit),
     )
     text = _("%(n)s %(units)s were imported.")
@@ -188,7 +188,8 @@ def messages(visit: Visit) -> Answer:
     if standing.n_units:
         try:
             of = (visit.names["study"], wave.id, study.draft.mark, standing.n_units)
-            found = visit.house.remember(of, lambda: study.preview(wave.id, units=N_SHOWN).facts())
+            remember = visit.studies.remember
+            found = remember(of, lambda: study.preview(wave.id, units=N_SHOWN).facts())
             shown, due = list(found["messages"]), found["due"]
         except WavewiseError as error:
             problem, due = error, []

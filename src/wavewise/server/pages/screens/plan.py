@@ -20,7 +20,7 @@ SIZES = 12  # Numbers of units in the figure of power.
 
 def draft_of(visit: Visit) -> Draft:
     """The plan as it stands, also where it has faults."""
-    place = visit.place
+    place = visit.listed
     if place is None:
         raise InputError("found no study; needed one of the list")
     return read_draft(None, place.folder) if place.study is None else place.study.draft
@@ -178,7 +178,7 @@ def _is_of(fault: str, path: str) -> bool:
 def plan(visit: Visit) -> Answer:
     """Whether it is large enough and sound, and what it changes."""
     draft = draft_of(visit)
-    standing = None if draft.spec is None or visit.place is None else visit.study.standing
+    standing = None if draft.spec is None or visit.listed is None else visit.study.standing
     typed = dict(visit.form.texts)
     faults, checked = draft.faults, False
     groups = list(fields_of(draft, standing))

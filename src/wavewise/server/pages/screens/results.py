@@ -82,7 +82,7 @@ def _record_facts(visit: Visit, new_key: str = "") -> Mapping[str, Any]:
     study = visit.study
     standing: Standing = study.standing
     history = study.history().facts()
-    begun = (study.folder / "study.db").is_file() or visit.house.store is not None
+    begun = (study.folder / "study.db").is_file() or visit.studies.store is not None
     keys = study.keys_list().facts().get("keys", []) if begun and visit.may("keys") else []
     happened = sorted(_happened(standing), key=lambda one: one[0], reverse=True)
     return {
@@ -138,7 +138,7 @@ def document(visit: Visit) -> Answer:
 @step(f"{_RECORD}/data", "export", "export", back=_RECORD)
 def research_data(visit: Visit) -> Answer:
     """Research data: ids only, as a zip of CSV files."""
-    folder = visit.house.private_folder() / secrets.token_urlsafe(12)
+    folder = visit.studies.private_folder() / secrets.token_urlsafe(12)
     folder.mkdir(mode=0o700)
     visit.do("export", folder / "data")
     archive = shutil.make_archive(str(folder / "data"), "zip", folder / "data")
@@ -148,7 +148,7 @@ def research_data(visit: Visit) -> Answer:
 @step(f"{_RECORD}/backup", "keys", "backup", back=_RECORD)
 def back_up(visit: Visit) -> Answer:
     """A copy of the database."""
-    folder = visit.house.private_folder() / secrets.token_urlsafe(12)
+    folder = visit.studies.private_folder() / secrets.token_urlsafe(12)
     folder.mkdir(mode=0o700)
     path = folder / f"{visit.names['study']}.backup"
     visit.do("backup", path)

@@ -5,10 +5,10 @@ from typing import Any
 
 from wavewise.design.templates import template_names, template_summary
 from wavewise.errors import InputError, WavewiseError
-from wavewise.server.pages.house import Place
 from wavewise.server.pages.render import gettext as _
 from wavewise.server.pages.render import ngettext
 from wavewise.server.pages.routes import Answer, Go, Screen, Visit, screen, step
+from wavewise.server.pages.studies_folder import ListedStudy
 from wavewise.workflow.standing import Standing
 
 __all__ = ["next_of"]
@@ -69,7 +69,7 @@ def next_of(standing: Standing) -> Mapping[str, str]:
     }
 
 
-def _line(place: Place) -> Mapping[str, Any]:
+def _line(place: ListedStudy) -> Mapping[str, Any]:
     """One study on one line; one whose file has faults says how many."""
     try:
         standing: Standing = _standing(place)
@@ -98,7 +98,7 @@ def _line(place: Place) -> Mapping[str, Any]:
     return {**line, **found_next}
 
 
-def _standing(place: Place) -> Standing:
+def _standing(place: ListedStudy) -> Standing:
     if place.error is not None:
         raise place.error
     found: Standing = place.study.standing
@@ -111,7 +111,7 @@ _STATES = {"not open": _("not open"), "open": _("open"), "closed": _("closed")}
 @screen("/")
 def studies(visit: Visit) -> Answer:
     """What waits for whom."""
-    lines = sorted(map(_line, visit.house.places()), key=lambda line: (line["waits"], line["name"]))
+    lines = sorted(map(_line, visit.studies.all()), key=lambda line: (line["waits"], line["name"]))
     waiting = [line for line in lines if line["waits"] == 0]
     return Screen(
         "studies.html",
@@ -119,7 +119,7 @@ def studies(visit: Visit) -> Answer:
             "first": waiting[0] if waiting else None,
             "lines": lines[1:] if waiting else lines,
             "n_waiting": len(waiting),
-            "one_study": visit.house.is_one_study,
+            "one_study": visit.studies.is_one_study,
             "templates": template_names(),
         },
     )
@@ -137,7 +137,7 @@ def new_study(_visit: Visit) -> Answer:
 def make_study(visit: Visit) -> Answer:
     """A new study folder."""
     name = visit.form.get("name")
-    folder = visit.house.new_folder(name)
+    folder = visit.studies.new_folder(name)
     template, upload = visit.form.get("template"), visit.form.files.get("people")
     if upload is not None:
         import tempfile
@@ -147,10 +147,10 @@ def make_study(visit: Visit) -> Answer:
             path = Path(kept) / upload.name
             path.write_bytes(upload.content)
             visit.keeper.carry_out(
-                visit, "init", lambda: visit.house.door.init(folder, people=path)
+                visit, "init", lambda: visit.studies.door.init(folder, people=path)
             )
     elif template in template_names():
-        visit.keeper.carry_out(visit, "init", lambda: visit.house.door.init(folder, template))
+        visit.keeper.carry_out(visit, "init", lambda: visit.studies.door.init(folder, template))
     else:
         raise InputError("found neither a template nor a people file; needed one of them")
     return Go(f"/studies/{name}/plan", _("The study was made; nothing is registered yet."))
@@ -159,6 +159,6 @@ def make_study(visit: Visit) -> Answer:
 @screen("/studies/{study}/")
 def next_step(visit: Visit) -> Answer:
     """A study by its name alone: the screen of its next step."""
-    if visit.place is None or visit.place.error is not None:
+    if visit.listed is None or visit.listed.error is not None:
         return Go(visit.url("plan"))
     return Go(visit.url(next_of(visit.study.standing)["rest"]))

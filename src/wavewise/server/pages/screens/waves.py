@@ -233,7 +233,7 @@ def cancel(visit: Visit) -> Answer:
 @step(f"{_FIELD}/send", "send", "send", back=_FIELD)
 def send_now(visit: Visit) -> Answer:
     """Send what is due now."""
-    done = visit.do("send", key_file=visit.house.key_file)
+    done = visit.do("send", key_file=visit.studies.key_file)
     return Go(visit.url(f"field/{visit.names['wave']}"), done.summary()[:500])
 
 

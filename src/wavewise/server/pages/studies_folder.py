@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from wavewise.errors import InputError, WavewiseError
 from wavewise.workflow.study import STUDY_FILE
 
-__all__ = ["Door", "House", "Place"]
+__all__ = ["Door", "ListedStudy", "StudiesFolder"]
 
 
 class Door(Protocol):
@@ -33,8 +33,8 @@ class Door(Protocol):
 
 
 @dataclass(frozen=True)
-class Place:
-    """One study of the house."""
+class ListedStudy:
+    """One study of the folder, as it was found."""
 
     name: str  # Of its folder, as addresses have it.
     folder: Path
@@ -42,7 +42,7 @@ class Place:
     error: WavewiseError | None = None  # Why it cannot be opened: its file has faults.
 
 
-class House:
+class StudiesFolder:
     """Studies of a folder: itself, or the folders in it."""
 
     def __init__(
@@ -74,19 +74,19 @@ class House:
             return []
         return sorted(path.parent.name for path in self.folder.glob(f"*/{STUDY_FILE}"))
 
-    def place(self, name: str) -> Place | None:
+    def find(self, name: str) -> ListedStudy | None:
         """A study by its name; None where there is none of it."""
         if name not in self.names():
             return None
         folder = self.folder if self.is_one_study else self.folder / name
         try:
-            return Place(name, folder, self._opened(name, folder))
+            return ListedStudy(name, folder, self._opened(name, folder))
         except WavewiseError as error:
-            return Place(name, folder, None, error)
+            return ListedStudy(name, folder, None, error)
 
-    def places(self) -> Iterator[Place]:
+    def all(self) -> Iterator[ListedStudy]:
         """Every study."""
-        return filter(None, map(self.place, self.names()))
+        return filter(None, map(self.find, self.names()))
 
     def remember(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """What takes long to make, made once until a step is taken."""
