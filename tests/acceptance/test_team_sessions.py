@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from study_folders import make_study
 from team_pages import PASSWORD, Team, cheap_passwords, served_team
 from wavewise.server.connections import Limits
 from wavewise.server.pages.entry import COOKIE
@@ -161,3 +162,16 @@ def test_keys_are_made_and_revoked_there(team: Team) -> None:
     owner.post(f"{team.home}/record/keys/revoke", data={"key": key.partition("_")[0]})
     assert httpx2.get(metrics, headers=headers).status_code == 401
     assert "keys make" in owner.get(f"{team.home}/audit").text
+
+
+def test_people_and_their_names_are_shown_to_those_who_work_in_the_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cheap_passwords(monkeypatch)
+    folder = make_study(tmp_path / "study", 20)
+    with served_team(folder) as team:
+        for role, sees in (("owner", True), ("field", True), ("analyst", False), ("viewer", False)):
+            page = team.browsers[role].get(f"{team.home}/messages")
+            assert page.status_code == 200
+            assert ("And Ana?" in page.text, "p00" in page.text) == (sees, sees), role
+            assert "And {child_name}?" in page.text

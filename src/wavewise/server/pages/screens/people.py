@@ -179,13 +179,13 @@ def bring_events(visit: Visit) -> Answer:
 
 @screen("/studies/{study}/messages", verb="preview")
 def messages(visit: Visit) -> Answer:
-    """Every text, and ten people's phones."""
+    """Every text, and ten people's phones for those who may know the people."""
     study = visit.study
     standing, spec = study.standing, study.spec
     wave = next((w for w in standing.waves if w.state == "not open"), standing.waves[-1])
     shown: list[Mapping[str, Any]] = []
     problem = None
-    if standing.n_units:
+    if standing.n_units and visit.may("field"):
         try:
             of = (visit.names["study"], wave.id, study.draft.mark, standing.n_units)
             remember = visit.studies.remember
