@@ -24,6 +24,9 @@ from wavewise.server.connections import Limits, Server
 from wavewise.server.pages import screens
 from wavewise.server.pages.entry import Alone
 from wavewise.server.pages.forms import Form, is_own_form, read_form
+from wavewise.server.pages.languages import COOKIE as LANGUAGE
+from wavewise.server.pages.languages import N_, language_of, speak, word
+from wavewise.server.pages.languages import gettext as _
 from wavewise.server.pages.render import render
 from wavewise.server.pages.routes import (
     ROUTES,
@@ -66,6 +69,7 @@ _STATIC = {
     "page.js": "text/javascript; charset=utf-8",
 }
 _NOBODY = Person("", frozenset({"open"}))
+_A_YEAR = 365 * 24 * 60 * 60
 _SAID = "wavewise_said"  # What was done, told once on the next screen.
 
 
@@ -98,6 +102,7 @@ def build_pages(studies: StudiesFolder, keeper: Doorkeeper, *, secure: bool = Fa
 async def _with_headers(
     request: Request, call: Callable[[Request], Awaitable[Response]]
 ) -> Response:
+    speak(language_of(request))
     answer = await call(request)
     answer.headers.setdefault("Content-Security-Policy", STRICT)
     for name, value in _HEADERS.items():
@@ -128,25 +133,26 @@ def _endpoint(app: FastAPI, route: Route) -> Callable[[Request], Awaitable[Respo
         if route.right != "open" and person is None:
             return RedirectResponse("/sign-in", 303)
         if not visit.may(route.right):
-            return _shown(visit, _problem(403, "You may not do this", _may_not(visit)))
+            return _shown(visit, _problem(403, _("You may not do this"), _may_not(visit)))
         if route.method == "POST":
             if not is_own_form(request):
-                return _shown(visit, _problem(403, "This form is not from here", _FOREIGN))
+                return _shown(visit, _problem(403, _("This form is not from here"), _(_FOREIGN)))
             try:
                 visit.form = await read_form(request)
             except InputError as error:
                 visit.error = error
-                return _shown(visit, _problem(413, "The form cannot be read", error.message))
+                return _shown(visit, _problem(413, _("The form cannot be read"), error.message))
         return await run_in_threadpool(_respond, visit)
 
     return answer
 
 
-_FOREIGN = "Forms are taken from these pages only; open the page again and send it from there."
+_FOREIGN = N_("Forms are taken from these pages only; open the page again and send it from there.")
 
 
 def _may_not(visit: Visit) -> str:
-    return f"Your role ({visit.person.role or 'none'}) has no right to “{visit.route.right}”."
+    text = _("Your role (%(role)s) has no right to “%(right)s”.")
+    return text % {"role": word(visit.person.role) or _("none"), "right": visit.route.right}
 
 
 def _respond(visit: Visit) -> Response:
@@ -154,7 +160,8 @@ def _respond(visit: Visit) -> Response:
     if "study" in visit.names:
         visit.listed = visit.studies.find(visit.names["study"])
         if visit.listed is None:
-            return _shown(visit, _problem(404, "There is no such study", "It may have been moved."))
+            missing = _problem(404, _("There is no such study"), _("It may have been moved."))
+            return _shown(visit, missing)
     visit.said = unquote(visit.request.cookies.get(_SAID, ""))
     try:
         answer = _as_response(visit, visit.route.answer(visit))
@@ -172,12 +179,12 @@ def _told(visit: Visit, error: WavewiseError) -> Response:
     """A step that was not taken: the screen that it came from, with the reason on top."""
     back = next((r for r in ROUTES if r.method == "GET" and r.path == visit.route.back), None)
     if back is None:
-        return _shown(visit, _problem(http_status(error), "This cannot be shown", error.message))
+        return _shown(visit, _problem(http_status(error), _("This cannot be shown"), error.message))
     visit.route = replace(back)
     try:
         shown = back.answer(visit)
     except WavewiseError:
-        shown = _problem(http_status(error), "This cannot be done", error.message)
+        shown = _problem(http_status(error), _("This cannot be done"), error.message)
     if isinstance(shown, Screen):
         return _shown(visit, replace(shown, status=http_status(error)))
     return _as_response(visit, shown)
@@ -198,7 +205,7 @@ def _as_response(visit: Visit, found: Answer) -> Response:
                 httponly=True,
                 samesite="strict",
                 secure=visit.request.app.state.secure or visit.request.url.scheme == "https",
-                max_age=None if value else 0,
+                max_age=_A_YEAR if name == LANGUAGE else None if value else 0,
             )
         return answer
     if isinstance(found, Page):
@@ -217,17 +224,18 @@ def _shown(visit: Visit, shown: Screen) -> Response:
 
 
 def _missing(app: FastAPI) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def answer(request: Request, _: Exception) -> Response:
+    async def answer(request: Request, _error: Exception) -> Response:
         visit = _stray(app, request)
-        return _shown(visit, _problem(404, "There is no such page", "The address may be old."))
+        missing = _problem(404, _("There is no such page"), _("The address may be old."))
+        return _shown(visit, missing)
 
     return answer
 
 
 def _failed(app: FastAPI) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def answer(request: Request, _: Exception) -> Response:
-        text = "Something failed here; nothing half-done is kept. Go back and try again."
-        page = _shown(_stray(app, request), _problem(500, "Something failed", text))
+    async def answer(request: Request, _error: Exception) -> Response:
+        text = _("Something failed here; nothing half-done is kept. Go back and try again.")
+        page = _shown(_stray(app, request), _problem(500, _("Something failed"), text))
         page.headers["Content-Security-Policy"] = STRICT
         return page
 
@@ -236,7 +244,7 @@ def _failed(app: FastAPI) -> Callable[[Request, Exception], Awaitable[Response]]
 
 def _stray(app: FastAPI, request: Request) -> Visit:
     """A request of an address that is none, or of one that failed: of nobody in particular."""
-    route = Route("GET", request.url.path, "open", "", lambda _: Go("/"))
+    route = Route("GET", "/", "open", "", lambda _visit: Go("/"))
     return Visit(request, route, _NOBODY, app.state.studies, app.state.keeper, {}, Form())
 
 

@@ -8,22 +8,14 @@ from zoneinfo import ZoneInfo
 
 from wavewise.errors import WavewiseError
 from wavewise.report import numbers
+from wavewise.server.pages import languages
+from wavewise.server.pages.languages import gettext, ngettext, pgettext
 from wavewise.server.pages.routes import Screen, Visit
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 __all__ = ["Words", "render", "wave_steps"]
-
-
-def gettext(text: str) -> str:
-    """A text in the reader's language: all that is visible goes through here."""
-    return text
-
-
-def ngettext(one: str, several: str, n: int) -> str:
-    """The same for a number of things."""
-    return one if n == 1 else several
 
 
 class Words:
@@ -41,8 +33,7 @@ class Words:
         """A day and a time, as ``Mon 13 Nov 2023, 09:20``."""
         if moment is None:
             return otherwise
-        local = moment.astimezone(self._zone)
-        return f"{local:%a} {local.day} {local:%b %Y, %H:%M}"
+        return languages.clock_time(moment.astimezone(self._zone))
 
     def when_iso(self, text: str) -> str:
         """The same for a time as text."""
@@ -53,13 +44,15 @@ class Words:
         if moment is None:
             return otherwise
         local = moment.astimezone(self._zone) if isinstance(moment, datetime) else moment
-        return f"{local:%a} {local.day} {local:%b %Y}"
+        return languages.day(local)
 
     def now(self, moment: datetime) -> str:
         """The time now, where the study is and where the server is."""
-        return (
-            f"{self.when(moment)} in {self._name} ({moment.astimezone(ZoneInfo('UTC')):%H:%M} UTC)"
-        )
+        return gettext("%(when)s in %(place)s (%(utc)s UTC)") % {
+            "when": self.when(moment),
+            "place": self._name,
+            "utc": f"{moment.astimezone(ZoneInfo('UTC')):%H:%M}",
+        }
 
 
 @cache
@@ -75,8 +68,11 @@ def environment() -> "Environment":
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
-    found.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]
-    found.filters["count"] = numbers.count
+    found.install_gettext_callables(  # type: ignore[attr-defined]
+        gettext, ngettext, newstyle=True, pgettext=pgettext
+    )
+    found.filters["count"] = languages.count
+    found.filters["word"] = languages.word
     found.filters["share"] = _share
     found.filters["value"] = _value
     found.filters["code"] = _code
@@ -98,12 +94,12 @@ def _value(value: Any) -> str:
     """A value of the study file in words."""
     from wavewise.report.documents.registry_page import value_text
 
-    return value_text(value)
+    return languages.word(value_text(value))
 
 
 def _share(part: float, whole: float) -> str:
     """A part of a whole in percent; a dash where there is no whole."""
-    return numbers.percent(part / whole, 1) if whole else numbers.UNKNOWN
+    return languages.percent(part / whole, 1) if whole else numbers.UNKNOWN
 
 
 def render(visit: Visit, shown: Screen) -> str:
@@ -119,6 +115,9 @@ def render(visit: Visit, shown: Screen) -> str:
             visit=visit,
             error=told(visit.error),
             words=Words(zone),
+            page_language=languages.spoken(),
+            page_languages=languages.LANGUAGES,
+            this_page=_this_page(visit),
             **{
                 "command": f"wavewise {visit.route.verb.replace('_', ' ')}",
                 **facts,
@@ -126,6 +125,14 @@ def render(visit: Visit, shown: Screen) -> str:
             },
         )
     )
+
+
+def _this_page(visit: Visit) -> str:
+    """Where the screen can be asked for again: after a step, the screen that it came from."""
+    url, route = visit.request.url, visit.route
+    if visit.request.method != "POST":
+        return f"{url.path}?{url.query}" if url.query else url.path
+    return (route.path if route.method == "GET" else route.back).format_map(visit.names)
 
 
 def told(error: WavewiseError | None) -> Mapping[str, Any] | None:
@@ -197,7 +204,7 @@ def _of_wave(visit: Visit, wave: Any, *, reached: bool, ready: bool) -> list[Map
         _item(
             visit,
             f"field/{wave.id}",
-            gettext("Field"),
+            pgettext("field work", "Field"),
             "done" if wave.state == "closed" else "now" if opened else "wait",
         ),
         _item(visit, f"decide/{wave.id}", gettext("Close and decide"), "now" if opened else "wait"),

@@ -8,7 +8,8 @@ from typing import Any
 from wavewise.errors import InputError, WavewiseError
 from wavewise.fieldwork.rendering import sms_length
 from wavewise.server.pages.forms import Upload
-from wavewise.server.pages.render import gettext as _
+from wavewise.server.pages.languages import count
+from wavewise.server.pages.languages import gettext as _
 from wavewise.server.pages.routes import Answer, Go, Screen, Visit, screen, step
 
 N_SHOWN = 10  # People as whom messages are shown.
@@ -134,7 +135,7 @@ def bring_people(visit: Visit) -> Answer:
         reading=_reading(visit),
     )
     text = _("%(n)s %(units)s were imported.")
-    n = f"{done.facts()['n_imported']:,}"
+    n = count(done.facts()["n_imported"])
     return Go(visit.url("people"), text % {"n": n, "units": spec.units.name})
 
 
@@ -170,7 +171,7 @@ def bring_events(visit: Visit) -> Answer:
         reading=_reading(visit),
     )
     facts = done.facts()
-    n = f"{facts.get('n_new', 0):,}"
+    n = count(facts.get("n_new", 0))
     return Go(visit.url("events"), _("%(n)s new events were kept.") % {"n": n})
 
 

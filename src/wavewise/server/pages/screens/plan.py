@@ -9,7 +9,8 @@ from wavewise.design.messages import Schedule
 from wavewise.design.spec import StudySpec
 from wavewise.errors import Fault, InputError, SpecError
 from wavewise.report import numbers
-from wavewise.server.pages.render import gettext as _
+from wavewise.server.pages.languages import count, fixed, percent, word
+from wavewise.server.pages.languages import gettext as _
 from wavewise.server.pages.routes import Answer, File, Go, Page, Screen, Visit, screen, step
 from wavewise.workflow.prepare.draft import Draft, PlannedSize, read_draft
 from wavewise.workflow.standing import Standing
@@ -187,7 +188,7 @@ def plan(visit: Visit) -> Answer:
         try:
             faults = draft.faults_of(_typed_text(draft, groups, typed))
         except InputError as error:
-            faults = (Fault(STUDY_FILE, error.message, "a value that fits"),)
+            faults = (Fault(STUDY_FILE, error.message, _("a value that fits")),)
     changed = {one["field"]: one for one in draft.changes()}
     judged = [
         (name, [_judged(one, typed.get(one.path), faults, changed) for one in rows])
@@ -251,11 +252,11 @@ def power_facts(draft: Draft, n_units: int | None) -> Mapping[str, Any] | None:
         "high": high,
         "wave": last.wave,
         "outcome": last.outcome,
-        "big": numbers.fixed(last.scale.factor * smallest, 1),
-        "unit": last.scale.effect_unit,
-        "short": last.scale.short_unit,
-        "power": numbers.percent(last.power, 0),
-        "size": numbers.percent(1 - last.level, 0),
+        "big": fixed(last.scale.factor * smallest, 1),
+        "unit": word(last.scale.effect_unit),
+        "short": word(last.scale.short_unit),
+        "power": percent(last.power, 0),
+        "size": percent(1 - last.level, 0),
         "rows": [_line(one) for one in sizes if _smallest(one) is not None],
         "curve": _curve(known, (last.n_units, smallest)),
     }
@@ -270,7 +271,7 @@ def _line(size: PlannedSize) -> tuple[str, str, str]:
     def text(value: float | None) -> str:
         if value is None:
             return numbers.UNKNOWN
-        return f"{numbers.fixed(size.scale.factor * value, 1)} {size.scale.short_unit}"
+        return f"{fixed(size.scale.factor * value, 1)} {word(size.scale.short_unit)}"
 
     return size.wave, text(size.between_arms), text(size.against_control)
 
@@ -286,7 +287,7 @@ def _curve(known: list[tuple[int, float]], here: tuple[int, float]) -> Mapping[s
 
     path = "L".join(f"{x} {y}" for x, y in (at(*point) for point in known))
     x, y = at(*here)
-    return {"path": f"M{path}", "x": x, "y": y, "first": f"{first:,}", "last": f"{last:,}"}
+    return {"path": f"M{path}", "x": x, "y": y, "first": count(first), "last": count(last)}
 
 
 @screen("/studies/{study}/plan/power", verb="design")

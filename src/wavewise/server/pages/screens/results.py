@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from wavewise.errors import InputError
-from wavewise.server.pages.render import gettext as _
+from wavewise.server.pages.languages import count
+from wavewise.server.pages.languages import gettext as _
 from wavewise.server.pages.routes import Answer, File, Go, Page, Screen, Visit, screen, step
 from wavewise.server.pages.screens.waves import answers_of, effects_of
 from wavewise.workflow.standing import Standing
@@ -107,7 +108,7 @@ def _happened(standing: Standing) -> list[tuple[datetime, str]]:
         if wave.opened_at is not None:
             text = _("%(wave)s opened: %(n)s drawn") % {
                 "wave": wave.label,
-                "n": f"{wave.n_units:,}",
+                "n": count(wave.n_units),
             }
             found.append((wave.opened_at, text))
         if wave.closed_at is not None:

@@ -5,8 +5,8 @@ from typing import Any
 
 from wavewise.design.templates import template_names, template_summary
 from wavewise.errors import InputError, WavewiseError
-from wavewise.server.pages.render import gettext as _
-from wavewise.server.pages.render import ngettext
+from wavewise.server.pages.languages import count, ngettext, word
+from wavewise.server.pages.languages import gettext as _
 from wavewise.server.pages.routes import Answer, Go, Screen, Visit, screen, step
 from wavewise.server.pages.studies_folder import ListedStudy
 from wavewise.workflow.standing import Standing
@@ -89,9 +89,9 @@ def _line(place: ListedStudy) -> Mapping[str, Any]:
     )
     text = _("%(version)s; %(n)s %(units)s; %(waves)s.") % {
         "version": version[0].upper() + version[1:],
-        "n": f"{standing.n_units:,}",
+        "n": count(standing.n_units),
         "units": standing.units,
-        "waves": ", ".join(f"{w.label} {_STATES[w.state]}" for w in standing.waves),
+        "waves": ", ".join(f"{w.label} {word(w.state)}" for w in standing.waves),
     }
     order = {"warn": 0, "now": 1, "ok": 2}[found_next["kind"]]
     line = {"name": place.name, "title": standing.title, "text": text, "waits": order}
@@ -103,9 +103,6 @@ def _standing(place: ListedStudy) -> Standing:
         raise place.error
     found: Standing = place.study.standing
     return found
-
-
-_STATES = {"not open": _("not open"), "open": _("open"), "closed": _("closed")}
 
 
 @screen("/")

@@ -8,7 +8,7 @@ from typing import Any
 from wavewise.errors import InputError, StateError
 from wavewise.server.accounts.keeper import Team, member
 from wavewise.server.accounts.rights import RIGHT_OF_STEP
-from wavewise.server.pages.render import gettext as _
+from wavewise.server.pages.languages import gettext as _
 from wavewise.server.pages.routes import Answer, File, Go, Screen, Visit, screen, step
 from wavewise.store.team.jobs import JobRow
 from wavewise.workflow.team import accounts

@@ -6,7 +6,9 @@ from typing import Any
 from wavewise.design.spec import StudySpec
 from wavewise.errors import InputError, WavewiseError
 from wavewise.report import numbers
-from wavewise.server.pages.render import gettext as _
+from wavewise.server.pages import languages
+from wavewise.server.pages.languages import N_, word
+from wavewise.server.pages.languages import gettext as _
 from wavewise.server.pages.routes import Answer, Go, Screen, Visit, screen, step
 from wavewise.workflow.learn.three_answers import ThreeAnswer, arm_labels, three_answers
 from wavewise.workflow.standing import Standing, WaveStanding
@@ -84,9 +86,9 @@ def _counts(visit: Visit, plan: Any, counts: Sequence[Mapping[str, Any]]) -> lis
     return [
         (
             labels.get(one["arm"], one["arm"]),
-            f"{one['n_units']:,}",
-            f"{one.get('n_held_out') or 0:,}",
-            numbers.fixed(one["expected"], 1),
+            languages.count(one["n_units"]),
+            languages.count(one.get("n_held_out") or 0),
+            languages.fixed(one["expected"], 1),
         )
         for one in counts
     ]
@@ -111,7 +113,7 @@ def open_wave(visit: Visit) -> Answer:
         accept_incomplete=visit.form.has("accept_incomplete"),
     )
     text = _("%(wave)s is open: %(n)s were drawn.")
-    said = text % {"wave": wave.label, "n": f"{done.n_units:,}"}
+    said = text % {"wave": wave.label, "n": languages.count(done.n_units)}
     return Go(visit.url(f"field/{wave.id}"), said)
 
 
@@ -155,7 +157,10 @@ def _field_facts(visit: Visit) -> Mapping[str, Any]:
         "total": total,
         "bar": _bar(total),
         "rows": [
-            (labels.get(r["arm"], r["arm"]), *(f"{r[k]:,}" for k in ("due", "sent", *_KEYS)))
+            (
+                labels.get(r["arm"], r["arm"]),
+                *(languages.count(r[k]) for k in ("due", "sent", *_KEYS)),
+            )
             for r in rows
         ],
         "failures": sorted(((n, *key) for key, n in failures.items()), reverse=True),
@@ -268,8 +273,8 @@ def deciding(visit: Visit) -> Answer:
             "answers": answers_of(spec, plan, wave),
             "decision": _decided(visit, wave),
             "outcome": spec.primary.name,
-            "unit": scale.short_unit,
-            "unit_in_words": scale.effect_unit,
+            "unit": word(scale.short_unit),
+            "unit_in_words": word(scale.effect_unit),
             "next_verb": _next_verb(wave),
             "command": _command(wave),
         },
@@ -312,7 +317,7 @@ def _shown(one: ThreeAnswer, scale: numbers.Scale) -> Mapping[str, Any]:
     places = scale.decimals(one.std_error)
 
     def printed(value: float) -> str:
-        return numbers.signed(scale.factor * value, places)
+        return languages.signed(scale.factor * value, places)
 
     return {
         "question": questions[one.question],
@@ -321,10 +326,10 @@ def _shown(one: ThreeAnswer, scale: numbers.Scale) -> Mapping[str, Any]:
         "big": printed(one.gain),
         "low": printed(one.conf_low),
         "high": printed(one.conf_high),
-        "chance": numbers.percent(one.prob_error, 1)
+        "chance": languages.percent(one.prob_error, 1)
         if one.prob_error >= 0.0005
-        else _("under 0.1 %"),
-        "loss": numbers.fixed(scale.factor * one.expected_loss, 3),
+        else _("under %(share)s") % {"share": languages.percent(0.001, 1)},
+        "loss": languages.fixed(scale.factor * one.expected_loss, 3),
         "apart": one.is_told_apart,
         "estimator": one.estimator,
         "strip": _strip(one.gain, one.conf_low, one.conf_high),
@@ -342,7 +347,7 @@ def _strip(gain: float, low: float, high: float) -> Mapping[str, float]:
     return {"zero": at(0.0), "low": at(low), "high": at(high), "gain": at(gain)}
 
 
-_ESTIMATORS = {"ols": _("ordinary least squares")}
+_ESTIMATORS = {"ols": N_("ordinary least squares")}
 
 
 def effects_of(spec: StudySpec, plan: Any, wave: WaveStanding) -> Mapping[str, Any] | None:
@@ -365,19 +370,19 @@ def effects_of(spec: StudySpec, plan: Any, wave: WaveStanding) -> Mapping[str, A
     return {
         "zero": at(0.0),
         "outcome": spec.primary.name,
-        "unit": scale.effect_unit,
-        "short": scale.short_unit,
-        "estimator": _ESTIMATORS.get(found["estimator"], found["estimator"]),
-        "level": numbers.percent(found["level"], 0),
+        "unit": word(scale.effect_unit),
+        "short": word(scale.short_unit),
+        "estimator": _(_ESTIMATORS.get(found["estimator"], found["estimator"])),
+        "level": languages.percent(found["level"], 0),
         "rows": [
             {
                 "label": labels.get(row["arm"], row["arm"]),
                 "low": at(row["conf_low"]),
                 "high": at(row["conf_high"]),
                 "at": at(row["estimate"]),
-                "estimate": numbers.signed(scale.factor * row["estimate"], places),
-                "interval": f"{numbers.signed(scale.factor * row['conf_low'], places)} "
-                f"{_('to')} {numbers.signed(scale.factor * row['conf_high'], places)}",
+                "estimate": languages.signed(scale.factor * row["estimate"], places),
+                "interval": f"{languages.signed(scale.factor * row['conf_low'], places)} "
+                f"{_('to')} {languages.signed(scale.factor * row['conf_high'], places)}",
             }
             for row in ranked
         ],
@@ -398,7 +403,7 @@ def _decided(visit: Visit, wave: WaveStanding) -> list[tuple[str, str]]:
             for k, p in found["policies"].items()
         ]
     if "shares" in found:
-        return [(arm, numbers.percent(share, 1)) for arm, share in found["shares"].items()]
+        return [(arm, languages.percent(share, 1)) for arm, share in found["shares"].items()]
     return [(_("Chosen"), str(found.get("arm", "")))]
 
 
