@@ -57,7 +57,7 @@ def test_there_is_no_address_that_is_not_declared(tmp_path: Path) -> None:
 
 def test_what_is_open_to_everybody_is_known() -> None:
     found = {named(route) for route in ROUTES if route.right == "open"}
-    entry = {"GET /enter", "GET /sign-in", "POST /sign-in", "POST /sign-out"}
+    entry = {"GET /enter", "GET /sign-in", "POST /sign-in", "POST /sign-out", "POST /language"}
     assert found == {*entry, "GET /join", "POST /join"}
 
 
