@@ -141,7 +141,7 @@ _WORDS = (
     N_("not open"), N_("open"), N_("closed"),
     N_("queued"), N_("running"), N_("done"), N_("failed"), N_("cancelled"), N_("unknown"),
     N_("owner"), N_("analyst"), N_("field"), N_("viewer"),
-    N_("registration"), N_("amendment"),
+    N_("Major"), N_("Minor"),
     N_("id"), N_("contact"), N_("number"), N_("text"), N_("label"), N_("time"),
     N_("percentage points"), N_("pp"), N_("yes"), N_("no"), N_("(none)"),
     N_("16 ordered pairs of push messages, then policies tested out of sample"),
