@@ -135,8 +135,8 @@ def N_(text: str) -> str:  # noqa: N802  (what translators' tools look for)
     return text
 
 
-# Words that come from the study as they are: states, roles, kinds, units of differences, and what
-# each template is about.
+# Words that come from the study as they are: states, roles, kinds, units of differences, names of
+# checks and estimators, and what each template is about.
 _WORDS = (
     N_("not open"), N_("open"), N_("closed"),
     N_("queued"), N_("running"), N_("done"), N_("failed"), N_("cancelled"), N_("unknown"),
@@ -144,6 +144,10 @@ _WORDS = (
     N_("Major"), N_("Minor"),
     N_("id"), N_("contact"), N_("number"), N_("text"), N_("label"), N_("time"),
     N_("percentage points"), N_("pp"), N_("yes"), N_("no"), N_("(none)"),
+    N_("sample ratio"), N_("covariate balance"), N_("near equal labels"), N_("numbers as text"),
+    N_("languages"), N_("shared contacts"), N_("message fields"), N_("event kinds"),
+    N_("unmatched ids"), N_("event dates"), N_("event values"), N_("frozen facts"),
+    N_("as randomized"), N_("doubly robust"), N_("no message"),
     N_("16 ordered pairs of push messages, then policies tested out of sample"),
     N_("4 single push messages, then policies tested out of sample"),
     N_("6 formats of interactive calls in two waves with exploration sampling"),

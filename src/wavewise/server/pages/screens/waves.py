@@ -321,8 +321,8 @@ def _shown(one: ThreeAnswer, scale: numbers.Scale) -> Mapping[str, Any]:
 
     return {
         "question": questions[one.question],
-        "choice": one.choice,
-        "other": one.other,
+        "choice": word(one.choice),
+        "other": word(one.other),
         "big": printed(one.gain),
         "low": printed(one.conf_low),
         "high": printed(one.conf_high),
@@ -331,7 +331,7 @@ def _shown(one: ThreeAnswer, scale: numbers.Scale) -> Mapping[str, Any]:
         else _("under %(share)s") % {"share": languages.percent(0.001, 1)},
         "loss": languages.fixed(scale.factor * one.expected_loss, 3),
         "apart": one.is_told_apart,
-        "estimator": one.estimator,
+        "estimator": word(one.estimator),
         "strip": _strip(one.gain, one.conf_low, one.conf_high),
     }
 
