@@ -8,12 +8,11 @@ from typing import get_args
 import pytest
 from starlette.testclient import TestClient
 
-from page_study import PageStudy
+from page_study import HOST, PageStudy
 from wavewise.server.pages.app import STRICT
 from wavewise.server.pages.entry import COOKIE
 from wavewise.server.pages.routes import ROUTES, Person, Right
 
-HOST = "http://127.0.0.1:1234"
 NAMES = {"study": "peru", "wave": "phase-1", "name": "registry.html", "job": "1"}
 
 
@@ -26,14 +25,12 @@ def pages(tmp_path: Path) -> Iterator[PageStudy]:
 
 @pytest.fixture
 def client(pages: PageStudy) -> TestClient:
-    return TestClient(pages.app(), base_url=HOST, headers={"origin": HOST})
+    return pages.client()
 
 
 @pytest.fixture
 def owner(pages: PageStudy, client: TestClient) -> TestClient:
-    client.get("/enter", params={"token": pages.keeper.token})
-    client.post("/new", data={"name": "peru", "template": "peru-school-year"})
-    return client
+    return pages.owner(client)
 
 
 def ask(client: TestClient, route, **options):

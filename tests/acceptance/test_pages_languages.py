@@ -19,14 +19,13 @@ from babel.messages.frontend import CommandLineInterface
 from babel.messages.pofile import read_po
 from starlette.testclient import TestClient
 
-from page_study import PageStudy
+from page_study import HOST, PageStudy
 from wavewise.design.templates import template_names, template_summary
 from wavewise.server.pages import languages
 from wavewise.server.pages.render import Words
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCALE = ROOT / "src" / "wavewise" / "server" / "pages" / "locale"
-HOST = "http://127.0.0.1:1234"
 OTHERS = [code for code in languages.LANGUAGES if code != languages.ENGLISH]
 HELD = re.compile(r"%\(\w+\)s|%%|</?\w+>|`[^`]+`")  # What a translation keeps as it is.
 
@@ -40,14 +39,12 @@ def pages(tmp_path: Path) -> Iterator[PageStudy]:
 
 @pytest.fixture
 def client(pages: PageStudy) -> TestClient:
-    return TestClient(pages.app(), base_url=HOST, headers={"origin": HOST})
+    return pages.client()
 
 
 @pytest.fixture
 def owner(pages: PageStudy, client: TestClient) -> TestClient:
-    client.get("/enter", params={"token": pages.keeper.token})
-    client.post("/new", data={"name": "peru", "template": "peru-school-year"})
-    return client
+    return pages.owner(client)
 
 
 def catalog(code: str, folder: Path = LOCALE) -> Catalog:

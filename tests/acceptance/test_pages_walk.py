@@ -9,12 +9,10 @@ from starlette.testclient import TestClient
 
 from page_study import PageStudy
 
-HOST = "http://127.0.0.1:1234"
-
 
 def client_of(pages: PageStudy) -> TestClient:
     """A browser that is signed in, as far as headers go."""
-    client = TestClient(pages.app(), base_url=HOST, headers={"origin": HOST})
+    client = pages.client()
     assert client.get("/enter", params={"token": pages.keeper.token}).status_code == 200
     return client
 

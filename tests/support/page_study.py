@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 from fastapi import FastAPI
+from starlette.testclient import TestClient
 
 import wavewise.workflow.demo as demo
 from set_clock import Clock
@@ -16,6 +17,7 @@ from wavewise.shared.streams import stream
 from wavewise.simulated import FamilyWorld, simulate_families
 from wavewise.workflow.run.open_wave import window_start
 
+HOST = "http://127.0.0.1:1234"
 PLANNED = datetime(2023, 10, 2, 14, tzinfo=UTC)
 
 
@@ -35,6 +37,16 @@ class PageStudy:
     def app(self) -> FastAPI:
         """The pages."""
         return build_pages(self.studies, self.keeper)
+
+    def client(self) -> TestClient:
+        """A browser, as far as headers go; nobody is signed in."""
+        return TestClient(self.app(), base_url=HOST, headers={"origin": HOST})
+
+    def owner(self, client: TestClient) -> TestClient:
+        """The browser, signed in, with a study made from the template."""
+        client.get("/enter", params={"token": self.keeper.token})
+        client.post("/new", data={"name": "peru", "template": "peru-school-year"})
+        return client
 
     def dry_channel(self) -> Path:
         """Messages of the study go to a file; the file."""

@@ -79,6 +79,11 @@ class Message(Table):
     cost: NonNegativeFloat | None = None
     """What sending it once costs, in the currency of the study."""
 
+    @property
+    def name(self) -> str:
+        """Label, or id where there is none."""
+        return self.label or self.id
+
 
 class Collect(Frozen):
     """Digits that a person types during a call, such as a new telephone number, ended by #."""

@@ -602,6 +602,11 @@ class StudySpec(Frozen):
     """What nobody does alone."""
 
     @property
+    def message_names(self) -> dict[str, str]:
+        """What to print for each message, by id."""
+        return {message.id: message.name for message in self.messages}
+
+    @property
     def primary(self) -> Outcome:
         """The primary outcome, or target; the only outcome where there is one."""
         return next((outcome for outcome in self.goals if outcome.primary), self.outcomes[0])

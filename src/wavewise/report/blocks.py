@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from markupsafe import Markup
 
@@ -167,19 +167,24 @@ def figures_of(blocks: Iterable[Block]) -> Iterator[Figure]:
 
 @cache
 def environment() -> "Environment":
-    """Templates of this package; values are escaped, a name that is missing is an error."""
+    """Templates of this package."""
+    found = strict_environment("wavewise.report", keep_trailing_newline=True)
+    found.globals["svg"] = _svg
+    return found
+
+
+def strict_environment(package: str, **options: Any) -> "Environment":
+    """Templates of a package; values are escaped, a name that is missing is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    found = Environment(
-        loader=PackageLoader("wavewise.report"),
+    return Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        keep_trailing_newline=True,
+        **options,
     )
-    found.globals["svg"] = _svg
-    return found
 
 
 def _svg(figure: Figure, narrow: bool) -> Markup:

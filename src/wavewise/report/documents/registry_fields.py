@@ -163,7 +163,7 @@ def _intervention(spec: StudySpec) -> Iterator[Block]:
 
 
 def _message_text(message: Message) -> str:
-    head = f"{message.label or message.id} ({message.channel}"
+    head = f"{message.name} ({message.channel}"
     head += f"; {message.mechanism})" if message.mechanism else ")"
     texts = [f"{language}: \u201c{text}\u201d" for language, text in message.text.items()]
     if message.flow is not None:
@@ -194,8 +194,8 @@ def _design(spec: StudySpec) -> Iterator[Block]:
 
 def _arms_text(spec: StudySpec, wave: Wave) -> str:
     if isinstance(wave.arms, OrderedPairs):
-        labels = {message.id: message.label or message.id for message in spec.messages}
-        paired = joined([labels.get(name, name) for name in wave.arms.ordered_pairs_of])
+        names = spec.message_names
+        paired = joined([names.get(name, name) for name in wave.arms.ordered_pairs_of])
         return (
             f"Arms: the {len(wave.arms.arms())} ordered pairs of {paired}, "
             "a message with itself included."

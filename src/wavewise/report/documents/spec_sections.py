@@ -51,7 +51,7 @@ def messages_grid(spec: StudySpec) -> Grid:
 
 
 def _message_rows(message: Message) -> list[tuple[str, ...]]:
-    head = (message.label or message.id, message.channel, message.mechanism or DASH)
+    head = (message.name, message.channel, message.mechanism or DASH)
     texts = list(message.text.items())
     if message.flow is not None:
         given = "; ".join(f"{name} = {value}" for name, value in message.fields.items())
@@ -106,8 +106,8 @@ def arm_content(spec: StudySpec, arm: Arm) -> str:
     """What the units of an arm get, by the messages' labels."""
     if arm.policy is not None:
         return f"{arm.content}, learned on {joined(arm.policy.learned_on)}"
-    labels = {message.id: message.label or message.id for message in spec.messages}
-    return ", then ".join(labels[name] for name in arm.sequence) or arm.content
+    names = spec.message_names
+    return ", then ".join(names[name] for name in arm.sequence) or arm.content
 
 
 def _share(wave: Wave, arm: str, share: object) -> str:

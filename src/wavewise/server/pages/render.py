@@ -57,17 +57,10 @@ class Words:
 
 @cache
 def environment() -> "Environment":
-    """Templates of this package; values are escaped, a name that is missing is an error."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    """Templates of this package, in the reader's language."""
+    from wavewise.report.blocks import strict_environment
 
-    found = Environment(
-        loader=PackageLoader("wavewise.server.pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n"],
-    )
+    found = strict_environment("wavewise.server.pages", extensions=["jinja2.ext.i18n"])
     found.install_gettext_callables(  # type: ignore[attr-defined]
         gettext, ngettext, newstyle=True, pgettext=pgettext
     )

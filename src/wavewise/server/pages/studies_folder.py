@@ -1,5 +1,6 @@
 """The folder that the pages serve: its studies, each opened once."""
 
+import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -109,6 +110,12 @@ class StudiesFolder:
             if self._private is None:
                 self._private = tempfile.TemporaryDirectory(prefix="wavewise-")
             return Path(self._private.name)
+
+    def new_private_folder(self) -> Path:
+        """A folder in it that nobody can guess."""
+        folder = self.private_folder() / secrets.token_urlsafe(12)
+        folder.mkdir(mode=0o700)
+        return folder
 
     def new_folder(self, name: str) -> Path:
         """Folder of a study to make."""

@@ -39,7 +39,7 @@ class ThreeAnswer:
 
 def arm_labels(spec: StudySpec, wave: Wave) -> dict[str, str]:
     """What to call each arm of a wave: its label, or those of its messages."""
-    names = {message.id: message.label or message.id for message in spec.messages}
+    names = spec.message_names
     return {arm.id: _label(arm, names) for arm in spec.arms_of(wave)}
 
 
@@ -128,17 +128,15 @@ def _answer(
     sign: float,
     estimator: Literal["as randomized", "doubly robust"] = "as randomized",
 ) -> ThreeAnswer:
+    from wavewise.report.effects import chance_and_loss  # it loads what estimates
+
     gain, error = estimate
     first, second = (labels.get(name, name) for name in pair)
     if sign * gain < 0:  # the other is better: say it so
         first, second, gain = second, first, -gain
         interval = (-interval[1], -interval[0])
-    z = abs(gain) / error if error > 0 else math.inf
-    chance = 0.5 * math.erfc(z / math.sqrt(2))
-    loss = error * math.exp(-z * z / 2) / math.sqrt(2 * math.pi) - abs(gain) * chance
-    return ThreeAnswer(
-        question, first, second, gain, error, *interval, chance, max(loss, 0.0), estimator
-    )
+    chance, loss = chance_and_loss(abs(gain), error)
+    return ThreeAnswer(question, first, second, gain, error, *interval, chance, loss, estimator)
 
 
 def _quantile(prob: float) -> float:

@@ -142,7 +142,7 @@ def report_contents(
         provenance=_provenance(records),
         amendments=_amendments(records.versions),
         n_units=records.n_units,
-        labels={message.id: message.label or message.id for message in spec.messages},
+        labels=spec.message_names,
         exploratory=any(row.exploratory for row in records.rows.values()) or not records.versions,
         simulated=simulated,
     )

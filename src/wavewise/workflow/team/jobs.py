@@ -150,10 +150,7 @@ def _news(pipe: Connection, progress: Progress) -> tuple[tuple[str, str] | None,
     try:
         kind, *rest = pipe.recv()
     except EOFError:
-        return (
-            "failed",
-            "The process of this step was ended from outside; ask for it again.",
-        ), progress
+        return ("failed", _ENDED_FROM_OUTSIDE), progress
     if kind == "progress":
         return None, (rest[0], rest[1], rest[2])
     return (kind, rest[0]), progress

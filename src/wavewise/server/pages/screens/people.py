@@ -1,6 +1,5 @@
 """People, events and messages: files are read and shown before anything is stored."""
 
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,9 @@ N_SHOWN = 10  # People as whom messages are shown.
 
 def _keep(visit: Visit, upload: Upload) -> str:
     """A file that was handed over, kept for the next step; its mark."""
-    mark = secrets.token_urlsafe(12)
-    folder = visit.studies.private_folder() / mark
-    folder.mkdir(mode=0o700)
+    folder = visit.studies.new_private_folder()
     (folder / (upload.name or "file")).write_bytes(upload.content)
-    return mark
+    return folder.name
 
 
 def _kept(visit: Visit, mark: str) -> Path | None:
@@ -197,7 +194,7 @@ def messages(visit: Visit) -> Answer:
     else:
         due = []
     languages = sorted({code for message in spec.messages for code in message.text})
-    labels = {message.id: message.label or message.id for message in spec.messages}
+    labels = spec.message_names
     texts = [
         {
             "label": labels[message.id],

@@ -1,6 +1,5 @@
 """Proof and Record: the answer, and everything that another team needs to check it."""
 
-import secrets
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -139,8 +138,7 @@ def document(visit: Visit) -> Answer:
 @step(f"{_RECORD}/data", "export", "export", back=_RECORD)
 def research_data(visit: Visit) -> Answer:
     """Research data: ids only, as a zip of CSV files."""
-    folder = visit.studies.private_folder() / secrets.token_urlsafe(12)
-    folder.mkdir(mode=0o700)
+    folder = visit.studies.new_private_folder()
     visit.do("export", folder / "data")
     archive = shutil.make_archive(str(folder / "data"), "zip", folder / "data")
     return File(Path(archive), f"{visit.names['study']}-data.zip", "application/zip")
@@ -149,8 +147,7 @@ def research_data(visit: Visit) -> Answer:
 @step(f"{_RECORD}/backup", "keys", "backup", back=_RECORD)
 def back_up(visit: Visit) -> Answer:
     """A copy of the database."""
-    folder = visit.studies.private_folder() / secrets.token_urlsafe(12)
-    folder.mkdir(mode=0o700)
+    folder = visit.studies.new_private_folder()
     path = folder / f"{visit.names['study']}.backup"
     visit.do("backup", path)
     return File(path, path.name)

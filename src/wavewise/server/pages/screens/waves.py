@@ -410,6 +410,11 @@ def _decided(visit: Visit, wave: WaveStanding) -> list[tuple[str, str]]:
 _DECIDE = "/studies/{study}/decide/{wave}"
 
 
+def _back(visit: Visit, said: str) -> Answer:
+    """The wave's screen again, with what was done."""
+    return Go(visit.url(f"decide/{visit.names['wave']}"), said)
+
+
 @step(f"{_DECIDE}/close", "freeze", "wave_close", back=_DECIDE)
 def close_wave(visit: Visit) -> Answer:
     """Freeze the outcomes."""
@@ -417,32 +422,32 @@ def close_wave(visit: Visit) -> Answer:
     visit.do(
         "wave_close", visit.names["wave"], accept=accepted or None, reason=visit.form.get("reason")
     )
-    return Go(visit.url(f"decide/{visit.names['wave']}"), _("Its outcomes are frozen."))
+    return _back(visit, _("Its outcomes are frozen."))
 
 
 @step(f"{_DECIDE}/analyze", "edit", "analyze", back=_DECIDE)
 def analyze(visit: Visit) -> Answer:
     """Estimate effects."""
     visit.do("analyze", visit.names["wave"])
-    return Go(visit.url(f"decide/{visit.names['wave']}"), _("Effects were estimated."))
+    return _back(visit, _("Effects were estimated."))
 
 
 @step(f"{_DECIDE}/decide", "freeze", "decide", back=_DECIDE)
 def decide(visit: Visit) -> Answer:
     """Freeze what follows from the wave."""
     visit.do("decide", visit.names["wave"])
-    return Go(visit.url(f"decide/{visit.names['wave']}"), _("What follows is frozen."))
+    return _back(visit, _("What follows is frozen."))
 
 
 @step(f"{_DECIDE}/evaluate", "edit", "evaluate", back=_DECIDE)
 def evaluate(visit: Visit) -> Answer:
     """What the policies are worth on fresh outcomes."""
     visit.do("evaluate", visit.names["wave"])
-    return Go(visit.url(f"decide/{visit.names['wave']}"), _("The policies were valued."))
+    return _back(visit, _("The policies were valued."))
 
 
 @step(f"{_DECIDE}/reopen", "freeze", "wave_reopen", back=_DECIDE)
 def reopen(visit: Visit) -> Answer:
     """Set the outcomes of a closed wave aside."""
     visit.do("wave_reopen", visit.names["wave"], visit.form.get("reason"))
-    return Go(visit.url(f"decide/{visit.names['wave']}"), _("Its outcomes were set aside."))
+    return _back(visit, _("Its outcomes were set aside."))
